@@ -1,0 +1,175 @@
+"""Every way wheelsmith can fail, each with its own exit code, one sentence of cause and one of remedy.
+
+In: nothing. Out: exception classes that any room may raise; the command line turns one into two lines
+on stderr and its `exit_code`. Codes are part of the interface: they never change meaning.
+"""
+
+from __future__ import annotations
+
+
+class WheelsmithError(Exception):
+    """Base of all expected failures.
+
+    Args:
+        cause: one sentence: what is wrong, with the value that is wrong in it.
+        remedy: one sentence: what to do about it.
+        detail: optional further lines (a table, an excerpt of a log), printed between the two.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, remedy: str, *, detail: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+        self.detail = detail
+
+
+class UsageError(WheelsmithError):
+    """The command line or an argument cannot be understood."""
+
+    exit_code = 2
+
+
+class UnknownPackageError(WheelsmithError):
+    """No recipe has this name."""
+
+    exit_code = 10
+
+
+class UnknownVersionError(WheelsmithError):
+    """The recipe does not cover, or does not pin, this version."""
+
+    exit_code = 11
+
+
+class RecipeError(WheelsmithError):
+    """A recipe file has an unknown key, a bad value, or names a file that is not there."""
+
+    exit_code = 12
+
+
+class UnknownGpuError(WheelsmithError):
+    """No GPU has this name, or the text is no compute capability."""
+
+    exit_code = 13
+
+
+class TargetError(WheelsmithError):
+    """The requested target contradicts itself, the recipe, or what the toolkit can compile for."""
+
+    exit_code = 14
+
+
+class NetworkError(WheelsmithError):
+    """A host could not be reached, or it answered with an error."""
+
+    exit_code = 20
+
+
+class HashMismatchError(WheelsmithError):
+    """Downloaded or stored bytes are not the ones that the recipe pins."""
+
+    exit_code = 21
+
+
+class PatchError(WheelsmithError):
+    """A patch does not match its target exactly."""
+
+    exit_code = 22
+
+
+class OfflineError(WheelsmithError):
+    """`--offline` was given and something is not in the store."""
+
+    exit_code = 23
+
+
+class SourceError(WheelsmithError):
+    """The source exists but is not usable: no sdist, no such commit, an unsafe archive."""
+
+    exit_code = 24
+
+
+class NoCompilerError(WheelsmithError):
+    """A host compiler, or another tool that the build needs, is not installed."""
+
+    exit_code = 30
+
+
+class ToolkitError(WheelsmithError):
+    """No CUDA toolkit fits the plan."""
+
+    exit_code = 31
+
+
+class EnvironmentBuildError(WheelsmithError):
+    """The build environment cannot be made, or lacks what the project requires."""
+
+    exit_code = 32
+
+
+class PythonNotFoundError(WheelsmithError):
+    """The Python version of the plan is not installed."""
+
+    exit_code = 33
+
+
+class CompileError(WheelsmithError):
+    """The build backend failed."""
+
+    exit_code = 40
+
+
+class ContractError(WheelsmithError):
+    """The finished wheel does not hold what its contract promises (GPU code, paths, libraries)."""
+
+    exit_code = 50
+
+
+class InvalidWheelError(WheelsmithError):
+    """A wheel, ELF file or fatbin cannot be read, or contradicts itself."""
+
+    exit_code = 51
+
+
+class NotPortableError(WheelsmithError):
+    """`auditwheel` finds no manylinux policy that the wheel meets."""
+
+    exit_code = 52
+
+
+class IndexConflictError(WheelsmithError):
+    """The index already holds other bytes under this file name."""
+
+    exit_code = 60
+
+
+class InstallError(WheelsmithError):
+    """pip could not install the wheel from the index, or it does not import."""
+
+    exit_code = 61
+
+
+class DiskFullError(WheelsmithError):
+    """No space is left, or less than the recipe expects to need."""
+
+    exit_code = 70
+
+
+class BusyError(WheelsmithError):
+    """Another wheelsmith process holds what this one needs."""
+
+    exit_code = 71
+
+
+class StoreError(WheelsmithError):
+    """The store cannot be written, or holds something damaged."""
+
+    exit_code = 72
+
+
+class InterruptedBuildError(WheelsmithError):
+    """Ctrl-C or a termination signal. The exit code is the shell's 128 + SIGINT."""
+
+    exit_code = 130

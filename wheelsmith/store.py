@@ -1,0 +1,129 @@
+"""The store: everything that was fetched or made, under the digest of what it is, so that nothing is done twice.
+
+In: a root directory. Out: files and directories that are either complete or absent: each is made beside its place and
+renamed. Fails with `StoreError` (not writable) and `BusyError` (another process makes the same thing).
+
+    blobs/<sha256>             downloaded files            git/<digest of url>     bare repositories, depth-1 commits
+    envs/<digest>/             build environments          cuda/<digest>/          toolkits assembled from wheels
+    locks/<digest>.txt         resolved requirements       work/<plan digest>/     a build in progress, and its log
+    wheels/<plan digest>/      finished wheels             flocks/                 lock files
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wheelsmith.errors import BusyError, StoreError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, even after a power cut."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+        try:
+            temporary.write(data)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            Path(temporary.name).chmod(0o644)
+            Path(temporary.name).replace(path)
+        except BaseException:
+            Path(temporary.name).unlink(missing_ok=True)
+            raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Store:
+    """A store at `root`; the directory is made on first use.
+
+    Raises:
+        StoreError: the directory cannot be made or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except PermissionError as error:
+            raise StoreError(
+                f"The store {self.root} cannot be written: {error.strerror}.",
+                "Choose another directory with --store or WHEELSMITH_STORE.",
+            ) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(
+                f"The store {self.root} is not a directory.",
+                "Choose another with --store or WHEELSMITH_STORE.",
+            ) from error
+
+    def place(self, kind: str, name: str) -> Path:
+        """The path of an entry, whether it exists or not; its parent exists."""
+        directory = self.root / kind
+        directory.mkdir(exist_ok=True)
+        return directory / name
+
+    def blob(self, sha256: str) -> Path:
+        """Where the file with this digest is kept."""
+        return self.place("blobs", sha256)
+
+    def make_directory(self, kind: str, name: str, make: Callable[[Path], None]) -> tuple[Path, bool]:
+        """The directory `kind/name`, made by `make(temporary path)` if it is not there yet.
+
+        Only one process makes it, the others wait. What an interrupted one left is removed.
+
+        Returns:
+            The path, and whether it was there already.
+        """
+        final = self.place(kind, name)
+        if final.is_dir():
+            return final, True
+        with self.lock(f"{kind}-{name}", wait=True):
+            if final.is_dir():
+                return final, True
+            temporary = final.with_name(f".{name}.new")
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            try:
+                make(temporary)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            temporary.rename(final)
+            _sync_directory(final.parent)
+        return final, False
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
+        """Hold the lock `name`. The kernel releases it when the process dies, however it dies.
+
+        Raises:
+            BusyError: somebody else holds it and `wait` is false.
+        """
+        with self.place("flocks", name).open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise BusyError(
+                    f"Another wheelsmith process is working on {name}.", "Wait for it to end, then try again."
+                ) from error
+            yield
