@@ -1,0 +1,226 @@
+"""The recipe file as typed, frozen models: every key that a recipe may have, with its unit and its reason.
+
+In: the tables of a TOML file. Out: a `Recipe`. Unknown keys and bad values are pydantic errors here;
+`wheelsmith.recipe.book` turns them into file, line and nearest key. The same models export the JSON Schema
+that editors use.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from wheelsmith.errors import UnknownGpuError
+from wheelsmith.gpu import ArchSet
+
+
+def _specifier(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise ValueError(f"not a version specifier (PEP 440): {text!r}") from error
+    return text
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"not a requirement (PEP 508): {text!r}") from error
+    return text
+
+
+def _version(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion as error:
+        raise ValueError(f"not a version (PEP 440): {text!r}") from error
+
+
+def _archs(text: str) -> str:
+    try:
+        ArchSet.parse(text)
+    except UnknownGpuError as error:
+        raise ValueError(f"{error.cause} {error.remedy}") from error
+    return text
+
+
+def _relative(text: str) -> str:
+    if text.startswith("/") or ".." in text.split("/"):
+        raise ValueError(f"must be a path inside the tree, not {text!r}")
+    return text
+
+
+Specifier = Annotated[str, AfterValidator(_specifier)]
+RequirementText = Annotated[str, AfterValidator(_requirement)]
+VersionText = Annotated[str, AfterValidator(_version)]
+ArchText = Annotated[str, AfterValidator(_archs)]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, 64 lowercase hex digits")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="full git commit, 40 hex digits")]
+CudaVersion = Annotated[str, Field(pattern=r"^\d+\.\d+$", description="CUDA toolkit as major.minor")]
+PythonVersion = Annotated[str, Field(pattern=r"^3\.\d+$", description="Python as major.minor")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class GitTable(_Table):
+    """A git commit, fetched with depth 1."""
+
+    url: str
+    commit: Commit
+    tag: str | None = Field(None, description="the tag that the commit had when it was locked; information")
+    sparse: tuple[RelativePath, ...] = Field((), strict=False, description="directories to check out; empty: all")
+
+
+class ArchiveTable(_Table):
+    """A tar or zip archive at a URL."""
+
+    url: str
+    sha256: Sha256
+
+
+class SdistTable(_Table):
+    """The sdist of the same project and version on the package index."""
+
+    sha256: Sha256
+
+
+class SourceTable(_Table):
+    """Exactly one of `git`, `sdist` and `archive`."""
+
+    git: GitTable | None = None
+    sdist: SdistTable | None = None
+    archive: ArchiveTable | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> SourceTable:
+        if sum(x is not None for x in (self.git, self.sdist, self.archive)) != 1:
+            raise ValueError("needs exactly one of git, sdist, archive")
+        return self
+
+
+class TreeTable(_Table):
+    """A further source tree that the build needs beside its own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    versions: Specifier | None = Field(None, description="only for these versions of the package")
+    git: GitTable | None = None
+    archive: ArchiveTable | None = None
+    inside: RelativePath | None = Field(
+        None, description="place it at this path of another tree, `NAME/path`: how a submodule arrives"
+    )
+    env: dict[str, str] = Field({}, description="variables that tell the build where it is; {tree} is its path")
+
+    @model_validator(mode="after")
+    def _one(self) -> TreeTable:
+        if (self.git is None) == (self.archive is None):
+            raise ValueError("needs exactly one of git, archive")
+        return self
+
+
+class PatchTable(_Table):
+    """An exact change: a unified diff (`diff`), or a text edit (`file`, `find`, `replace`, `count`)."""
+
+    why: str = Field(description="one sentence for the person who meets this patch in two years")
+    versions: Specifier | None = Field(None, description="only for these versions of the package")
+    tree: str | None = Field(None, description="name of the external tree to patch; default: the package itself")
+    diff: RelativePath | None = Field(None, description="unified diff, a path relative to the recipe file")
+    file: RelativePath | None = None
+    find: str | None = Field(None, min_length=1)
+    replace: str | None = None
+    count: int = Field(1, ge=1, description="how many matches `find` must have, no more and no fewer")
+
+    @model_validator(mode="after")
+    def _one_style(self) -> PatchTable:
+        edit = (self.file, self.find, self.replace)
+        if self.diff is not None and any(x is not None for x in edit):
+            raise ValueError("has both diff and file/find/replace; it takes one of them")
+        if self.diff is None and any(x is None for x in edit):
+            raise ValueError("needs either diff, or all of file, find and replace")
+        return self
+
+
+class DefaultsTable(_Table):
+    """What is built when the command line does not say otherwise."""
+
+    archs: ArchText = Field(description='GPU architectures, as in "8.6;12.0" or "9.0+PTX"')
+    cuda: CudaVersion
+    python: PythonVersion | None = Field(None, description="absent: the running interpreter's version")
+    torch: VersionText | None = Field(None, description="exact torch; absent: the package does not use torch")
+
+
+class BuildTable(_Table):
+    """How the PEP 517 backend is run."""
+
+    requires: tuple[RequirementText, ...] = Field(strict=False, description="build requirements, without torch")
+    lock: RelativePath | None = Field(None, description="pip requirements file with hashes, relative to the recipe")
+    config_settings: dict[str, str] = Field({}, description="PEP 517 config settings; templates are filled in")
+    env: dict[str, str] = Field({}, description="environment variables; templates are filled in")
+
+
+class ExpectTable(_Table):
+    """What the build takes, so that a machine too small is refused in seconds instead of hours."""
+
+    memory_gb: float = Field(gt=0, strict=False, description="peak resident memory of one compiler process, GB")
+    disk_gb: float = Field(gt=0, strict=False, description="disk for sources, environment and objects, GB")
+    cpu_minutes: float = Field(gt=0, strict=False, description="CPU time for the default archs, minutes")
+
+
+class WheelTable(_Table):
+    """What the finished wheel must look like."""
+
+    local_version: str = Field("cu{cuda_digits}", description="PEP 440 local version")
+    exclude: tuple[str, ...] = Field(
+        (), strict=False, description="libraries that auditwheel must not graft (torch's, the driver's)"
+    )
+    imports: tuple[str, ...] = Field((), strict=False, description="modules that import without a GPU")
+
+
+class LibraryTable(_Table):
+    """The arch contract of the libraries whose path inside the wheel matches `path` (fnmatch)."""
+
+    path: str
+    code: Literal["native", "jit", "none"] = Field(
+        "native",
+        description="native: SASS for every requested arch; jit: PTX is enough; none: no device code",
+    )
+    optional: bool = False
+
+
+class ReleaseTable(_Table):
+    """One version of the package, pinned."""
+
+    source: SourceTable
+
+
+class Recipe(_Table):
+    """A recipe file (`recipes/NAME.toml`)."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="normalized name (PEP 503)")]
+    summary: str
+    versions: Specifier = Field(description="versions that this recipe is meant for")
+    python: Specifier = Field(">=3.9", description="Python versions that the package supports")
+    defaults: DefaultsTable
+    build: BuildTable
+    expect: ExpectTable
+    wheel: WheelTable = WheelTable()
+    library: tuple[LibraryTable, ...] = Field((), strict=False)
+    tree: tuple[TreeTable, ...] = Field((), strict=False)
+    patch: tuple[PatchTable, ...] = Field((), strict=False)
+    releases: dict[VersionText, ReleaseTable] = Field(min_length=1)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a recipe file, for editors."""
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "wheelsmith recipe"
+    return schema
