@@ -1,0 +1,186 @@
+"""The CUDA toolkit: found on the machine, or assembled from NVIDIA's wheels.
+
+In: the version of the plan and a choice (`auto`, `wheels`, or a directory). Out: a `CudaToolkit`. Fails with
+`ToolkitError`, which lists the choices. Looked at: CUDA_HOME, CUDA_PATH, nvcc on PATH, /usr/local/cuda*, /opt/cuda.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from wheelsmith.errors import ToolkitError
+from wheelsmith.events import Listener, Note
+from wheelsmith.gpu import known_toolkits
+from wheelsmith.store import Store
+from wheelsmith.toolchain.cuda_wheels import mend
+from wheelsmith.toolchain.uv import run_uv
+
+_RELEASE = re.compile(r"release (?P<version>\d+\.\d+), V(?P<release>[\d.]+)")
+
+#: torch's headers include these; a compiler-only installation lacks them.
+_MATH_HEADERS = ("cublas_v2.h", "cusparse.h", "cusolverDn.h")
+
+
+@dataclass(frozen=True, slots=True)
+class CudaToolkit:
+    """A toolkit at `root`. `version` is `13.0`, `release` what nvcc says (`13.0.88`), `origin` how it was found."""
+
+    root: Path
+    version: str
+    release: str
+    origin: str
+
+    @property
+    def has_math(self) -> bool:
+        """Whether it has the math libraries' headers, which torch extensions need."""
+        return all((self.root / "include" / header).is_file() for header in _MATH_HEADERS)
+
+
+def inspect_toolkit(root: Path, origin: str) -> CudaToolkit | None:
+    """The toolkit at `root`, or None if there is no working nvcc."""
+    try:
+        answer = subprocess.run(
+            [root / "bin" / "nvcc", "--version"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = _RELEASE.search(answer)
+    return None if match is None else CudaToolkit(root, match["version"], match["release"], origin)
+
+
+def find_toolkits(environment: Mapping[str, str] = os.environ) -> tuple[CudaToolkit, ...]:
+    """Every toolkit of the machine, in the order of preference, each once."""
+    found: dict[Path, CudaToolkit] = {}
+    for origin, root in _places(environment):
+        real = root.resolve()
+        if real not in found and (toolkit := inspect_toolkit(real, origin)) is not None:
+            found[real] = toolkit
+    return tuple(found.values())
+
+
+def _places(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        if environment.get(name):
+            yield name, Path(environment[name])
+    if nvcc := shutil.which("nvcc", path=environment.get("PATH", "")):
+        yield "nvcc on PATH", Path(nvcc).resolve().parent.parent
+    for pattern in ("cuda", "cuda-*"):
+        for path in sorted(Path("/usr/local").glob(pattern), reverse=True):
+            yield "usual folder", path
+    yield "usual folder", Path("/opt/cuda")
+
+
+def provide_toolkit(
+    version: str,
+    *,
+    math: bool,
+    choice: str,
+    store: Store,
+    offline: bool,
+    index_url: str | None,
+    listener: Listener,
+    environment: Mapping[str, str] = os.environ,
+) -> CudaToolkit:
+    """The toolkit for CUDA `version`; `math`: with the headers that torch extensions need.
+
+    Args:
+        version: `major.minor`, from the plan.
+        math: whether the math libraries' headers are needed.
+        choice: `auto` (found, else wheels where the machine has none), `wheels`, or a directory.
+        store: keeps an assembled toolkit.
+        offline: assemble only from uv's cache.
+        index_url: the package index, None for uv's own configuration.
+        listener: told what was chosen.
+        environment: where CUDA_HOME, CUDA_PATH and PATH are read from.
+
+    Raises:
+        ToolkitError: none fits; the remedy lists what can be chosen.
+    """
+    if choice == "wheels":
+        return _assemble(version, math, store, offline, index_url, listener)
+    if choice != "auto":
+        toolkit = inspect_toolkit(Path(choice).resolve(), "--toolkit")
+        if toolkit is None:
+            raise ToolkitError(f"There is no working nvcc in {choice}/bin.", "Name the root folder of a CUDA toolkit.")
+        if (why := _misfit(toolkit, version, math)) is not None:
+            raise ToolkitError(f"The CUDA toolkit in {choice} {why}.", _choices(version, (toolkit,)))
+        return toolkit
+    found = find_toolkits(environment)
+    for toolkit in found:
+        why = _misfit(toolkit, version, math)
+        if why is None:
+            return toolkit
+        listener(Note("toolchain", f"not used: the toolkit in {toolkit.root}, which {why}"))
+    wrong_version = [toolkit for toolkit in found if toolkit.version != version]
+    if wrong_version and not any(toolkit.version == version for toolkit in found):
+        have = ", ".join(f"{t.version} in {t.root} ({t.origin})" for t in wrong_version)
+        raise ToolkitError(f"The plan needs CUDA {version}; this machine has {have}.", _choices(version, found))
+    return _assemble(version, math, store, offline, index_url, listener)
+
+
+def _misfit(toolkit: CudaToolkit, version: str, math: bool) -> str | None:
+    if toolkit.version != version:
+        return f"is CUDA {toolkit.version}, not {version}"
+    if math and not toolkit.has_math:
+        return f"lacks headers that torch needs ({', '.join(_MATH_HEADERS)})"
+    return None
+
+
+def _choices(version: str, found: tuple[CudaToolkit, ...]) -> str:
+    choices = [f"--cuda {v} (installed)" for v in sorted({t.version for t in found} - {version})]
+    if _lock(version, math=False) is not None:
+        choices.append("--toolkit wheels (assemble it from NVIDIA's wheels)")
+    choices.append(f"--toolkit DIR or CUDA_HOME with CUDA {version}")
+    choices.append(f"a container: nvidia/cuda:{version}.1-devel-ubuntu24.04")
+    return f"Choose: {'; '.join(choices)}."
+
+
+def _lock(version: str, math: bool) -> str | None:
+    path = files(__package__).joinpath("locks", f"cuda-{version}{'-math' if math else ''}.txt")
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def _assemble(
+    version: str, math: bool, store: Store, offline: bool, index_url: str | None, listener: Listener
+) -> CudaToolkit:
+    lock = _lock(version, math)
+    if lock is None:
+        able = [v for v in known_toolkits() if _lock(v, math) is not None]
+        raise ToolkitError(
+            f"CUDA {version} cannot be assembled from wheels: NVIDIA's hold a whole compiler from 13.0 on.",
+            f"Choose: --cuda {' or '.join(able)}; CUDA_HOME or --toolkit DIR with CUDA {version};"
+            f" a container: nvidia/cuda:{version}.1-devel-ubuntu24.04.",
+        )
+
+    def make(directory: Path) -> None:
+        listener(Note("toolchain", f"assembling CUDA {version} from NVIDIA's wheels"))
+        requirements = directory / "requirements.txt"
+        requirements.write_text(lock, "utf-8")
+        arguments = ["pip", "install", "--quiet", "--require-hashes", "--no-deps", "--no-build", "--target"]
+        arguments += [
+            str(directory / "site"),
+            "--python-platform",
+            "x86_64-manylinux_2_28",
+            "-r",
+            str(requirements),
+        ]
+        purpose = "Downloading the CUDA toolkit"
+        run_uv(arguments, purpose=purpose, offline=offline, index_url=index_url, listener=listener)
+        (directory / "site" / "nvidia" / f"cu{version.split('.', maxsplit=1)[0]}").rename(directory / "toolkit")
+        shutil.rmtree(directory / "site")
+        mend(directory / "toolkit")
+
+    name = hashlib.sha256(lock.encode()).hexdigest()[:32]
+    directory, _ = store.make_directory("cuda", name, make)
+    toolkit = inspect_toolkit(directory / "toolkit", "NVIDIA's wheels")
+    if toolkit is None or toolkit.version != version:
+        raise ToolkitError(f"The toolkit assembled in {directory} does not run.", f"Remove {directory} and run again.")
+    return toolkit

@@ -1,0 +1,152 @@
+"""The build environment: what the plan requires, installed by hash into a virtual environment of its own.
+
+In: a plan. Out: a `BuildEnvironment`. Fails with `EnvironmentBuildError`, `PythonNotFoundError` and uv's failures.
+With `--env current` nothing is installed: the running interpreter's packages are checked against the plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+
+from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError
+from wheelsmith.events import Listener, Note
+from wheelsmith.plan import Plan, locked_pins
+from wheelsmith.store import Store, write_atomic
+from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python
+from wheelsmith.toolchain.uv import run_uv
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEnvironment:
+    """Where the build's packages are. `digest` identifies the interpreter and every package in it."""
+
+    prefix: Path
+    interpreter: Interpreter
+    packages: tuple[tuple[str, str], ...]
+    lock: str | None
+    digest: str
+    reused: bool
+
+
+def provide_environment(
+    plan: Plan, store: Store, *, offline: bool, index_url: str | None, listener: Listener
+) -> BuildEnvironment:
+    """Make, or find again, the environment of a plan.
+
+    Raises:
+        PythonNotFoundError: the plan's Python is not installed.
+        EnvironmentBuildError: a requirement cannot be installed, or the current environment lacks it.
+    """
+    if plan.target.environment == "current":
+        return _current(plan)
+    interpreter = find_interpreter(plan.target.python)
+    lock = plan.lock or _resolve(plan, interpreter, store, offline, index_url, listener)
+    digest = _digest(lock, interpreter.version, str(interpreter.executable))
+
+    def make(directory: Path) -> None:
+        listener(
+            Note(
+                "toolchain",
+                f"installing {len(dict(locked_pins(lock, plan.target.python)))} build requirements",
+            )
+        )
+        requirements = directory / "requirements.txt"
+        requirements.write_text(lock, "utf-8")
+        common = {"offline": offline, "index_url": index_url, "listener": listener}
+        venv = [
+            "venv",
+            "--quiet",
+            "--relocatable",
+            "--python",
+            str(interpreter.executable),
+            str(directory / "venv"),
+        ]
+        run_uv(venv, purpose="Making the build environment", **common)  # type: ignore[arg-type]
+        sync = [
+            "pip",
+            "sync",
+            "--quiet",
+            "--require-hashes",
+            "--no-build",
+            "--python",
+            str(directory / "venv/bin/python"),
+        ]
+        run_uv([*sync, str(requirements)], purpose="Installing the build requirements", **common)  # type: ignore[arg-type]
+
+    directory, reused = store.make_directory("envs", digest, make)
+    packages = tuple(sorted(locked_pins(lock, plan.target.python)))
+    return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused)
+
+
+def _resolve(
+    plan: Plan,
+    interpreter: Interpreter,
+    store: Store,
+    offline: bool,
+    index_url: str | None,
+    listener: Listener,
+) -> str:
+    """Resolve the plan's requirements once; the store keeps the lock, so that the next build gets the same."""
+    key = _digest(*sorted(plan.requires), interpreter.version)
+    path = store.place("locks", f"{key}.txt")
+    if not path.is_file():
+        listener(Note("toolchain", "resolving the build requirements"))
+        question = store.place("locks", f"{key}.in")
+        write_atomic(question, "".join(f"{text}\n" for text in plan.requires).encode())
+        arguments = [
+            "pip",
+            "compile",
+            "--quiet",
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+            "--no-build",
+        ]
+        arguments += ["--python", str(interpreter.executable), str(question)]
+        purpose = "Resolving the build requirements"
+        lock = run_uv(arguments, purpose=purpose, offline=offline, index_url=index_url, listener=listener)
+        write_atomic(path, lock.encode())
+    return path.read_text("utf-8")
+
+
+def _current(plan: Plan) -> BuildEnvironment:
+    if plan.target.python != running_python():
+        raise PythonNotFoundError(
+            f"The plan is for Python {plan.target.python}; the running interpreter is {running_python()}.",
+            "Run wheelsmith with that Python, or leave --env current away.",
+        )
+    installed = {canonicalize_name(d.name): d.version for d in distributions() if d.name}
+    problems = list(_unmet(plan.requires, installed))
+    if problems:
+        raise EnvironmentBuildError(
+            f"The current environment does not fit the plan: {'; '.join(problems)}.",
+            "Install what is missing into it, or leave --env current away.",
+        )
+    interpreter = ask(Path(sys.executable))
+    assert interpreter is not None, "it is running this very code"  # noqa: S101
+    packages = tuple(sorted(installed.items()))
+    digest = _digest(json.dumps(packages), interpreter.version, sys.prefix)
+    return BuildEnvironment(Path(sys.prefix), interpreter, packages, None, digest, reused=True)
+
+
+def _unmet(requires: Iterable[str], installed: Mapping[NormalizedName, str]) -> Iterator[str]:
+    for text in requires:
+        requirement = Requirement(text)
+        version = installed.get(canonicalize_name(requirement.name))
+        if version is None:
+            yield f"{requirement.name} is not installed"
+        elif not requirement.specifier.contains(version, prereleases=True):
+            yield f"{requirement.name} is {version}, not {requirement.specifier}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,70 @@
+"""Run uv, and say in our words why it failed.
+
+In: arguments. Out: what it printed. Fails with `NetworkError`, `OfflineError`, `HashMismatchError`, `DiskFullError`
+or `EnvironmentBuildError`. uv keeps its own configuration (indexes, credentials, proxies): those are the user's.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+
+from uv import find_uv_bin
+
+from wheelsmith.errors import (
+    DiskFullError,
+    EnvironmentBuildError,
+    HashMismatchError,
+    NetworkError,
+    OfflineError,
+    WheelsmithError,
+)
+from wheelsmith.events import Listener, ToolLine
+
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
+
+def run_uv(arguments: Sequence[str], *, purpose: str, offline: bool, index_url: str | None, listener: Listener) -> str:
+    """Run `uv ARGUMENTS` for `purpose` (a phrase for messages) and return its standard output.
+
+    Raises:
+        WheelsmithError: one of the classes above, with uv's words as detail.
+    """
+    command = [find_uv_bin(), *arguments, "--no-progress", "--no-python-downloads"]
+    if offline:
+        command.append("--offline")
+    if index_url is not None:
+        command += ["--default-index", index_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = _CREDENTIALS.sub("//***@", done.stderr)
+    for line in words.splitlines():
+        listener(ToolLine("toolchain", line))
+    if done.returncode != 0:
+        raise _why(words, purpose, offline)
+    return done.stdout
+
+
+def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:
+    detail = "\n".join(words.strip().splitlines()[-12:])
+    if "No space left on device" in words or "os error 28" in words:
+        return DiskFullError(f"The disk is full: {purpose} failed.", "Free some space, then run again.", detail=detail)
+    if "Hash mismatch" in words or "hash mismatch" in words:
+        return HashMismatchError(
+            f"{purpose} failed: a downloaded file is not the one that the lock pins.",
+            "Check the index or mirror that served it; the lock must not be changed to make this pass.",
+            detail=detail,
+        )
+    if offline and re.search(r"offline|not found in the cache|network was disabled", words, re.IGNORECASE):
+        return OfflineError(
+            f"{purpose} failed: something is not in uv's cache, and --offline was given.",
+            "Run once without --offline (`wheelsmith fetch` is enough).",
+            detail=detail,
+        )
+    if re.search(r"dns error|error sending request|Could not connect|timed? ?out|tcp connect", words, re.IGNORECASE):
+        return NetworkError(
+            f"{purpose} failed: the package index cannot be reached.",
+            "Check the connection and proxy, or name a mirror with --index-url.",
+            detail=detail,
+        )
+    return EnvironmentBuildError(f"{purpose} failed.", "uv's words above say what does not fit.", detail=detail)
