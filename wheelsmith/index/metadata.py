@@ -1,0 +1,166 @@
+"""What the index must know about a wheel, read from the file itself.
+
+In: the path of a wheel and the file name that it is to have. Out: `WheelFacts`: name, version, the Python it
+needs, and its METADATA byte for byte. Members are streamed, never unpacked. Fails with `InvalidWheelError`
+when the zip is damaged, or when the file name and METADATA disagree.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.metadata import RawMetadata, parse_email
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from wheelsmith.errors import InvalidWheelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SAFE_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
+_MAX_METADATA = 16 * 2**20  # bytes; METADATA with a long README is some 100 kB
+_REMEDY = "Build the wheel again, or fix it with `wheel unpack` and `wheel pack`; nothing was published."
+
+
+@dataclass(frozen=True, slots=True)
+class WheelFacts:
+    """What the index says about one wheel.
+
+    Attributes:
+        project: the normalized project name (PEP 503), `torch-scatter`.
+        version: the normalized version (PEP 440), `2.1.2+cu130`.
+        requires_python: `Requires-Python`, or None where the wheel has none.
+        metadata: the bytes of `*.dist-info/METADATA`, unchanged (PEP 658).
+    """
+
+    project: str
+    version: str
+    requires_python: str | None
+    metadata: bytes
+
+
+def parse_filename(filename: str) -> tuple[str, Version]:
+    """Return the normalized project name and the version that a wheel's file name states (PEP 427).
+
+    Raises:
+        InvalidWheelError: the name is no wheel name, or has characters that no build backend writes.
+    """
+    if not _SAFE_FILENAME.fullmatch(filename):
+        raise InvalidWheelError(
+            f"{filename!r} is no wheel file name: letters, digits and ._+!- are allowed, then .whl.",
+            "Give the wheel under the name that the build backend gave it.",
+        )
+    try:
+        project, version, _build, _tags = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        raise InvalidWheelError(
+            f"{filename!r} is no wheel file name: {error}.",
+            "Name it {name}-{version}-{python}-{abi}-{platform}.whl, as the build backend did.",
+        ) from error
+    return project, version
+
+
+def read_wheel(path: Path, filename: str) -> WheelFacts:
+    """Read and check the wheel at `path` that is to be published as `filename`.
+
+    Every member is decompressed once, to check its CRC-32.
+
+    Raises:
+        InvalidWheelError: the file cannot be read as a wheel, or contradicts its name.
+    """
+    project, version = parse_filename(filename)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = _metadata_bytes(archive, filename, project, version)
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InvalidWheelError(f"{filename} is not a readable zip file: {error}.", _REMEDY) from error
+    if damaged is not None:
+        raise InvalidWheelError(f"{filename} is damaged: the checksum of {damaged!r} is wrong.", _REMEDY)
+
+    raw = _parse(metadata, filename)
+    _check_identity(raw, filename, project, version)
+    requirements_of(metadata, filename)
+    return WheelFacts(
+        project=project,
+        version=str(version),
+        requires_python=_requires_python(raw, filename),
+        metadata=metadata,
+    )
+
+
+def requirements_of(metadata: bytes, filename: str) -> tuple[Requirement, ...]:
+    """Return the `Requires-Dist` lines of METADATA, in their order.
+
+    Raises:
+        InvalidWheelError: a line is no requirement (PEP 508).
+    """
+    try:
+        return tuple(Requirement(line) for line in _parse(metadata, filename).get("requires_dist", []))
+    except InvalidRequirement as error:
+        raise InvalidWheelError(f"{filename} has an unreadable Requires-Dist: {error}.", _REMEDY) from error
+
+
+def _metadata_bytes(archive: zipfile.ZipFile, filename: str, project: str, version: Version) -> bytes:
+    found = [
+        info
+        for info in archive.infolist()
+        if info.filename.count("/") == 1 and info.filename.endswith(".dist-info/METADATA")
+    ]
+    if len(found) != 1:
+        raise InvalidWheelError(
+            f"{filename} has {len(found)} *.dist-info/METADATA files instead of one.", _REMEDY
+        )
+    (info,) = found
+    name, _, stated = info.filename.removesuffix(".dist-info/METADATA").rpartition("-")
+    try:
+        agrees = canonicalize_name(name) == project and Version(stated) == version
+    except InvalidVersion:
+        agrees = False
+    if not agrees:
+        raise InvalidWheelError(
+            f"{filename} holds {info.filename!r}, which belongs to another wheel.", _REMEDY
+        )
+    if info.file_size > _MAX_METADATA:
+        raise InvalidWheelError(
+            f"{filename} has {info.file_size} bytes of METADATA; {_MAX_METADATA} are allowed.", _REMEDY
+        )
+    return archive.read(info)
+
+
+def _parse(metadata: bytes, filename: str) -> RawMetadata:
+    raw, unparsed = parse_email(metadata)
+    for key in ("name", "version", "requires-python", "requires-dist"):
+        if key in unparsed:
+            raise InvalidWheelError(f"{filename} has an unreadable {key!r} in METADATA.", _REMEDY)
+    return raw
+
+
+def _check_identity(raw: RawMetadata, filename: str, project: str, version: Version) -> None:
+    name, stated = raw.get("name", ""), raw.get("version", "")
+    if canonicalize_name(name) != project:
+        raise InvalidWheelError(f"{filename} says Name: {name!r} in METADATA, not {project!r}.", _REMEDY)
+    try:
+        agrees = Version(stated) == version
+    except InvalidVersion:
+        agrees = False
+    if not agrees:
+        raise InvalidWheelError(f"{filename} says Version: {stated!r} in METADATA, not '{version}'.", _REMEDY)
+
+
+def _requires_python(raw: RawMetadata, filename: str) -> str | None:
+    stated = raw.get("requires_python")
+    if stated is None:
+        return None
+    try:
+        SpecifierSet(stated)
+    except InvalidSpecifier as error:
+        raise InvalidWheelError(f"{filename} has an unreadable Requires-Python: {error}.", _REMEDY) from error
+    return stated
