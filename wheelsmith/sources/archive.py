@@ -1,0 +1,140 @@
+"""Tar and zip archives: download by URL, and unpacking that cannot leave its directory.
+
+In: an `ArchiveSource`, or an archive in the store. Out: a blob, or a directory. Fails with `SourceError` for archives
+that are unreadable, unsafe or too big, and as `transfer` does. Type and compression are read from the content.
+"""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wheelsmith.errors import SourceError, StoreError
+from wheelsmith.sources.model import Fetched, redact
+from wheelsmith.sources.places import below
+from wheelsmith.sources.transfer import download, has_blob
+
+if TYPE_CHECKING:
+    from wheelsmith.events import Listener
+    from wheelsmith.plan import ArchiveSource, SdistSource
+    from wheelsmith.store import Store
+
+#: Bytes. The largest source tree known here (PyTorch with its submodules) has 2 GB; a bomb has any number.
+UNPACKED_LIMIT = 16 << 30
+
+#: What the standard library raises for archives that are cut off, damaged, encrypted or of another kind.
+_UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
+def present(source: ArchiveSource | SdistSource, store: Store) -> bool:
+    """Whether the store holds it, undamaged."""
+    return has_blob(store, source.sha256)
+
+
+def fetch(source: ArchiveSource, store: Store, listener: Listener) -> Fetched:
+    """Bring the archive into the store.
+
+    Raises:
+        NetworkError, HashMismatchError, SourceError: see `transfer.download`.
+    """
+    reused = present(source, store)
+    size = 0 if reused else download(source.url, source.sha256, store, listener=listener)
+    return Fetched(redact(str(source)), source.sha256, size, reused)
+
+
+def lay_out(source: ArchiveSource | SdistSource, store: Store, into: Path) -> None:
+    """Unpack the stored archive as the new directory `into`.
+
+    Raises:
+        StoreError: the store does not hold it, or holds it damaged (it is then removed).
+        SourceError: see `unpack`.
+    """
+    if not has_blob(store, source.sha256):
+        raise StoreError(
+            f"The store does not hold {redact(str(source))}, or held it damaged.",
+            "Run the same command again without --offline: it is fetched again.",
+        )
+    unpack(store.blob(source.sha256), into, redact(str(source)))
+
+
+def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT) -> None:
+    """Unpack a tar (gz, bz2, xz) or zip archive as the new directory `into`.
+
+    The single top-level directory of the archive, if there is one, is stripped.
+
+    Args:
+        archive: the file, whatever its name.
+        into: a path at which nothing is; its parent exists.
+        what: what the archive is called in messages.
+        limit: how many bytes it may unpack to.
+
+    Raises:
+        SourceError: it is no archive, a member leaves the directory, is a device, or the limit is passed.
+    """
+    with archive.open("rb") as file:
+        is_zip = file.read(4) in {b"PK\x03\x04", b"PK\x05\x06"}
+    with tempfile.TemporaryDirectory(dir=into.parent, prefix=".unpack-") as name:
+        temporary = Path(name, "content")
+        temporary.mkdir()
+        try:
+            (_unzip if is_zip else _untar)(archive, temporary, limit)
+        except (tarfile.FilterError, ValueError) as error:
+            raise SourceError(
+                f"A member of the {what} is unsafe: {error}.", "Do not use it: report it to its publisher."
+            ) from error
+        except _UNREADABLE as error:
+            raise SourceError(
+                f"The {what} cannot be unpacked: {error}.",
+                "Supported are .tar, .tar.gz, .tar.bz2, .tar.xz and .zip.",
+            ) from error
+        entries = list(temporary.iterdir())
+        single = len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink()
+        (entries[0] if single else temporary).rename(into)
+
+
+def _untar(archive: Path, into: Path, limit: int) -> None:
+    total = 0
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            total = _within(limit, total + max(member.size, 0))
+            # PEP 706: no absolute names, nothing outside, no links to outside, no devices.
+            tar.extract(member, into, filter="data")
+
+
+def _unzip(archive: Path, into: Path, limit: int) -> None:
+    total = 0
+    with zipfile.ZipFile(archive) as bundle:
+        for member in bundle.infolist():
+            total = _within(limit, total + member.file_size)
+            mode = member.external_attr >> 16
+            path = below(into, member.filename.removesuffix("/"))
+            if member.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+                raise ValueError(f"{member.filename!r} is neither a file nor a directory")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with bundle.open(member) as packed, path.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+            path.chmod(0o755 if mode & 0o100 else 0o644)
+
+
+def _within(limit: int, total: int) -> int:
+    if total > limit:
+        raise ValueError(f"it unpacks to more than {limit} bytes")
+    return total

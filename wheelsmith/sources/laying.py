@@ -1,0 +1,75 @@
+"""The fetched sources of a plan as one patched directory tree, the same on every machine.
+
+In: a plan, a store that holds its sources, a fresh directory. Out: that directory, filled. Fails with `PatchError`,
+`StoreError` (a source is absent or damaged) and `SourceError` (an unsafe archive, two trees at one place).
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from wheelsmith.errors import SourceError
+from wheelsmith.plan import CANONICAL, GitSource
+from wheelsmith.sources import archive, git
+from wheelsmith.sources.patches import apply
+from wheelsmith.sources.places import below, settle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wheelsmith.plan import Plan, Source
+    from wheelsmith.store import Store
+
+
+def lay_out(plan: Plan, store: Store, into: Path) -> None:
+    """Place every source of the plan below `into`, where the plan says `CANONICAL`, and apply the patches in order.
+
+    All files get deterministic modes and the time stamp `EPOCH`. There is no `.git` in the result.
+
+    Args:
+        plan: what to lay out; `fetch` was called for it.
+        store: where the sources are.
+        into: a fresh directory. After an error it holds something unfinished: throw it away.
+
+    Raises:
+        PatchError: a patch does not match exactly.
+        StoreError: a source is not in the store, or damaged there.
+        SourceError: an archive is unsafe, or a tree would overwrite another one.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    places = [(f"{CANONICAL}/src", plan.source), *((tree.path, tree.source) for tree in plan.trees)]
+    # Outer before inner: an inner tree takes the place of the empty directory that stands for a submodule.
+    for path, source in sorted(places, key=lambda place: place[0].count("/")):
+        _lay_out(source, store, _free(into, path))
+    for patch in plan.patches:
+        apply(patch, into / _relative(patch.path))
+    settle(into)
+
+
+def _relative(path: str) -> str:
+    return str(PurePosixPath(path).relative_to(CANONICAL))
+
+
+def _free(into: Path, path: str) -> Path:
+    """The place for a tree, at which nothing is; its parent exists."""
+    try:
+        target = below(into, _relative(path))
+        if target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+        if target.exists():
+            raise ValueError("something is there already")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (ValueError, FileExistsError, NotADirectoryError) as error:
+        raise SourceError(
+            f"No tree can be placed at {path}: {error}.",
+            "Correct `inside` in the recipe: it must name a new or an empty directory.",
+        ) from error
+    return target
+
+
+def _lay_out(source: Source, store: Store, target: Path) -> None:
+    if isinstance(source, GitSource):
+        git.lay_out(source, store, target)
+    else:
+        archive.lay_out(source, store, target)
