@@ -1,0 +1,123 @@
+"""Writing a wheel so that equal content gives equal bytes.
+
+In: an `Archive`, names to change and contents to replace. Out: a new wheel at a path, complete or not there
+at all. Members are sorted, `.dist-info` after the rest and RECORD last (PEP 427, "Recommended archiver
+features"); times, permissions and compression are fixed; RECORD is computed. Equal bytes need an equal zlib
+as well. Fails with what reading the `Archive` fails with, or `OSError`.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import stat
+import time
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wheelsmith.wheel.archive import CHUNK, Archive, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_FIRST_EPOCH = 315_532_800  # 1980-01-01, the first time that a zip archive can hold
+_LAST_EPOCH = 4_354_819_198  # 2107-12-31 23:59:58, the last
+_SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+
+
+def write_wheel(
+    archive: Archive,
+    target: Path,
+    *,
+    epoch: int,
+    level: int = 6,
+    rename: Callable[[str], str] = lambda name: name,
+    replace: Mapping[str, bytes | Path] | None = None,
+) -> Path:
+    """Write the members of `archive` to `target`, atomically.
+
+    Args:
+        archive: the wheel to read. RECORD is not read, and a signature of it is left out: it would be void.
+        target: the file to make or replace.
+        epoch: time of every member, in seconds since 1970, moved into 1980 to 2107 (what a zip can hold).
+        level: zlib's, 1 (fast) to 9 (small).
+        rename: gives the new name of a member.
+        replace: new contents by old name; a path stands for the content of that file.
+
+    Returns:
+        `target`.
+    """
+    contents = replace or {}
+    dist_info = rename(f"{archive.dist_info}/")
+    record_name = f"{dist_info}RECORD"
+    left_out = {record_name, *(f"{dist_info}{file}" for file in _SIGNATURES)}
+    members = {rename(member.filename): member for member in archive.members}
+    if len(members) != len(archive.members):
+        raise invalid(archive.path.name, "two of its members would get the same name")
+    names = sorted(members.keys() - left_out, key=lambda name: (name.startswith(dist_info), name))
+    when = time.gmtime(min(max(epoch, _FIRST_EPOCH), _LAST_EPOCH))[:6]
+    record = io.StringIO(newline="")
+    rows = csv.writer(record, lineterminator="\n")
+
+    def info(name: str, size: int, *, executable: bool) -> zipfile.ZipInfo:
+        entry = zipfile.ZipInfo(name, when)
+        entry.create_system = 3  # Unix, whatever the machine
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
+        entry.file_size = size
+        return entry
+
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as output:
+                for name in names:
+                    member = members[name]
+                    source = contents.get(member.filename)
+                    size = member.file_size if source is None else _size(source)
+                    entry = info(name, size, executable=bool((member.external_attr >> 16) & 0o111))
+                    digest = hashlib.sha256()
+                    with output.open(entry, "w") as stream:
+                        for chunk in archive.chunks(member) if source is None else _chunks(source):
+                            digest.update(chunk)
+                            stream.write(chunk)
+                    encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+                    rows.writerow((name, f"sha256={encoded}", size))
+                rows.writerow((record_name, "", ""))
+                text = record.getvalue().encode()
+                output.writestr(info(record_name, len(text), executable=False), text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    sync_directory(target.parent)
+    return target
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename inside `directory` durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _size(source: bytes | Path) -> int:
+    return source.stat().st_size if isinstance(source, Path) else len(source)
+
+
+def _chunks(source: bytes | Path) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
