@@ -4,6 +4,7 @@ In: a root directory. Out: files and directories that are either complete or abs
 renamed. Fails with `StoreError` (not writable) and `BusyError` (another process makes the same thing).
 
     blobs/<sha256>             downloaded files            git/<digest of url>     bare repositories, depth-1 commits
+                                                           git/<…>.sparse          the same, with some directories only
     envs/<digest>/             build environments          cuda/<digest>/          toolkits assembled from wheels
     locks/<digest>.txt         resolved requirements       work/<plan digest>/     a build in progress, and its log
     wheels/<plan digest>/      finished wheels             flocks/                 lock files

@@ -33,9 +33,7 @@ class Server:
             def log_message(self, *arguments: object) -> None:
                 asked.append(self.path)
 
-        self._server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-        )
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -48,9 +46,7 @@ class Server:
 def index_fixture(tmp_path: Path) -> Path:
     root = tmp_path / "my dist"  # a space, to be encoded in file: URLs
     wheels = [
-        make_wheel(
-            tmp_path / "in", "mine", "1.0+cu130", code="import theirs", metadata="Requires-Dist: theirs>=1\n"
-        ),
+        make_wheel(tmp_path / "in", "mine", "1.0+cu130", code="import theirs", metadata="Requires-Dist: theirs>=1\n"),
         make_wheel(tmp_path / "in", "other", "2.0"),
         make_wheel(tmp_path / "in", "leaf", "1.0+cu130", code="leaf = True"),
     ]
@@ -64,9 +60,7 @@ def elsewhere_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     root = tmp_path / "elsewhere"
     publish(
         [
-            make_wheel(
-                tmp_path / "theirs", "theirs", "1.5", code="import other", metadata="Requires-Dist: other\n"
-            ),
+            make_wheel(tmp_path / "theirs", "theirs", "1.5", code="import other", metadata="Requires-Dist: other\n"),
             make_wheel(tmp_path / "theirs", "other", "99.0", code="raise SystemError('not ours')"),
             make_wheel(tmp_path / "theirs", "mine", "99.0"),
         ],
@@ -164,9 +158,7 @@ def test_a_wheel_that_does_not_work_is_an_error_in_the_tools_words(
 ) -> None:
     publish([make_wheel(tmp_path / "broken", "broken", "1.0", **wheel)], index)
     with pytest.raises(InstallError) as caught:
-        try_install(
-            "broken==1.0", index, python=Path(sys.executable), imports=["broken"], work_dir=tmp_path / "work"
-        )
+        try_install("broken==1.0", index, python=Path(sys.executable), imports=["broken"], work_dir=tmp_path / "work")
     assert cause in caught.value.cause
     assert words in caught.value.detail
     assert list((tmp_path / "work").iterdir()) == []
@@ -174,9 +166,7 @@ def test_a_wheel_that_does_not_work_is_an_error_in_the_tools_words(
 
 
 @pytest.mark.parametrize("victim", ["mine-1.0+cu130", "other-2.0"])
-def test_stored_bytes_that_changed_are_noticed(
-    tmp_path: Path, index: Path, elsewhere: Server, victim: str
-) -> None:
+def test_stored_bytes_that_changed_are_noticed(tmp_path: Path, index: Path, elsewhere: Server, victim: str) -> None:
     path = index / f"{victim}-py3-none-any.whl"
     make_wheel(tmp_path / "evil", *victim.split("-"), code="evil = True").replace(path)
     with pytest.raises(InstallError) as caught:

@@ -53,9 +53,8 @@ def test_project_page_bytes() -> None:
 
 
 def test_root_page_bytes() -> None:
-    assert (
-        b'<h1>Simple index</h1>\n<a href="a/">a</a><br>\n<a href="b-c/">b-c</a><br>\n</body>'
-        in pages.root_html(["a", "b-c"])
+    assert b'<h1>Simple index</h1>\n<a href="a/">a</a><br>\n<a href="b-c/">b-c</a><br>\n</body>' in pages.root_html(
+        ["a", "b-c"]
     )
     assert pages.root_json(["a"]) == b'{"meta":{"api-version":"1.1"},"projects":[{"name":"a"}]}\n'
 

@@ -46,9 +46,7 @@ def files_on(root: Path, project: str) -> set[str]:
 
 def listed(root: Path) -> list[str]:
     html = (root / "simple" / "index.html").read_text()
-    names = [
-        project["name"] for project in json.loads((root / "simple" / "index.json").read_bytes())["projects"]
-    ]
+    names = [project["name"] for project in json.loads((root / "simple" / "index.json").read_bytes())["projects"]]
     assert [name for name in names if f'<a href="{name}/">' not in html] == []
     return names
 
@@ -156,9 +154,7 @@ def test_a_wheel_that_lies_in_the_index_already_is_published_in_place(tmp_path: 
 
 
 def test_versions_are_sorted_as_versions(tmp_path: Path) -> None:
-    wheels = [
-        make_wheel(tmp_path / "in", "pkg", version) for version in ("1.10", "1.9", "1.9+cu130", "1.10rc1")
-    ]
+    wheels = [make_wheel(tmp_path / "in", "pkg", version) for version in ("1.10", "1.9", "1.9+cu130", "1.10rc1")]
     publish(wheels, tmp_path / "dist")
     page = json.loads((tmp_path / "dist/simple/pkg/index.json").read_bytes())
     assert page["versions"] == ["1.9", "1.9+cu130", "1.10rc1", "1.10"]
@@ -332,9 +328,7 @@ def test_a_full_disk_is_said_so_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert list((tmp_path / "dist").glob("*.whl")) == []
 
 
-def _publish_one_by_one(
-    wheels: list[Path], root: Path, barrier: "multiprocessing.synchronize.Barrier"
-) -> None:
+def _publish_one_by_one(wheels: list[Path], root: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
     barrier.wait()
     for wheel in wheels:
         publish([wheel], root)
@@ -350,9 +344,7 @@ def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
     for number in range(8):
         shared = [make_wheel(tmp_path / "in", "shared", f"{number}.{minor}") for minor in range(2)]
         own = [make_wheel(tmp_path / "in", f"own{number}", f"1.{minor}") for minor in range(2)]
-        writers.append(
-            context.Process(target=_publish_one_by_one, args=([*shared, *own, same], root, barrier))
-        )
+        writers.append(context.Process(target=_publish_one_by_one, args=([*shared, *own, same], root, barrier)))
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):

@@ -20,12 +20,8 @@ def make_wheel(
     path = folder / f"{stem}-{tag}.whl"
     members = {
         f"{name}.py": code,
-        f"{stem}.dist-info/METADATA": (
-            f"Metadata-Version: 2.1\nName: {says or name}\nVersion: {version}\n{metadata}"
-        ),
-        f"{stem}.dist-info/WHEEL": (
-            f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"
-        ),
+        f"{stem}.dist-info/METADATA": (f"Metadata-Version: 2.1\nName: {says or name}\nVersion: {version}\n{metadata}"),
+        f"{stem}.dist-info/WHEEL": (f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"),
     }
     members[f"{stem}.dist-info/RECORD"] = "".join(f"{member},,\n" for member in members)
     with zipfile.ZipFile(path, "w") as archive:

@@ -14,7 +14,8 @@ from importlib.resources import files
 
 # What compilers, ninja, CMake and Python print at the first real error; the noise around it matches nothing here.
 _ERROR = re.compile(
-    r"(?:\b(?:fatal |catastrophic )?error(?: [A-Z]?\d+)?:|^FAILED:|^CMake Error|^\w*(?:Error|Exception)\b.*:"
+    r"(?:\b(?:fatal |catastrophic )?error(?: [A-Z]?\d+)?\s*:|\bfatal\s*:|^FAILED:|^CMake Error"
+    r"|^\w*(?:Error|Exception)\b.*:"
     r"|\bKilled\b|No space left on device|died due to signal)",
     re.MULTILINE,
 )

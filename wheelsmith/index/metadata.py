@@ -115,9 +115,7 @@ def _metadata_bytes(archive: zipfile.ZipFile, filename: str, project: str, versi
         if info.filename.count("/") == 1 and info.filename.endswith(".dist-info/METADATA")
     ]
     if len(found) != 1:
-        raise InvalidWheelError(
-            f"{filename} has {len(found)} *.dist-info/METADATA files instead of one.", _REMEDY
-        )
+        raise InvalidWheelError(f"{filename} has {len(found)} *.dist-info/METADATA files instead of one.", _REMEDY)
     (info,) = found
     name, _, stated = info.filename.removesuffix(".dist-info/METADATA").rpartition("-")
     try:
@@ -125,9 +123,7 @@ def _metadata_bytes(archive: zipfile.ZipFile, filename: str, project: str, versi
     except InvalidVersion:
         agrees = False
     if not agrees:
-        raise InvalidWheelError(
-            f"{filename} holds {info.filename!r}, which belongs to another wheel.", _REMEDY
-        )
+        raise InvalidWheelError(f"{filename} holds {info.filename!r}, which belongs to another wheel.", _REMEDY)
     if info.file_size > _MAX_METADATA:
         raise InvalidWheelError(
             f"{filename} has {info.file_size} bytes of METADATA; {_MAX_METADATA} are allowed.", _REMEDY

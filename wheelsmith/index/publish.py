@@ -244,9 +244,7 @@ def _finish_dead_writers(layout: Layout, listener: Listener) -> None:
         try:
             facts = read_wheel(wheel, filename)
         except InvalidWheelError as error:  # it was changed since; then it is not published
-            listener(
-                Note(_STAGE, f"Not published, left from an interrupted run: {error.cause}", warning=True)
-            )
+            listener(Note(_STAGE, f"Not published, left from an interrupted run: {error.cause}", warning=True))
             continue
         _describe(filename, sha256_of(wheel), wheel.stat().st_size, facts, layout)
         unfinished.add(facts.project)

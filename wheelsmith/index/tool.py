@@ -96,9 +96,7 @@ def run_tool(
             process.kill()
             raise
     if process.returncode != 0:
-        ended = (
-            f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
-        )
+        ended = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
         raise InstallError(f"Could not {what} ({ended}).", remedy, detail="\n".join(lines[-_TAIL:]))
     return lines
 

@@ -41,9 +41,8 @@ class LoadedRecipe:
             UnknownVersionError: none does; the remedy lists those that are pinned.
         """
         pinned = sorted((Version(v) for v in self.recipe.releases), reverse=True)
-        for version in pinned:
-            if specifier.contains(version, prereleases=version.is_prerelease or None):
-                return str(version)
+        for version in specifier.filter(pinned):  # pre-releases only where the specifier names one
+            return str(version)
         raise UnknownVersionError(
             f"The recipe for {self.recipe.name} pins no version that fits {str(specifier)!r}.",
             f"Choose one of {', '.join(map(str, pinned))}, or add a release to your own copy of {self.origin}.",
@@ -142,7 +141,8 @@ def load_recipe(path: Path) -> LoadedRecipe:
 
 def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: str) -> str:
     try:
-        return (recipe.parent / relative).read_text("utf-8")
+        # Not read_text: it would turn CRLF into LF, and a diff of a CRLF file could never match.
+        return (recipe.parent / relative).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"{recipe}:{line_of(text, key)}: {relative!r} cannot be read: {error}.",
@@ -154,7 +154,9 @@ def _explain(path: Path, text: str, error: ValidationError) -> RecipeError:
     """One sentence for the first problem, the others as detail."""
     problems = []
     remedy = "`wheelsmith recipes schema` prints every key with its meaning."
-    for index, item in enumerate(error.errors(include_url=False)):
+    # A misspelt key often makes another one missing: name the misspelling first.
+    found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
+    for index, item in enumerate(found):
         location = tuple(item["loc"])
         where = f"{path}:{line_of(text, location)}"
         key = ".".join(str(part) for part in location)

@@ -8,6 +8,7 @@ that editors use.
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -55,6 +56,14 @@ def _relative(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.username and parts.scheme != "ssh":
+        raise ValueError("a URL here must not hold credentials; put them into ~/.netrc, or use ssh")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
 Specifier = Annotated[str, AfterValidator(_specifier)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 VersionText = Annotated[str, AfterValidator(_version)]
@@ -73,7 +82,7 @@ class _Table(BaseModel):
 class GitTable(_Table):
     """A git commit, fetched with depth 1."""
 
-    url: str
+    url: Url
     commit: Commit
     tag: str | None = Field(None, description="the tag that the commit had when it was locked; information")
     sparse: tuple[RelativePath, ...] = Field((), strict=False, description="directories to check out; empty: all")
@@ -82,7 +91,7 @@ class GitTable(_Table):
 class ArchiveTable(_Table):
     """A tar or zip archive at a URL."""
 
-    url: str
+    url: Url
     sha256: Sha256
 
 

@@ -25,6 +25,9 @@ from wheelsmith.toolchain.uv import run_uv
 
 _RELEASE = re.compile(r"release (?P<version>\d+\.\d+), V(?P<release>[\d.]+)")
 
+#: Below the root directory: where NVIDIA's installers and distributions put toolkits.
+USUAL_PLACES = ("usr/local/cuda", "usr/local/cuda-*", "opt/cuda")
+
 #: torch's headers include these; a compiler-only installation lacks them.
 _MATH_HEADERS = ("cublas_v2.h", "cusparse.h", "cusolverDn.h")
 
@@ -45,7 +48,9 @@ class CudaToolkit:
 
 
 def inspect_toolkit(root: Path, origin: str) -> CudaToolkit | None:
-    """The toolkit at `root`, or None if there is no working nvcc."""
+    """The toolkit at `root`, or None if there is no working nvcc with its headers."""
+    if not (root / "include" / "cuda_runtime.h").is_file():
+        return None
     try:
         answer = subprocess.run(
             [root / "bin" / "nvcc", "--version"], capture_output=True, text=True, timeout=60, check=True
@@ -71,11 +76,19 @@ def _places(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
         if environment.get(name):
             yield name, Path(environment[name])
     if nvcc := shutil.which("nvcc", path=environment.get("PATH", "")):
-        yield "nvcc on PATH", Path(nvcc).resolve().parent.parent
-    for pattern in ("cuda", "cuda-*"):
-        for path in sorted(Path("/usr/local").glob(pattern), reverse=True):
+        yield "nvcc on PATH", _root_of(Path(nvcc))
+    for pattern in USUAL_PLACES:
+        for path in sorted(Path("/").glob(pattern), reverse=True):
             yield "usual folder", path
-    yield "usual folder", Path("/opt/cuda")
+
+
+def _root_of(nvcc: Path) -> Path:
+    """The toolkit that an nvcc belongs to. It may be a wrapper script elsewhere: then `-dryrun` says TOP=…"""
+    words = subprocess.run(
+        [nvcc, "-dryrun", "-E", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
+    ).stderr
+    match = re.search(r"^#\$ TOP=(.+)$", words, re.MULTILINE)
+    return Path(match[1]) if match else nvcc.resolve().parent.parent
 
 
 def provide_toolkit(

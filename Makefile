@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+# Needed beforehand: Linux x86-64, Python >= 3.11 with venv and headers, git, g++, make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-torch lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/wheelsmith build cuvec==6.0.1 --gpu "RTX 5090,A40" --toolkit wheels
+	@echo
+	$(BIN)/wheelsmith try 'cuvec==6.0.1+cu130'
+
+test: lint
+	$(BIN)/python -m pytest -m "not torch"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Gigabytes and tens of minutes: builds a torch extension for real.
+test-torch: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m torch
+
+clean:
+	rm -rf $(VENV) dist/*.whl dist/*.metadata dist/simple dist/records dist/.wheelsmith
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,204 @@
+"""The main job through the public front door, with real compilers, uv and pip."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from e2e import toyproject
+
+import wheelsmith
+from wheelsmith.compile import isolation_here
+from wheelsmith.errors import CompileError, ContractError, HashMismatchError, OfflineError, PatchError
+from wheelsmith.events import ToolLine
+
+pytestmark = pytest.mark.e2e
+
+CUVEC = "cuvec==6.0.1"
+
+
+@pytest.fixture(scope="session")
+def toolkit_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for environments and toolkits, so that each is made once per run."""
+    return tmp_path_factory.mktemp("shared-store")
+
+
+def build(recipes: Path, store: Path, index: Path, **more):
+    return wheelsmith.build("toycuda", recipes=[recipes], store=store, index=index, toolkit="wheels", **more)
+
+
+@contextlib.contextmanager
+def served(directory: Path):
+    """A plain static file server on loopback."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_public_package_from_requirement_to_pip_install(toolkit_store, tmp_path):
+    """cuvec from its sdist, with a toolkit assembled from wheels: built, proved, published, installed over HTTP."""
+    first = wheelsmith.build(CUVEC, gpu="RTX 5090,A40", store=toolkit_store, index=tmp_path / "dist", toolkit="wheels")
+    assert (first.reused, first.bytes_fetched) == (False, 27_732)
+    served_by = {(row["library"].split(".")[0], row["arch"]): row for row in first.record["verdict"]["rows"]}
+    assert served_by["cuvec/cuvec_cpython", "8.6"]["served_by"] == "sm_86"
+    assert served_by["cuvec/cuvec_cpython", "12.0"]["served_by"] == "sm_120"
+    assert first.record["toolchain"]["cuda_origin"] == "NVIDIA's wheels"
+
+    second = wheelsmith.build(
+        CUVEC, arch="8.6;12.0", store=toolkit_store, index=tmp_path / "dist", toolkit="wheels", offline=True
+    )
+    assert (second.reused, second.bytes_fetched, second.published.sha256) == (True, 0, first.published.sha256)
+
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    pip = [venv / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    with served(tmp_path / "dist") as url:
+        subprocess.run([*pip, "--isolated", "--index-url", f"{url}/simple/", "--no-deps", "cuvec"], check=True)
+    shown = subprocess.run([venv / "bin/python", "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
+    assert {"name": "cuvec", "version": "6.0.1+cu130"} in json.loads(shown.stdout)
+
+    tried = wheelsmith.try_install("cuvec==6.0.1+cu130", index=tmp_path / "dist")
+    assert tried.imported == ("cuvec", "cuvec.cuvec_cpython")
+    assert "cuvec==6.0.1+cu130" in tried.installed
+
+
+@pytest.mark.skipif(not isolation_here().canonical, reason="this machine allows no mount namespaces")
+def test_two_stores_give_the_same_bytes_and_no_secret_or_path_gets_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_SECRET_TOKEN", "hunter2-hunter2")
+    content = toyproject.files()
+    content["CMakeLists.txt"] += 'execute_process(COMMAND env COMMAND sort OUTPUT_FILE "${CMAKE_BINARY_DIR}/env.txt")\n'
+    content["CMakeLists.txt"] += 'install(FILES "${CMAKE_BINARY_DIR}/env.txt" DESTINATION toycuda)\n'
+    recipes = toyproject.make(tmp_path, content)
+    results = [build(recipes, tmp_path / name / "store", tmp_path / name / "dist", jobs=1) for name in ("a", "much/b")]
+    assert results[0].published.sha256 == results[1].published.sha256
+    import zipfile
+
+    with zipfile.ZipFile(results[0].wheel) as wheel:
+        environment = wheel.read("toycuda/env.txt").decode()
+    assert "hunter2" not in environment
+    assert str(tmp_path) not in environment
+    assert "CUDACXX=/tmp/wheelsmith-build/cuda/bin/nvcc\n" in environment
+    assert not results[0].record["isolation"]["network"]
+
+
+def test_an_arch_that_the_build_drops_fails_with_the_table(toolkit_store, tmp_path):
+    recipe = toyproject.RECIPE.replace('"{archs_cmake}"', '"86-real"')
+    recipes = toyproject.make(tmp_path, recipe=recipe)
+    with pytest.raises(ContractError) as caught:
+        build(recipes, toolkit_store, tmp_path / "dist")
+    assert "12.0" in caught.value.cause
+    assert "toycuda/toycuda.so" in caught.value.detail
+    assert not list(tmp_path.glob("dist/*.whl"))
+
+
+def test_a_compile_error_is_shown_and_what_was_compiled_is_kept(toolkit_store, tmp_path):
+    content = toyproject.files()
+    content["two.cu"] = "__global__ void two() { undefined_thing(); }\n"
+    recipes = toyproject.make(tmp_path, content)
+    with pytest.raises(CompileError) as caught:
+        build(recipes, toolkit_store, tmp_path / "dist", jobs=1)
+    assert 'identifier "undefined_thing" is undefined' in caught.value.detail
+    assert "continues there" in caught.value.remedy
+
+
+def start(recipes: Path, store: Path, index: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "wheelsmith", "build", "toycuda", "--recipes", str(recipes), "--jobs", "1"]
+    command += ["--store", str(store), "--index", str(index), "--toolkit", "wheels", "--verbose"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never printed")
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupted_compile_continues_with_the_units_left(toolkit_store, tmp_path, how, code):
+    # A build directory of its own makes it a plan of its own: nothing is left from the other signals' runs.
+    recipe = toyproject.RECIPE.replace('build-dir = "build"', f'build-dir = "build-{how.name}"')
+    recipes = toyproject.make(tmp_path, recipe=recipe)
+    process = start(recipes, toolkit_store, tmp_path / "dist")
+    wait_for(process, "[2/")
+    process.send_signal(how)
+    assert process.wait(timeout=60) == code
+    process.stderr.close()
+    time.sleep(0.5)
+    assert not compilers_below(toolkit_store)
+    assert not list(tmp_path.glob("dist/*.whl"))
+
+    units: list[str] = []
+
+    def listen(event):
+        if isinstance(event, ToolLine) and "Building CUDA object" in event.text:
+            units.append(event.text)
+
+    result = build(recipes, toolkit_store, tmp_path / "dist", jobs=1, listener=listen)
+    assert result.record["compile"]["resumed"]
+    assert 0 < len(units) < 3
+
+
+def compilers_below(store: Path) -> list[str]:
+    """Processes that still work in the store."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (directory / "cwd").readlink().is_relative_to(store):
+                found.append((directory / "cmdline").read_text())
+    return found
+
+
+def test_offline_without_the_source_fails_and_leaves_nothing(toolkit_store, tmp_path):
+    with pytest.raises(OfflineError):
+        build(toyproject.make(tmp_path), toolkit_store, tmp_path / "dist", offline=True)
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_source_with_other_bytes_is_refused(toolkit_store, tmp_path):
+    recipes = toyproject.make(tmp_path)
+    with (tmp_path / "toycuda-1.0.tar.gz").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(HashMismatchError):
+        build(recipes, toolkit_store, tmp_path / "dist")
+
+
+def test_a_patch_that_does_not_match_stops_before_the_compile(toolkit_store, tmp_path):
+    patch = '[[patch]]\nwhy = "w"\nfile = "one.cu"\nfind = "threadIdx.y"\nreplace = "0"\n\n[releases'
+    recipes = toyproject.make(tmp_path, recipe=toyproject.RECIPE.replace("[releases", patch))
+    with pytest.raises(PatchError, match=r"one\.cu"):
+        build(recipes, toolkit_store, tmp_path / "dist")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem needs root")
+def test_a_full_disk_has_its_exit_code_and_the_store_stays_sound(toolkit_store, tmp_path):
+    recipes = toyproject.make(tmp_path)
+    script = (
+        f"mkdir {tmp_path}/small && mount -t tmpfs -o size=30m none {tmp_path}/small && "
+        f"exec {sys.executable} -m wheelsmith build toycuda --recipes {recipes} --store {tmp_path}/small"
+        f" --index {tmp_path}/dist --toolkit wheels"
+    )
+    recipe = recipes / "toycuda.toml"
+    recipe.write_text(recipe.read_text().replace("disk_gb = 0.5", "disk_gb = 0.01"))
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 70, done.stderr
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "dist").exists()

@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import TOY_RECIPE, write_recipe
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wheelsmith
+from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
+from wheelsmith.recipe import RecipeBook, load_recipe
+from wheelsmith.recipe.lines import line_of
+
+
+def line(text: str, needle: str) -> int:
+    """The 1-based line on which `needle` stands."""
+    return next(i for i, content in enumerate(text.splitlines(), 1) if needle in content)
+
+
+def test_every_shipped_recipe_is_valid_and_matches_the_exported_schema():
+    import tomllib
+
+    schema = wheelsmith.recipe_schema()
+    names = []
+    for loaded in wheelsmith.recipes():
+        names.append(loaded.recipe.name)
+        jsonschema.validate(tomllib.loads(Path(loaded.origin).read_text("utf-8")), schema)
+    assert names == ["causal-conv1d", "cuvec", "vllm"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "nearest"),
+    [
+        ("memory_gb = 0.5", "memroy_gb = 0.5", "expect.memroy_gb", "memory_gb"),
+        ('summary = "a toy"', 'summary = "a toy"\nsumary = "twice"', "sumary", "summary"),
+        ("sha256 =", 'mirrors = "x"\nsha256 =', "releases.1.0.source.archive.mirrors", None),
+    ],
+)
+def test_an_unknown_key_names_file_line_and_nearest_key(recipe_dir, old, new, key, nearest):
+    text = TOY_RECIPE.replace(old, new)
+    path = write_recipe(recipe_dir, "toy", text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    where = line(path.read_text(), key.rpartition(".")[2])
+    problems = f"{caught.value.cause}\n{caught.value.detail}"
+    assert f"{path}:{where}: unknown key {key!r}." in problems
+    if nearest:
+        assert f"The nearest valid key is {nearest!r}" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "needle", "message"),
+    [
+        ("cpu_minutes = 1", "cpu_minutes = 0", "cpu_minutes", "greater than 0"),
+        ('archs = "8.6;12.0"', 'archs = "blackwell"', "archs", "'blackwell' is not a compute capability"),
+        ('versions = ">=1"', 'versions = "one"', "versions", "not a version specifier"),
+        ('requires = ["setuptools"]', 'requires = ["set up"]', "requires", "not a requirement"),
+        ('cuda = "13.0"', 'cuda = "13"', "cuda", "pattern"),
+    ],
+)
+def test_a_bad_value_names_file_and_line(recipe_dir, old, new, needle, message):
+    text = TOY_RECIPE.replace(old, new)
+    path = write_recipe(recipe_dir, "toy", text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert caught.value.cause.startswith(f"{path}:{line(path.read_text(), needle)}: ")
+    assert message in caught.value.cause
+
+
+def test_a_patch_is_a_diff_or_an_edit_and_the_error_points_at_the_second_one(recipe_dir):
+    good = '[[patch]]\nwhy = "w"\nfile = "a"\nfind = "b"\nreplace = "c"\n'
+    path = write_recipe(recipe_dir, "toy", TOY_RECIPE + good + '\n[[patch]]\nwhy = "half"\nfile = "a"\n')
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert caught.value.cause == (
+        f"{path}:{line(path.read_text(), 'half') - 1}: patch.1: needs either diff, or all of file, find and replace."
+    )
+
+
+def test_a_missing_diff_and_an_unknown_tree_are_named(recipe_dir):
+    path = write_recipe(recipe_dir, "toy", TOY_RECIPE + '[[patch]]\nwhy = "w"\ndiff = "patches/none.diff"\n')
+    with pytest.raises(RecipeError, match=r"patches/none\.diff.*cannot be read"):
+        load_recipe(path)
+    edit = '[[patch]]\nwhy = "w"\ntree = "tritn"\nfile = "a"\nfind = "b"\nreplace = "c"\n'
+    path = write_recipe(recipe_dir, "toy", TOY_RECIPE + edit)
+    with pytest.raises(RecipeError, match="no tree is named 'tritn'"):
+        load_recipe(path)
+
+
+def test_ones_own_recipe_goes_before_ours(recipe_dir):
+    write_recipe(recipe_dir, "cuvec", TOY_RECIPE.replace('name = "toy"', 'name = "cuvec"'))
+    loaded, version = RecipeBook([recipe_dir]).find("cuvec")
+    assert (loaded.recipe.summary, version) == ("a toy", "1.0")
+
+
+def test_names_are_normalized_and_versions_chosen(recipe_dir):
+    pinned = '\n[releases."1.1rc1".source.archive]\nurl = "https://example.invalid/x"\nsha256 = "' + "0" * 64 + '"\n'
+    write_recipe(recipe_dir, "toy", TOY_RECIPE + pinned)
+    book = RecipeBook([recipe_dir])
+    assert book.find("Toy")[1] == "1.0"
+    assert book.find("toy==1.1rc1")[1] == "1.1rc1"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "error", "words"),
+    [
+        ("tox", UnknownPackageError, "Did you mean toy"),
+        ("toy==2", UnknownVersionError, "Choose one of 1.0"),
+        ("toy = 2", UsageError, "vllm==0.15.1"),
+        ("toy[extra]", UsageError, "as in vllm==0.15.1"),
+        ("toy @ https://example.invalid/x.whl", UsageError, "as in vllm==0.15.1"),
+    ],
+)
+def test_what_cannot_be_found_is_explained(recipe_dir, requirement, error, words):
+    with pytest.raises(error) as caught:
+        RecipeBook([recipe_dir]).find(requirement)
+    assert words in caught.value.remedy
+
+
+def test_lines_of_keys():
+    text = "a = 1\n[t]\nx = '''\n[t.not]\ny = 2\n'''\ny = 3\n[[l]]\nk = 1\n[[l]]\nk = 2\n[l.\"q.r\"]\nz.w = 1\n"
+    assert line_of(text, ("a",)) == 1
+    assert line_of(text, ("t", "y")) == 7
+    assert line_of(text, ("t", "absent")) == 2
+    assert line_of(text, ("l", 1, "k")) == 11
+    assert line_of(text, ("l", 1, "q.r", "z", "w")) == 13
+    assert line_of(text, ("absent",)) == 1
+
+
+@given(st.text(alphabet="abc[]='\"#.\n 1", max_size=60), st.lists(st.sampled_from(["a", "b", 0, 1]), max_size=3))
+def test_finding_a_line_never_fails_and_stays_inside_the_text(text, path):
+    assert 1 <= line_of(text, path) <= max(1, len(text.splitlines()))
+
+
+def test_a_url_with_credentials_is_refused(recipe_dir):
+    text = TOY_RECIPE.replace("https://example.invalid", "https://me:secret@example.invalid")
+    path = write_recipe(recipe_dir, "toy", text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert "must not hold credentials" in caught.value.cause

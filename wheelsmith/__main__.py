@@ -1,0 +1,7 @@
+"""`python -m wheelsmith`."""
+
+import sys
+
+from wheelsmith.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,85 @@
+"""`wheelsmith build`: compile, prove, publish."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.cli.options import add_index, add_json, add_network, add_store, add_target, target_arguments
+
+if TYPE_CHECKING:
+    from wheelsmith.pipeline import BuildResult
+
+
+def configure(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("build", help="compile, prove and publish a package")
+    add_target(parser)
+    add_index(parser)
+    add_store(parser)
+    add_network(parser)
+    add_json(parser)
+    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at once (default: what fits)")
+    parser.add_argument("--verbose", action="store_true", help="show the compilers' output")
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command."""
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter(verbose=options.verbose) as listener:
+        result = wheelsmith.build(
+            options.requirement,
+            index=options.index,
+            store=options.store,
+            jobs=options.jobs,
+            offline=options.offline,
+            index_url=options.index_url,
+            toolkit=options.toolkit,
+            listener=listener,
+            **target_arguments(options),
+        )
+    if options.json:
+        show.as_json(result.to_dict())
+    else:
+        _summary(result, Path(options.index))
+    return 0
+
+
+def _summary(result: BuildResult, index: Path) -> None:
+    from wheelsmith.cli import show
+
+    plan, tools = result.plan, result.record["toolchain"]
+    archs = ", ".join(arch.sm for arch in plan.target.archs.native)
+    how = "from the store, nothing compiled" if result.reused else f"compiled in {result.seconds:.0f} s"
+    print()
+    show.facts(
+        [
+            ("wheel", str(result.wheel)),
+            ("size", f"{result.published.size:,} bytes"),
+            ("sha256", result.published.sha256),
+            ("runs natively", f"on {archs} (proved below), {_driver(plan.target.cuda)}"),
+            ("built with", f"Python {tools['python']}, CUDA {tools['cuda']}, {tools['host_compiler']}"),
+            ("how", f"{how}; {result.bytes_fetched:,} bytes of sources fetched"),
+        ]
+    )
+    print()
+    show.proof(result.record["report"], result.record["verdict"])
+    simple = f"file://{shlex.quote(str((index / 'simple').absolute()))}"
+    print()
+    print("install it with pip (its own dependencies then come from your usual index):")
+    print(f"  pip install --index-url {simple} --no-deps '{plan.requirement}'")
+    print("or serve the directory with any static web server and give pip that URL. To try it in an empty environment:")
+    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(str(index))}")
+
+
+def _driver(cuda: str) -> str:
+    from wheelsmith.gpu import minimum_driver
+
+    return f"with driver {minimum_driver(cuda)} or newer"

@@ -1,0 +1,78 @@
+"""The `wheelsmith` program.
+
+In: arguments. Out: an exit code; results on stdout, progress and errors on stderr. Each command is a module with
+`configure` and `execute`; nothing heavy is imported before a command runs, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import FrameType
+
+from wheelsmith.cli import build, doctor, fetch, gpus, inspect, plan, publish, recipes, tryout
+from wheelsmith.errors import WheelsmithError
+
+_COMMANDS = (plan, build, fetch, inspect, publish, tryout, doctor, recipes, gpus)
+
+_EPILOG = """\
+typical use:
+  wheelsmith plan  vllm==0.15.1 --gpu "RTX 5090,A40"   what would be built, to the last commit
+  wheelsmith build cuvec==6.0.1                        compile, prove, publish to dist/
+  pip install --index-url file://$PWD/dist/simple --no-deps cuvec
+
+exit codes: 0 success; 2 usage; 10-14 what was asked for; 20-24 sources; 30-33 toolchain; 40 compile;
+50-52 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="wheelsmith",
+        description="Compile CUDA packages into wheels that are proved to run natively on your GPUs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"wheelsmith {version('wheelsmith')}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        module.configure(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code: int = options.execute(options)
+    except WheelsmithError as error:
+        _explain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nwheelsmith: interrupted.\n  what to do: run the same command again.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `wheelsmith plan … | head`
+        sys.stderr.close()
+        return 0
+    return code
+
+
+def _explain(error: WheelsmithError) -> None:
+    print(f"wheelsmith: {error.cause}", file=sys.stderr)
+    if error.detail:
+        print("".join(f"  | {line}\n" for line in error.detail.splitlines()), end="", file=sys.stderr)
+    print(f"  what to do: {error.remedy}", file=sys.stderr)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM ends a build as Ctrl-C does: compilers stopped, everything finished kept."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

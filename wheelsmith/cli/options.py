@@ -1,0 +1,62 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_target(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """The package and what to build it for."""
+    parser.add_argument(
+        "requirement", nargs="?" if optional else None, help="package and version, such as vllm==0.15.1"
+    )
+    group = parser.add_argument_group("target (defaults come from the recipe)")
+    group.add_argument("--gpu", metavar="NAMES", help='GPUs by name, such as "RTX 5090,A40"')
+    group.add_argument("--arch", metavar="LIST", help='compute capabilities, such as "8.6;12.0" or "9.0+PTX"')
+    group.add_argument("--python", metavar="X.Y")
+    group.add_argument("--cuda", metavar="X.Y", help="CUDA toolkit")
+    group.add_argument("--torch", metavar="VERSION")
+    group.add_argument(
+        "--env",
+        choices=("isolated", "current"),
+        default="isolated",
+        help="build with locked requirements of its own (default), or with the running interpreter's packages",
+    )
+    group.add_argument("--recipes", metavar="DIR", action="append", default=[], help="a directory of your own recipes")
+
+
+def target_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What `wheelsmith.plan` takes, from the options of `add_target`."""
+    return {
+        "gpu": options.gpu,
+        "arch": options.arch,
+        "python": options.python,
+        "cuda": options.cuda,
+        "torch": options.torch,
+        "environment": options.env,
+        "recipes": options.recipes,
+    }
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON with a schema version")
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """`--store`."""
+    parser.add_argument("--store", metavar="DIR", help="where sources, environments and results are kept")
+
+
+def add_index(parser: argparse.ArgumentParser) -> None:
+    """`--index`."""
+    parser.add_argument("--index", metavar="DIR", default="dist", help="directory of the package index (default: dist)")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """`--index-url` and `--toolkit`."""
+    parser.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
+    parser.add_argument(
+        "--toolkit", metavar="auto|wheels|DIR", default="auto", help="where the CUDA toolkit comes from"
+    )

@@ -1,0 +1,106 @@
+"""`wheelsmith plan`: print exactly what `build` would do."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.cli.options import add_json, add_target, target_arguments
+
+if TYPE_CHECKING:
+    from wheelsmith.plan import Plan
+
+
+def configure(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("plan", help="print everything that a build would do")
+    add_target(parser)
+    add_json(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command."""
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    made = wheelsmith.plan(options.requirement, **target_arguments(options))
+    if options.json:
+        show.as_json(made.to_dict() | {"digest": made.digest, "wheel_version": made.wheel_version})
+    else:
+        show.facts(_rows(made))
+    return 0
+
+
+def _rows(made: Plan) -> list[tuple[str, str]]:
+    from wheelsmith.plan import locked_pins
+
+    target = made.target
+    served = "; ".join(f"{gpu.name} is {gpu.arch.sm}" for gpu in target.gpus)
+    pins = dict(locked_pins(made.lock, target.python)) if made.lock else {}
+    sources = [f"{made.source}"] + [f"{tree.name}: {tree.source}" for tree in made.trees]
+    rows = [
+        ("wheel", f"{made.name} {made.wheel_version}"),
+        ("recipe", made.recipe),
+        ("digest", made.digest),
+        ("Python", f"{target.python} ({target.environment} environment)"),
+        ("CUDA", target.cuda),
+        ("torch", target.torch or "not used"),
+        ("archs", f"{', '.join(a.sm for a in target.archs.native)}{f'  ({served})' if served else ''}"),
+        ("sources", "\n".join(sources)),
+        ("patches", "\n".join(str(patch) for patch in made.patches) or "none"),
+        ("requires", "\n".join(_pinned(text, pins) for text in made.requires)),
+        ("settings", "\n".join(f"{key}={value}" for key, value in made.config_settings) or "none"),
+        ("variables", "\n".join(f"{key}={value}" for key, value in made.environment)),
+        ("steps", "\n".join(_steps(made))),
+        ("checks", "\n".join(_checks(made))),
+        ("expect", _expectation(made)),
+    ]
+    return rows + [("warning", text) for text in made.warnings]
+
+
+def _pinned(requirement: str, pins: dict[str, str]) -> str:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    pin = pins.get(canonicalize_name(Requirement(requirement).name))
+    return f"{requirement}  (locked: {pin}, by hash)" if pin else requirement
+
+
+def _steps(made: Plan) -> list[str]:
+    environment = "check the running interpreter's packages"
+    if made.target.environment == "isolated":
+        environment = "install the build requirements by hash into an environment of their own"
+    return [
+        f"fetch {1 + len(made.trees)} source trees; verify commit or SHA-256",
+        environment,
+        f"find CUDA {made.target.cuda}, or assemble it from NVIDIA's wheels",
+        f"apply {len(made.patches)} patches, exactly",
+        "run the PEP 517 backend at the canonical path, without network",
+        "repair with auditwheel, seal reproducibly, check, publish",
+    ]
+
+
+def _checks(made: Plan) -> list[str]:
+    archs = ", ".join(arch.sm for arch in made.target.archs.native)
+    words = {
+        "native": f"native code for {archs}",
+        "jit": f"native code or PTX for {archs}",
+        "none": "no GPU code",
+    }
+    listed = [f"{p.path}: {words[p.code]}{' (if present)' if p.optional else ''}" for p in made.promises]
+    return [
+        *listed,
+        f"every other library with GPU code: {words['native']}",
+        f"version is {made.wheel_version}; no path of the build machine inside",
+        f"the true manylinux tag (auditwheel; not grafted: {', '.join(made.exclude) or 'nothing excluded'})",
+        f"imports without a GPU: {', '.join(made.imports) or 'none named'}",
+    ]
+
+
+def _expectation(made: Plan) -> str:
+    expect = made.expect
+    return (
+        f"about {expect.cpu_minutes:g} CPU minutes, {expect.memory_gb:g} GB of memory for one compiler,"
+        f" {expect.disk_gb:g} GB of disk"
+    )

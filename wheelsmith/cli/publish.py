@@ -1,0 +1,37 @@
+"""`wheelsmith publish`: put wheels into an index."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from wheelsmith.cli.options import add_index, add_json
+
+
+def configure(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("publish", help="put finished wheels into a package index")
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL")
+    add_index(parser)
+    add_json(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command."""
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    published = wheelsmith.publish(options.wheels, index=options.index)
+    if options.json:
+        rows = [
+            {"filename": p.filename, "sha256": p.sha256, "size": p.size, "already_there": p.already_there}
+            for p in published
+        ]
+        show.as_json({"schema_version": 1, "index": options.index, "published": rows})
+        return 0
+    show.table(
+        ("file", "bytes", "sha256", ""),
+        ((p.filename, f"{p.size:,}", p.sha256, "was there" if p.already_there else "new") for p in published),
+    )
+    return 0

@@ -1,0 +1,66 @@
+"""Print values: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def as_json(value: Any) -> None:
+    """Print JSON, keys in their own order."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table. Off a terminal nothing is cut off, so that output can be searched."""
+    console = _console()
+    sheet = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        sheet.add_row(*(Text(cell) for cell in row))
+    console.print(sheet)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one below the other; long values keep their line."""
+    rows = list(rows)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        first, *rest = value.splitlines() or [""]
+        print(f"{name:<{width}}  {first}")
+        for line in rest:
+            print(f"{'':<{width}}  {line}")
+
+
+def proof(report: dict[str, Any], verdict: dict[str, Any] | None) -> None:
+    """The table of a wheel's libraries: what GPU code they hold and, with a verdict, how each arch is served."""
+    outcomes: dict[tuple[str, str], str] = {}
+    archs: list[str] = []
+    for row in verdict["rows"] if verdict else ():
+        outcomes[row["library"], row["arch"]] = row["outcome"]
+        if row["arch"] not in archs:
+            archs.append(row["arch"])
+    columns = ["library", "bytes", "SASS (count)", "PTX (ISA)", "GLIBC", *(f"on {arch}" for arch in archs)]
+    table(
+        columns,
+        (
+            [
+                library["path"],
+                f"{library['size']:,}",
+                " ".join(f"{item['arch']}:{item['count']}" for item in library["sass"]) or "-",
+                " ".join(f"{item['arch']}:{item['count']} ({item['isa']})" for item in library["ptx"]) or "-",
+                library["glibc"] or "-",
+                *(outcomes[library["path"], arch] for arch in archs),
+            ]
+            for library in report["libraries"]
+        ),
+    )
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=10_000)

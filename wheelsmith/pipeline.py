@@ -1,0 +1,296 @@
+"""The stages of a build in order: sources, toolchain, compile, proof, index. Called by the front door only.
+
+In: a plan and where to put things. Out: `BuildResult`. Each stage leaves its result in the store before the next one
+starts; a second run continues there, and a finished plan is only looked up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
+from wheelsmith.errors import ContractError
+from wheelsmith.events import Listener, Note, StageDone, StageStarted
+from wheelsmith.index import Published, publish
+from wheelsmith.plan import CANONICAL, EPOCH, GitSource, Plan
+from wheelsmith.sources import fetch, lay_out
+from wheelsmith.store import Store, sha256_of, write_atomic
+from wheelsmith.toolchain import (
+    BuildEnvironment,
+    CudaToolkit,
+    HostCompiler,
+    find_host_compiler,
+    provide_environment,
+    provide_toolkit,
+)
+from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A finished build.
+
+    Attributes:
+        plan: what was built.
+        wheel: the wheel in the index.
+        published: its entry there.
+        record: JSON-ready: toolchain, host, isolation, times, and the proof (`report`, `verdict`).
+        log: the compile log; None if the machine that compiled it was another one.
+        bytes_fetched: bytes of sources that came over the network.
+        reused: true if nothing had to be compiled.
+        seconds: wall time of the whole call.
+    """
+
+    plan: Plan
+    wheel: Path
+    published: Published
+    record: dict[str, Any]
+    log: Path | None
+    bytes_fetched: int
+    reused: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "schema_version": RECORD_VERSION,
+            "requirement": self.plan.requirement,
+            "wheel": str(self.wheel),
+            "sha256": self.published.sha256,
+            "log": str(self.log) if self.log else None,
+            "bytes_fetched": self.bytes_fetched,
+            "reused": self.reused,
+            "seconds": round(self.seconds, 3),
+            "record": self.record,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to build, none of which changes what comes out."""
+
+    index: Path
+    jobs: int | None
+    offline: bool
+    index_url: str | None
+    toolkit: str
+
+
+def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
+    """Bring in everything that a build of the plan needs from outside; bytes of sources fetched."""
+    size = _sources(plan, store, settings, listener)
+    _toolchain(plan, store, settings, listener)
+    return size
+
+
+def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) -> BuildResult:
+    """Build, prove and publish a plan, or only publish what the store already has."""
+    started = time.monotonic()
+    for warning in plan.warnings:
+        listener(Note("plan", warning, warning=True))
+    _refuse_unfit_machine(plan, store)
+    compiler = find_host_compiler()
+    environment, toolkit = _toolchain(plan, store, settings, listener)
+    key = _build_key(plan, environment, toolkit, compiler)
+
+    finished = store.place("wheels", key)
+    reused, fetched = (finished / "build.json").is_file(), 0
+    if not reused:
+        with store.lock(f"build-{key}"):
+            fetched = _sources(plan, store, settings, listener)
+            isolation = isolation_here()
+            with _stage("compile", listener, f"{plan.name} {plan.version}") as done:
+                compiled = compile_wheel(
+                    plan,
+                    key,
+                    store,
+                    environment,
+                    toolkit,
+                    isolation=isolation,
+                    lay_out=lambda directory: lay_out(plan, store, directory),
+                    jobs=settings.jobs,
+                    listener=listener,
+                )
+                done(f"backend ran {compiled.seconds:.1f} s with {compiled.jobs} jobs")
+            with _stage("proof", listener) as done:
+                wheel, proof = _prove(plan, store, compiled.wheel, toolkit, isolation, listener)
+                done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
+            record = _record(plan, key, wheel, environment, toolkit, compiler, isolation, compiled) | proof
+            _keep(store, key, wheel, record)
+    record = json.loads((finished / "build.json").read_text("utf-8"))
+    (published,) = publish([finished / record["wheel"]["filename"]], settings.index, listener=listener)
+    log = store.place("logs", f"{key}.log")
+    return BuildResult(
+        plan=plan,
+        wheel=settings.index / published.filename,
+        published=published,
+        record=record,
+        log=log if log.is_file() else None,
+        bytes_fetched=fetched,
+        reused=reused,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
+    with _stage("sources", listener) as done:
+        fetched = fetch(plan, store, offline=settings.offline, index_url=settings.index_url, listener=listener)
+        size = sum(item.bytes_fetched for item in fetched)
+        done(f"{len(fetched)} sources, {size:,} bytes fetched", reused=all(item.reused for item in fetched))
+    return size
+
+
+def _refuse_unfit_machine(plan: Plan, store: Store) -> None:
+    needed = {"C++ compiler", "disk"} | ({"git"} if _uses_git(plan) else set())
+    for item in preflight(plan, store.root):
+        if item.name in needed and item.error is not None:
+            raise item.error
+
+
+def _uses_git(plan: Plan) -> bool:
+    return any(isinstance(s, GitSource) for s in (plan.source, *(tree.source for tree in plan.trees)))
+
+
+def _toolchain(
+    plan: Plan, store: Store, settings: Settings, listener: Listener
+) -> tuple[BuildEnvironment, CudaToolkit]:
+    common: dict[str, Any] = {
+        "offline": settings.offline,
+        "index_url": settings.index_url,
+        "listener": listener,
+    }
+    with _stage("toolchain", listener) as done:
+        environment = provide_environment(plan, store, **common)
+        toolkit = provide_toolkit(
+            plan.target.cuda,
+            math=plan.target.torch is not None,
+            choice=settings.toolkit,
+            store=store,
+            **common,
+        )
+        done(
+            f"Python {environment.interpreter.version}, CUDA {toolkit.release} ({toolkit.origin})",
+            reused=environment.reused,
+        )
+    return environment, toolkit
+
+
+def _build_key(plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler) -> str:
+    """What the bytes of the wheel depend on: the plan, and the tools that a machine brings itself."""
+    parts = (plan.digest, environment.digest, toolkit.release, compiler.version, platform.libc_ver()[1])
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _prove(
+    plan: Plan, store: Store, raw: Path, toolkit: CudaToolkit, isolation: Isolation, listener: Listener
+) -> tuple[Path, dict[str, Any]]:
+    """Repair, seal and check the backend's wheel; the result lies beside it."""
+    work = raw.parent.parent / "proof"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "repaired").mkdir(parents=True)
+    repaired = repair(
+        raw,
+        work / "repaired",
+        exclude=plan.exclude,
+        library_dirs=(toolkit.root / "lib64",),
+        epoch=EPOCH,
+        listener=listener,
+    )
+    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH)
+    report = inspect_path(sealed)
+    if report.version != plan.wheel_version:
+        raise ContractError(
+            f"The wheel's version is {report.version}, not {plan.wheel_version}.",
+            "Tell the project its version through the recipe's [build.env].",
+        )
+    rules = tuple(LibraryRule(p.path, p.code, p.optional) for p in plan.promises)
+    verdict = check(report, plan.target.archs, rules)
+    enforce(verdict)
+    own = {str(store.root), str(Path.home()), str(Path.cwd())}
+    leaks = check_paths(sealed, sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/")))
+    if leaks and isolation.canonical:
+        raise ContractError(
+            f"Paths of this machine are in the wheel: {', '.join(leaks)}.",
+            "Find who writes them (debug information, RPATH, generated files) and patch it in the recipe.",
+        )
+    if leaks:
+        listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
+    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()}
+
+
+def _record(
+    plan: Plan,
+    key: str,
+    wheel: Path,
+    environment: BuildEnvironment,
+    toolkit: CudaToolkit,
+    compiler: HostCompiler,
+    isolation: Isolation,
+    compiled: Compiled,
+) -> dict[str, Any]:
+    return {
+        "schema_version": RECORD_VERSION,
+        "key": key,
+        "plan_digest": plan.digest,
+        "plan": plan.to_dict(),
+        "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
+        "toolchain": {
+            "python": environment.interpreter.version,
+            "packages": dict(environment.packages),
+            "cuda": toolkit.release,
+            "cuda_origin": toolkit.origin,
+            "host_compiler": compiler.version,
+            "libc": " ".join(platform.libc_ver()),
+        },
+        "isolation": {"canonical_path": CANONICAL if isolation.canonical else None, **_flags(isolation)},
+        "compile": {
+            "seconds": round(compiled.seconds, 3),
+            "jobs": compiled.jobs,
+            "resumed": compiled.resumed,
+        },
+    }
+
+
+def _flags(isolation: Isolation) -> dict[str, Any]:
+    return {"network": isolation.network, **dataclasses.asdict(isolation)}
+
+
+def _keep(store: Store, key: str, wheel: Path, record: dict[str, Any]) -> None:
+    """Put the finished wheel into the store; then the work directory has served."""
+
+    def make(directory: Path) -> None:
+        shutil.move(wheel, directory / wheel.name)
+        write_atomic(directory / "build.json", json.dumps(record, indent=1, sort_keys=True).encode())
+
+    store.make_directory("wheels", key, make)
+    shutil.rmtree(store.place("work", key))
+
+
+class _Done:
+    """Collects what a stage wants to say at its end."""
+
+    def __init__(self) -> None:
+        self.detail, self.reused = "", False
+
+    def __call__(self, detail: str, *, reused: bool = False) -> None:
+        self.detail, self.reused = detail, reused
+
+
+@contextmanager
+def _stage(name: str, listener: Listener, detail: str = "") -> Iterator[_Done]:
+    listener(StageStarted(name, detail))
+    started, done = time.monotonic(), _Done()
+    yield done
+    listener(StageDone(name, done.detail, time.monotonic() - started, done.reused))
