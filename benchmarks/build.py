@@ -26,7 +26,7 @@ from wheelsmith.events import ignore
 from wheelsmith.plan import CANONICAL, Plan
 from wheelsmith.sources import lay_out
 from wheelsmith.store import Store
-from wheelsmith.toolchain import provide_environment, provide_toolkit
+from wheelsmith.toolchain import Uv, provide_environment, provide_toolkit
 
 DRIVER = """
 import json, subprocess, sys
@@ -42,16 +42,10 @@ ProjectBuilder(request["source"], python_executable=request["python"], runner=ru
 
 def by_hand(plan: Plan, store: Store, toolkit: str, jobs: int) -> float:
     """Seconds of wall time that the backend takes without wheelsmith."""
-    environment = provide_environment(plan, store, offline=True, index_url=None, listener=ignore)
-    cuda = provide_toolkit(
-        plan.target.cuda,
-        math=plan.target.torch is not None,
-        choice=toolkit,
-        store=store,
-        offline=True,
-        index_url=None,
-        listener=ignore,
-    )
+    uv = Uv(offline=True, index_url=None, listener=ignore)
+    environment = provide_environment(plan, store, uv)
+    math = plan.target.torch is not None
+    cuda = provide_toolkit(plan.target.cuda, math=math, choice=toolkit, store=store, uv=uv)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         lay_out(plan, store, root)

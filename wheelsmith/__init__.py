@@ -289,7 +289,9 @@ def _store(store: PathLike | None) -> Store:
 
 
 def _index_url(index_url: str | None) -> str | None:
-    return index_url or os.environ.get("WHEELSMITH_INDEX_URL")
+    from wheelsmith.clientconfig import configured_index
+
+    return index_url or os.environ.get("WHEELSMITH_INDEX_URL") or configured_index()
 
 
 @contextmanager

@@ -23,17 +23,16 @@ from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.index import Published, publish
 from wheelsmith.plan import CANONICAL, EPOCH, GitSource, Plan
-from wheelsmith.sources import fetch, lay_out
 from wheelsmith.store import Store, sha256_of, write_atomic
 from wheelsmith.toolchain import (
     BuildEnvironment,
     CudaToolkit,
     HostCompiler,
+    Uv,
     find_host_compiler,
     provide_environment,
     provide_toolkit,
 )
-from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
 
 RECORD_VERSION = 1
 
@@ -111,6 +110,8 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
         with store.lock(f"build-{key}"):
             fetched = _sources(plan, store, settings, listener)
             isolation = isolation_here()
+            from wheelsmith.sources import lay_out
+
             with _stage("compile", listener, f"{plan.name} {plan.version}") as done:
                 compiled = compile_wheel(
                     plan,
@@ -145,6 +146,9 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
 
 
 def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
+    # Here and in the proof, imports wait until they are needed: a finished plan is looked up without them.
+    from wheelsmith.sources import fetch
+
     with _stage("sources", listener) as done:
         fetched = fetch(plan, store, offline=settings.offline, index_url=settings.index_url, listener=listener)
         size = sum(item.bytes_fetched for item in fetched)
@@ -166,20 +170,11 @@ def _uses_git(plan: Plan) -> bool:
 def _toolchain(
     plan: Plan, store: Store, settings: Settings, listener: Listener
 ) -> tuple[BuildEnvironment, CudaToolkit]:
-    common: dict[str, Any] = {
-        "offline": settings.offline,
-        "index_url": settings.index_url,
-        "listener": listener,
-    }
+    uv = Uv(settings.offline, settings.index_url, listener)
+    math = plan.target.torch is not None
     with _stage("toolchain", listener) as done:
-        environment = provide_environment(plan, store, **common)
-        toolkit = provide_toolkit(
-            plan.target.cuda,
-            math=plan.target.torch is not None,
-            choice=settings.toolkit,
-            store=store,
-            **common,
-        )
+        environment = provide_environment(plan, store, uv)
+        toolkit = provide_toolkit(plan.target.cuda, math=math, choice=settings.toolkit, store=store, uv=uv)
         done(
             f"Python {environment.interpreter.version}, CUDA {toolkit.release} ({toolkit.origin})",
             reused=environment.reused,
@@ -197,6 +192,8 @@ def _prove(
     plan: Plan, store: Store, raw: Path, toolkit: CudaToolkit, isolation: Isolation, listener: Listener
 ) -> tuple[Path, dict[str, Any]]:
     """Repair, seal and check the backend's wheel; the result lies beside it."""
+    from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
+
     work = raw.parent.parent / "proof"
     shutil.rmtree(work, ignore_errors=True)
     (work / "repaired").mkdir(parents=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.sources.places import Server, files_of, plan_of, serving
+from wheelsmith.clientconfig import configured_index
 from wheelsmith.errors import HashMismatchError, NetworkError, OfflineError, SourceError, StoreError
 from wheelsmith.events import Event, Progress
 from wheelsmith.plan import ArchiveSource, SdistSource
@@ -153,7 +154,9 @@ def test_the_index_that_uv_or_pip_would_use(
         (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {value}\n")
         value = str(tmp_path / "pip.conf")
     monkeypatch.setenv(variable, value)
-    assert fetch(plan_of(SdistSource("demo", "1.0", sha(data))), store)[0].bytes_fetched == len(data)
+    assert fetch(plan_of(SdistSource("demo", "1.0", sha(data))), store, index_url=configured_index())[
+        0
+    ].bytes_fetched == len(data)
 
 
 # Archives

@@ -5,7 +5,7 @@ import pytest
 from wheelsmith.errors import ToolkitError
 from wheelsmith.events import ignore
 from wheelsmith.store import Store
-from wheelsmith.toolchain import provide_toolkit
+from wheelsmith.toolchain import Uv, provide_toolkit
 from wheelsmith.toolchain.cuda_wheels import driver_symbols
 
 
@@ -29,9 +29,7 @@ def provide(tmp_path, environment, version="13.0", *, math=False, choice="auto")
         math=math,
         choice=choice,
         store=Store(tmp_path / "store"),
-        offline=True,
-        index_url=None,
-        listener=ignore,
+        uv=Uv(offline=True, index_url=None, listener=ignore),
         environment=environment,
     )
 

@@ -19,12 +19,14 @@ from pathlib import Path
 from wheelsmith.errors import StoreError
 from wheelsmith.plan import CANONICAL
 
-# Arguments: root, environment, toolkit, then the program. A venv and a toolkit are shared between builds: read-only.
+# Arguments: root, environment, toolkit, then the program. Environment and toolkit are shared by all builds: read-only.
 _MOUNT = """
 set -e
 mount --bind "$1" "$WHEELSMITH_ROOT"
 [ -z "$2" ] || mount --bind "$2" "$WHEELSMITH_ROOT/env"
+[ -z "$2" ] || mount -o remount,bind,ro "$WHEELSMITH_ROOT/env"
 mount --bind "$3" "$WHEELSMITH_ROOT/cuda"
+mount -o remount,bind,ro "$WHEELSMITH_ROOT/cuda"
 shift 3
 cd "$WHEELSMITH_ROOT"
 exec "$@"
@@ -61,7 +63,7 @@ def isolation_here() -> Isolation:
     if shutil.which("unshare") is None or shutil.which("mount") is None:
         return Isolation(())
     for flags in _ladder():
-        probe = ["unshare", *flags, "sh", "-c", "mount --bind / /mnt && mount --bind /tmp /tmp"]
+        probe = ["unshare", *flags, "sh", "-c", "mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp"]
         if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
             return Isolation(flags)
     return Isolation(())

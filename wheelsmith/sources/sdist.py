@@ -6,10 +6,6 @@ project, no sdist) and `HashMismatchError`, which names the digests that the ind
 
 from __future__ import annotations
 
-import configparser
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
@@ -45,43 +41,11 @@ def fetch(source: SdistSource, store: Store, index_url: str | None, listener: Li
     what = f"{source}"
     if present(source, store):
         return Fetched(what, source.sha256, 0, reused=True)
-    session, url = open_session(index_url or default_index())
+    session, url = open_session(index_url or PYPI_SIMPLE_ENDPOINT)
     with session:
         file = _choose(source, _sdists(source, url, session), url)
         size = download(file.url, source.sha256, store, listener=listener, session=session)
     return Fetched(what, source.sha256, size, reused=False)
-
-
-def default_index() -> str:
-    """The index that uv or pip would use: their variables, then pip's configuration files, then the public one."""
-    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
-        if value := os.environ.get(name, "").strip():
-            head, equals, rest = value.partition("=")  # uv allows NAME=URL
-            return rest if equals and "/" not in head else value
-    return _pip_configuration() or PYPI_SIMPLE_ENDPOINT
-
-
-def _pip_configuration() -> str | None:
-    """`global.index-url` as pip reads it: site, user and environment files, then PIP_CONFIG_FILE; the last one wins.
-
-    Source: pip's documentation, "Configuration", section "Location".
-    """
-    named = os.environ.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return None
-    home = Path.home()
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    site = [Path(d) for d in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
-    files = [d / "pip/pip.conf" for d in site] + [Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf"]
-    files += [Path(sys.prefix, "pip.conf")] + ([Path(named)] if named else [])
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read(files, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise SourceError(
-            f"pip's configuration cannot be read: {str(error).splitlines()[0]}", "Correct it, or use --index-url."
-        ) from error
-    return parser.get("global", "index-url", fallback="").strip() or None
 
 
 def _sdists(source: SdistSource, url: str, session: requests.Session) -> list[DistributionPackage]:

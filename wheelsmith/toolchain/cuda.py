@@ -17,11 +17,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from wheelsmith.errors import ToolkitError
-from wheelsmith.events import Listener, Note
+from wheelsmith.events import Note
 from wheelsmith.gpu import known_toolkits
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda_wheels import mend
-from wheelsmith.toolchain.uv import run_uv
+from wheelsmith.toolchain.uv import Uv
 
 _RELEASE = re.compile(r"release (?P<version>\d+\.\d+), V(?P<release>[\d.]+)")
 
@@ -97,9 +97,7 @@ def provide_toolkit(
     math: bool,
     choice: str,
     store: Store,
-    offline: bool,
-    index_url: str | None,
-    listener: Listener,
+    uv: Uv,
     environment: Mapping[str, str] = os.environ,
 ) -> CudaToolkit:
     """The toolkit for CUDA `version`; `math`: with the headers that torch extensions need.
@@ -109,16 +107,14 @@ def provide_toolkit(
         math: whether the math libraries' headers are needed.
         choice: `auto` (found, else wheels where the machine has none), `wheels`, or a directory.
         store: keeps an assembled toolkit.
-        offline: assemble only from uv's cache.
-        index_url: the package index, None for uv's own configuration.
-        listener: told what was chosen.
+        uv: assembles it.
         environment: where CUDA_HOME, CUDA_PATH and PATH are read from.
 
     Raises:
         ToolkitError: none fits; the remedy lists what can be chosen.
     """
     if choice == "wheels":
-        return _assemble(version, math, store, offline, index_url, listener)
+        return _assemble(version, math, store, uv)
     if choice != "auto":
         toolkit = inspect_toolkit(Path(choice).resolve(), "--toolkit")
         if toolkit is None:
@@ -131,12 +127,12 @@ def provide_toolkit(
         why = _misfit(toolkit, version, math)
         if why is None:
             return toolkit
-        listener(Note("toolchain", f"not used: the toolkit in {toolkit.root}, which {why}"))
+        uv.listener(Note("toolchain", f"not used: the toolkit in {toolkit.root}, which {why}"))
     wrong_version = [toolkit for toolkit in found if toolkit.version != version]
     if wrong_version and not any(toolkit.version == version for toolkit in found):
         have = ", ".join(f"{t.version} in {t.root} ({t.origin})" for t in wrong_version)
         raise ToolkitError(f"The plan needs CUDA {version}; this machine has {have}.", _choices(version, found))
-    return _assemble(version, math, store, offline, index_url, listener)
+    return _assemble(version, math, store, uv)
 
 
 def _misfit(toolkit: CudaToolkit, version: str, math: bool) -> str | None:
@@ -161,9 +157,7 @@ def _lock(version: str, math: bool) -> str | None:
     return path.read_text("utf-8") if path.is_file() else None
 
 
-def _assemble(
-    version: str, math: bool, store: Store, offline: bool, index_url: str | None, listener: Listener
-) -> CudaToolkit:
+def _assemble(version: str, math: bool, store: Store, uv: Uv) -> CudaToolkit:
     lock = _lock(version, math)
     if lock is None:
         able = [v for v in known_toolkits() if _lock(v, math) is not None]
@@ -174,21 +168,15 @@ def _assemble(
         )
 
     def make(directory: Path) -> None:
-        listener(Note("toolchain", f"assembling CUDA {version} from NVIDIA's wheels"))
+        uv.listener(Note("toolchain", f"assembling CUDA {version} from NVIDIA's wheels"))
         requirements = directory / "requirements.txt"
         requirements.write_text(lock, "utf-8")
-        arguments = ["pip", "install", "--quiet", "--require-hashes", "--no-deps", "--no-build", "--target"]
-        arguments += [
-            str(directory / "site"),
-            "--python-platform",
-            "x86_64-manylinux_2_28",
-            "-r",
-            str(requirements),
-        ]
+        flags = ("--require-hashes", "--no-deps", "--no-build", "--python-platform", "x86_64-manylinux_2_28")
+        site = directory / "site"
         purpose = "Downloading the CUDA toolkit"
-        run_uv(arguments, purpose=purpose, offline=offline, index_url=index_url, listener=listener)
-        (directory / "site" / "nvidia" / f"cu{version.split('.', maxsplit=1)[0]}").rename(directory / "toolkit")
-        shutil.rmtree(directory / "site")
+        uv.run("pip", "install", *flags, "--target", site, "-r", requirements, purpose=purpose)
+        (site / "nvidia" / f"cu{version.partition('.')[0]}").rename(directory / "toolkit")
+        shutil.rmtree(site)
         mend(directory / "toolkit")
 
     name = hashlib.sha256(lock.encode()).hexdigest()[:32]

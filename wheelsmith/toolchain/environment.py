@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError
-from wheelsmith.events import Listener, Note
+from wheelsmith.events import Note
 from wheelsmith.plan import Plan, locked_pins
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python
-from wheelsmith.toolchain.uv import run_uv
+from wheelsmith.toolchain.uv import Uv
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,7 @@ class BuildEnvironment:
     reused: bool
 
 
-def provide_environment(
-    plan: Plan, store: Store, *, offline: bool, index_url: str | None, listener: Listener
-) -> BuildEnvironment:
+def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
     """Make, or find again, the environment of a plan.
 
     Raises:
@@ -49,71 +47,36 @@ def provide_environment(
     if plan.target.environment == "current":
         return _current(plan)
     interpreter = find_interpreter(plan.target.python)
-    lock = plan.lock or _resolve(plan, interpreter, store, offline, index_url, listener)
+    lock = plan.lock or _resolve(plan, interpreter, store, uv)
+    packages = tuple(sorted(locked_pins(lock, plan.target.python)))
     digest = _digest(lock, interpreter.version, str(interpreter.executable))
 
     def make(directory: Path) -> None:
-        listener(
-            Note(
-                "toolchain",
-                f"installing {len(dict(locked_pins(lock, plan.target.python)))} build requirements",
-            )
-        )
+        uv.listener(Note("toolchain", f"installing {len(packages)} build requirements"))
         requirements = directory / "requirements.txt"
         requirements.write_text(lock, "utf-8")
-        common = {"offline": offline, "index_url": index_url, "listener": listener}
-        venv = [
-            "venv",
-            "--quiet",
-            "--relocatable",
-            "--python",
-            str(interpreter.executable),
-            str(directory / "venv"),
-        ]
-        run_uv(venv, purpose="Making the build environment", **common)  # type: ignore[arg-type]
-        sync = [
-            "pip",
-            "sync",
-            "--quiet",
-            "--require-hashes",
-            "--no-build",
-            "--python",
-            str(directory / "venv/bin/python"),
-        ]
-        run_uv([*sync, str(requirements)], purpose="Installing the build requirements", **common)  # type: ignore[arg-type]
+        venv = directory / "venv"
+        making = ("--relocatable", "--python", interpreter.executable, venv)
+        uv.run("venv", *making, purpose="Making the build environment")
+        # Bytecode is compiled now, as builds see the environment read-only.
+        syncing = ("--require-hashes", "--no-build", "--compile-bytecode", "--python", venv / "bin/python")
+        uv.run("pip", "sync", *syncing, requirements, purpose="Installing the build requirements")
 
     directory, reused = store.make_directory("envs", digest, make)
-    packages = tuple(sorted(locked_pins(lock, plan.target.python)))
     return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused)
 
 
-def _resolve(
-    plan: Plan,
-    interpreter: Interpreter,
-    store: Store,
-    offline: bool,
-    index_url: str | None,
-    listener: Listener,
-) -> str:
+def _resolve(plan: Plan, interpreter: Interpreter, store: Store, uv: Uv) -> str:
     """Resolve the plan's requirements once; the store keeps the lock, so that the next build gets the same."""
     key = _digest(*sorted(plan.requires), interpreter.version)
     path = store.place("locks", f"{key}.txt")
     if not path.is_file():
-        listener(Note("toolchain", "resolving the build requirements"))
+        uv.listener(Note("toolchain", "resolving the build requirements"))
         question = store.place("locks", f"{key}.in")
         write_atomic(question, "".join(f"{text}\n" for text in plan.requires).encode())
-        arguments = [
-            "pip",
-            "compile",
-            "--quiet",
-            "--generate-hashes",
-            "--no-header",
-            "--no-annotate",
-            "--no-build",
-        ]
-        arguments += ["--python", str(interpreter.executable), str(question)]
+        form = ("--generate-hashes", "--no-header", "--no-annotate", "--no-build")
         purpose = "Resolving the build requirements"
-        lock = run_uv(arguments, purpose=purpose, offline=offline, index_url=index_url, listener=listener)
+        lock = uv.run("pip", "compile", *form, "--python", interpreter.executable, question, purpose=purpose)
         write_atomic(path, lock.encode())
     return path.read_text("utf-8")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from uv import find_uv_bin
 
@@ -25,24 +26,32 @@ from wheelsmith.events import Listener, ToolLine
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
-def run_uv(arguments: Sequence[str], *, purpose: str, offline: bool, index_url: str | None, listener: Listener) -> str:
-    """Run `uv ARGUMENTS` for `purpose` (a phrase for messages) and return its standard output.
+@dataclass(frozen=True, slots=True)
+class Uv:
+    """How to run uv: whether it may use the network, which index it asks (None: its own configuration's)."""
 
-    Raises:
-        WheelsmithError: one of the classes above, with uv's words as detail.
-    """
-    command = [find_uv_bin(), *arguments, "--no-progress", "--no-python-downloads"]
-    if offline:
-        command.append("--offline")
-    if index_url is not None:
-        command += ["--default-index", index_url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    words = _CREDENTIALS.sub("//***@", done.stderr)
-    for line in words.splitlines():
-        listener(ToolLine("toolchain", line))
-    if done.returncode != 0:
-        raise _why(words, purpose, offline)
-    return done.stdout
+    offline: bool
+    index_url: str | None
+    listener: Listener
+
+    def run(self, *arguments: str | Path, purpose: str) -> str:
+        """Run `uv ARGUMENTS` and return what it prints. `purpose` is a phrase for messages.
+
+        Raises:
+            WheelsmithError: one of the classes above, with uv's words as detail.
+        """
+        command = [find_uv_bin(), *map(str, arguments), "--quiet", "--no-progress", "--no-python-downloads"]
+        if self.offline:
+            command.append("--offline")
+        if self.index_url is not None and arguments[0] == "pip":
+            command += ["--default-index", self.index_url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        words = _CREDENTIALS.sub("//***@", done.stderr)
+        for line in words.splitlines():
+            self.listener(ToolLine("toolchain", line))
+        if done.returncode != 0:
+            raise _why(words, purpose, self.offline)
+        return done.stdout
 
 
 def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:
