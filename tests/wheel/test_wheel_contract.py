@@ -121,9 +121,10 @@ def test_paths_of_the_build_machine_are_found_even_across_chunks(tmp_path):
     at_the_border = bytes((1 << 20) - 5) + b"/home/me/build/x.cu"
     wheel = build_wheel(
         tmp_path / "demo-1-py3-none-any.whl",
-        {"demo/b.so": at_the_border, "demo/a.py": b"p = '/opt/cache'", "demo/c.py": b"/home/you/build"},
+        {"demo/b.so": at_the_border, "demo/a.py": b"p = '/opt/cache'", "demo/c.py": b"/home/me/builds /opt/cache"},
     )
-    assert check_paths(wheel, ["/home/me/build", "/opt/cache/"]) == ("demo/a.py", "demo/b.so")
+    assert check_paths(wheel, ["/home/me/build", "/opt/cache/"]) == ("demo/a.py", "demo/b.so", "demo/c.py")
+    assert check_paths(wheel, ["/home/me/build"]) == ("demo/b.so",)
     assert check_paths(wheel, ["/nowhere"]) == check_paths(wheel, []) == ()
     for senseless in ("/", "", "relative"):
         with pytest.raises(UsageError):

@@ -7,6 +7,8 @@ for paths of the build machine. Pure, except that `check_paths` reads the wheel.
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
@@ -118,7 +120,7 @@ def enforce(verdict: Verdict) -> None:
 
 
 def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
-    """Names of the members whose bytes name something below one of the absolute paths in `forbidden`, sorted.
+    """Names of the members whose bytes name one of the absolute paths in `forbidden`, or something below it, sorted.
 
     Compressed GPU code is not looked into.
 
@@ -126,10 +128,8 @@ def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
         InvalidWheelError: the wheel is not sound.
         UsageError: an item of `forbidden` is no absolute path, or is the root.
     """
-    needles = [path.rstrip("/").encode() + b"/" for path in forbidden]
-    if bad := [
-        path for path, needle in zip(forbidden, needles, strict=True) if not needle.startswith(b"/") or needle == b"/"
-    ]:
+    needles = [path.rstrip("/").encode() for path in forbidden]
+    if bad := [path for path, needle in zip(forbidden, needles, strict=True) if not needle.startswith(b"/")]:
         raise UsageError(f"{bad[0]!r} cannot be a forbidden path.", "Give absolute paths other than the root.")
     with open_archive(wheel) as archive:
         return tuple(
@@ -138,11 +138,15 @@ def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
 
 
 def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
-    overlap = max(map(len, needles), default=0)
+    if not needles:
+        return False
+    # Whole names only: /root is not in /rootfs. The byte after the name may be in the next chunk, or missing at the end.
+    named = re.compile(rb"(?:%s)[^\w.-]" % b"|".join(map(re.escape, needles)))
+    overlap = max(map(len, needles))
     tail = b""
-    for chunk in chunks:
+    for chunk in itertools.chain(chunks, (b"\0",)):
         window = tail + chunk
-        if any(needle in window for needle in needles):
+        if named.search(window):
             return True
         tail = window[-overlap:]
     return False
