@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,26 +24,41 @@ import wheelsmith.plan  # noqa: F401
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from wheelsmith.advice import Advice
     from wheelsmith.compile import Check
     from wheelsmith.gpu import Gpu
-    from wheelsmith.index import Published, TryoutResult
+    from wheelsmith.index import Collected, Entry, ProjectRecord, Published, TryoutResult, Verification
     from wheelsmith.pipeline import BuildResult
     from wheelsmith.plan import Plan
     from wheelsmith.recipe import LoadedRecipe
+    from wheelsmith.repeat import Rebuilt
     from wheelsmith.store import Store
-    from wheelsmith.wheel import WheelReport
+    from wheelsmith.wheel import Fits, WheelReport
+    from wheelsmith.wheel.verify import Verification as WheelVerification
 
 __all__ = [
+    "advise",
     "build",
     "doctor",
     "fetch",
+    "fits",
     "gpus",
+    "index_gc",
+    "index_list",
+    "index_rebuild",
+    "index_rm",
+    "index_status",
+    "index_unyank",
+    "index_verify",
+    "index_yank",
     "inspect",
     "plan",
     "publish",
+    "rebuild",
     "recipe_schema",
     "recipes",
     "try_install",
+    "verify",
 ]
 
 #: Where wheels and the index go when nothing else is said.
@@ -107,6 +122,7 @@ def build(
     offline: bool = False,
     index_url: str | None = None,
     toolkit: str = "auto",
+    sign: PathLike | None = None,
     listener: Listener = ignore,
     **target: Any,
 ) -> BuildResult:
@@ -120,6 +136,7 @@ def build(
         offline: fetch nothing.
         index_url: package index for sdists and build requirements; default: the clients' own configuration.
         toolkit: `auto`, `wheels`, or the root directory of a CUDA toolkit.
+        sign: Ed25519 private key (PEM) that signs the provenance beside the published wheel.
         listener: told of every step.
         **target: see `plan`.
 
@@ -130,7 +147,8 @@ def build(
 
     with _disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
-        settings = Settings(Path(index), jobs, offline, _index_url(index_url), toolkit)
+        key = None if sign is None else Path(sign)
+        settings = Settings(Path(index), jobs, offline, _index_url(index_url), toolkit, key)
         return run_build(made, _store(store), settings, listener)
 
 
@@ -159,6 +177,52 @@ def fetch(
         return run_fetch(made, _store(store), settings, listener)
 
 
+def verify(wheel: PathLike, *, provenance: PathLike | None = None, key: PathLike | None = None) -> WheelVerification:
+    """Check a wheel against its RECORD, its SBOM and its provenance, and the provenance against a public key.
+
+    Args:
+        wheel: the path of a wheel that wheelsmith built.
+        provenance: its provenance; default: the file beside it.
+        key: Ed25519 public key (PEM) that must have signed the provenance; default: no signature is asked for.
+
+    Raises:
+        VerificationError: something does not belong together, or the signature is missing or wrong.
+        InvalidWheelError: the wheel cannot be read.
+    """
+    from wheelsmith.wheel.verify import verify_wheel
+
+    return verify_wheel(Path(wheel), provenance=_path(provenance), key=_path(key))[0]
+
+
+def rebuild(
+    wheel: PathLike,
+    *,
+    provenance: PathLike | None = None,
+    key: PathLike | None = None,
+    store: PathLike | None = None,
+    jobs: int | None = None,
+    offline: bool = False,
+    index_url: str | None = None,
+    toolkit: str = "auto",
+    listener: Listener = ignore,
+) -> Rebuilt:
+    """Build a wheel again from its provenance, whatever became of the recipe, and compare. Publishes nothing.
+
+    The provenance says what is fetched and run: rebuild only what you trust, or name the signer's `key`. See `verify`
+    and `build` for the arguments.
+
+    Raises:
+        VerificationError: the wheel and its provenance do not belong together, or hold no plan.
+        WheelsmithError: as `build`.
+    """
+    from wheelsmith.pipeline import Settings
+    from wheelsmith.repeat import run_rebuild
+
+    with _disk_full():
+        settings = Settings(DEFAULT_INDEX, jobs, offline, _index_url(index_url), toolkit)
+        return run_rebuild(Path(wheel), _store(store), settings, listener, provenance=_path(provenance), key=_path(key))
+
+
 def inspect(path: PathLike) -> WheelReport:
     """What a wheel, a directory or a library holds: GPU code by arch, needed libraries, symbol versions.
 
@@ -167,22 +231,244 @@ def inspect(path: PathLike) -> WheelReport:
     """
     from wheelsmith.wheel import inspect_path
 
-    return inspect_path(Path(path))
+    with _disk_full():
+        return inspect_path(Path(path))
+
+
+def fits(
+    path: PathLike,
+    *,
+    gpu: str | None = None,
+    driver: str | None = None,
+    torch: str | None = None,
+    glibc: str | None = None,
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    offline: bool = False,
+    listener: Listener = ignore,
+) -> Fits:
+    """Whether a wheel (or folder, or library) will run on a machine, library by library, and the rule that decides.
+
+    Args:
+        path: what to judge.
+        gpu: GPU names or compute capabilities, such as `RTX 5090,A40` or `12.0`; default: this machine's, with its
+            driver, its C library and the torch of this interpreter.
+        driver: version of the driver, such as `570.124.06` or `570.x`; None with `gpu`: PTX is not judged.
+        torch: version of the torch there, such as `2.10.0`; None with `gpu`: not judged.
+        glibc: version of the C library there, such as `2.31`; None with `gpu`: not judged.
+        store: directory of the store, for what torch versions export.
+        index_url: package index for torch wheels whose exports are not known yet.
+        offline: fetch nothing.
+        listener: told of downloads.
+
+    Raises:
+        InvalidWheelError: the wheel cannot be read.
+        UnknownGpuError, TargetError: no such GPU, driver version, or no GPU in this machine.
+        NetworkError, SourceError, OfflineError: what `torch` exports cannot be found out.
+    """
+    from wheelsmith.advice import find_machine
+    from wheelsmith.wheel import inspect_path, judge
+
+    with _disk_full():
+        machine = find_machine(
+            gpu,
+            driver,
+            torch,
+            glibc,
+            store=_store(store),
+            index_url=_index_url(index_url),
+            offline=offline,
+            listener=listener,
+        )
+        return judge(inspect_path(Path(path)), machine)
+
+
+def advise(
+    requirement: str,
+    *,
+    gpu: str | None = None,
+    driver: str | None = None,
+    python: str | None = None,
+    recipes: Sequence[PathLike] = (),
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    offline: bool = False,
+    listener: Listener = ignore,
+) -> Advice:
+    """Whether a package needs a source build on a machine, or its published wheel is enough.
+
+    The wheel that pip would install is fetched into the store (once) and judged as `fits` does.
+
+    Args:
+        requirement: PEP 508, such as `vllm==0.15.1`; without a version the newest.
+        gpu: see `fits`.
+        driver: see `fits`.
+        python: `major.minor`; default: the running interpreter's.
+        recipes: directories whose recipes go before the shipped ones.
+        store: directory of the store.
+        index_url: package index that publishes the wheels; default: the clients' own configuration.
+        offline: fetch nothing.
+        listener: told of downloads.
+
+    Raises:
+        NetworkError, SourceError, OfflineError: the index does not answer, or has no such project.
+        InvalidWheelError, UnknownGpuError, TargetError, UsageError: as `fits`.
+    """
+    from wheelsmith.advice import advise as give_advice
+    from wheelsmith.advice import find_machine
+
+    with _disk_full():
+        common: dict[str, Any] = {
+            "store": _store(store),
+            "index_url": _index_url(index_url),
+            "offline": offline,
+            "listener": listener,
+        }
+        machine = find_machine(gpu, driver, None, None, **common)
+        return give_advice(requirement, machine, gpu, python=python, book=_book(recipes), **common)
 
 
 def publish(
-    wheels: Sequence[PathLike], *, index: PathLike = DEFAULT_INDEX, listener: Listener = ignore
+    wheels: Sequence[PathLike],
+    *,
+    index: PathLike = DEFAULT_INDEX,
+    variant: str | None = None,
+    sha256: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
 ) -> tuple[Published, ...]:
-    """Put wheels into the index in directory `index`: all of them or none.
+    """Put wheels into the index at `index`: all of them or none.
+
+    Args:
+        wheels: paths of finished wheels.
+        index: a directory, or `file:`, `s3://bucket/prefix`, `gs://…`, `az://…`.
+        variant: the path that shows them, such as `cu128-torch2.9`; default: what each wheel's own metadata tell.
+        sha256: expected digests, by file name.
+        listener: told of every step.
 
     Raises:
         InvalidWheelError: one is no valid wheel.
+        HashMismatchError: one has another digest than expected.
         IndexConflictError: the index holds other bytes under the same name.
     """
     from wheelsmith.index import publish as publish_wheels
 
     with _disk_full():
-        return publish_wheels([Path(wheel) for wheel in wheels], Path(index), listener=listener)
+        return publish_wheels(
+            [Path(wheel) for wheel in wheels], index, variant=variant, sha256=sha256, listener=listener
+        )
+
+
+def index_list(project: str | None = None, *, index: PathLike = DEFAULT_INDEX) -> tuple[ProjectRecord, ...]:
+    """What the index holds, by project.
+
+    Raises:
+        UsageError: there is no such project.
+    """
+    from wheelsmith.index import list_records
+
+    return list_records(index, project)
+
+
+def index_verify(*, index: PathLike = DEFAULT_INDEX, repair: bool = False, listener: Listener = ignore) -> Verification:
+    """Read every file of the index, compare every page with the records, and with `repair` mend what is wrong.
+
+    Raises:
+        StoreError: a record is damaged, or the storage fails.
+    """
+    from wheelsmith.index import verify
+
+    with _disk_full():
+        return verify(index, repair=repair, listener=listener)
+
+
+def index_yank(
+    what: str, *, index: PathLike = DEFAULT_INDEX, reason: str = "", dry_run: bool = False
+) -> tuple[Entry, ...]:
+    """Yank files (PEP 592): `name`, `name==version` or a file name. Returns those whose state changes.
+
+    Raises:
+        UsageError: the index has nothing of this name.
+    """
+    from wheelsmith.index import yank
+
+    return yank(index, what, reason=reason, dry_run=dry_run)
+
+
+def index_unyank(what: str, *, index: PathLike = DEFAULT_INDEX, dry_run: bool = False) -> tuple[Entry, ...]:
+    """Take `index_yank` back.
+
+    Raises:
+        UsageError: the index has nothing of this name.
+    """
+    from wheelsmith.index import yank
+
+    return yank(index, what, reason=None, dry_run=dry_run)
+
+
+def index_status(
+    project: str,
+    status: Literal["active", "archived", "deprecated", "quarantined"],
+    *,
+    index: PathLike = DEFAULT_INDEX,
+    reason: str | None = None,
+    dry_run: bool = False,
+) -> ProjectRecord:
+    """Set a project's status (PEP 792), and return its record as it was.
+
+    Raises:
+        UsageError: there is no such project or status.
+    """
+    from wheelsmith.index import set_status
+
+    return set_status(index, project, status, reason=reason, dry_run=dry_run)
+
+
+def index_gc(
+    *,
+    index: PathLike = DEFAULT_INDEX,
+    newest: int | None = None,
+    days: float | None = None,
+    publication_days: float | None = None,
+    dry_run: bool = False,
+) -> Collected:
+    """Remove published files that no rule keeps and no publication pins, and what interrupted uploads left.
+
+    Args:
+        index: the index.
+        newest: keep the newest so many versions of each project and variant.
+        days: keep what is younger than so many days.
+        publication_days: drop publication paths that are older than so many days; default: keep all.
+        dry_run: only say what would go.
+    """
+    from wheelsmith.index import Rules, collect
+
+    return collect(index, Rules(newest, days, publication_days), dry_run=dry_run)
+
+
+def index_rm(
+    what: str, *, index: PathLike = DEFAULT_INDEX, force: bool = False, dry_run: bool = False
+) -> tuple[Entry, ...]:
+    """Delete files: `name`, `name==version` or a file name. Their names stay taken.
+
+    Raises:
+        UsageError: the index has nothing of this name.
+        IndexConflictError: a publication pins one of them, and `force` was not given.
+    """
+    from wheelsmith.index import remove
+
+    return remove(index, what, force=force, dry_run=dry_run)
+
+
+def index_rebuild(*, index: PathLike = DEFAULT_INDEX, dry_run: bool = False) -> tuple[str, ...]:
+    """Write all pages again from the stored files, and return the keys of those that changed.
+
+    Raises:
+        StoreError: a record is damaged, or the storage fails.
+    """
+    from wheelsmith.index import rebuild
+
+    with _disk_full():
+        return rebuild(index, dry_run=dry_run)
 
 
 def try_install(
@@ -274,6 +560,10 @@ def _book(directories: Sequence[PathLike]) -> Any:
     own = [Path(directory) for directory in directories]
     own += [Path(item) for item in os.environ.get("WHEELSMITH_RECIPES", "").split(os.pathsep) if item]
     return RecipeBook([*own, user_config_path("wheelsmith") / "recipes"])
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _store_root(store: PathLike | None) -> Path:

@@ -139,6 +139,12 @@ class NotPortableError(WheelsmithError):
     exit_code = 52
 
 
+class VerificationError(WheelsmithError):
+    """A wheel, its RECORD, its SBOM and its provenance do not belong together, or a signature is missing or wrong."""
+
+    exit_code = 53
+
+
 class IndexConflictError(WheelsmithError):
     """The index already holds other bytes under this file name."""
 

@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
 from wheelsmith.errors import ContractError
@@ -33,6 +34,9 @@ from wheelsmith.toolchain import (
     provide_environment,
     provide_toolkit,
 )
+
+if TYPE_CHECKING:
+    from wheelsmith.wheel.slim import StripTool
 
 RECORD_VERSION = 1
 
@@ -85,6 +89,28 @@ class Settings:
     offline: bool
     index_url: str | None
     toolkit: str
+    sign: Path | None = None  # private key for the provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What serves a plan on this machine. `key` is what the bytes of the wheel depend on."""
+
+    environment: BuildEnvironment
+    toolkit: CudaToolkit
+    compiler: HostCompiler
+    strip: StripTool | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A proved wheel in its work directory, its record, and its provenance statement."""
+
+    wheel: Path
+    record: dict[str, Any]
+    statement: bytes
+    bytes_fetched: int
 
 
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
@@ -99,39 +125,19 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
     started = time.monotonic()
     for warning in plan.warnings:
         listener(Note("plan", warning, warning=True))
-    _refuse_unfit_machine(plan, store)
-    compiler = find_host_compiler()
-    environment, toolkit = _toolchain(plan, store, settings, listener)
-    key = _build_key(plan, environment, toolkit, compiler)
+    tools = prepare(plan, store, settings, listener)
+    key = tools.key
 
     finished = store.place("wheels", key)
     reused, fetched = (finished / "build.json").is_file(), 0
     if not reused:
         with store.lock(f"build-{key}"):
-            fetched = _sources(plan, store, settings, listener)
-            isolation = isolation_here()
-            from wheelsmith.sources import lay_out
-
-            with _stage("compile", listener, f"{plan.name} {plan.version}") as done:
-                compiled = compile_wheel(
-                    plan,
-                    key,
-                    store,
-                    environment,
-                    toolkit,
-                    isolation=isolation,
-                    lay_out=lambda directory: lay_out(plan, store, directory),
-                    jobs=settings.jobs,
-                    listener=listener,
-                )
-                done(f"backend ran {compiled.seconds:.1f} s with {compiled.jobs} jobs")
-            with _stage("proof", listener) as done:
-                wheel, proof = _prove(plan, store, compiled.wheel, toolkit, isolation, listener)
-                done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
-            record = _record(plan, key, wheel, environment, toolkit, compiler, isolation, compiled) | proof
-            _keep(store, key, wheel, record)
+            made = make_wheel(plan, key, tools, store, settings, listener)
+            fetched = made.bytes_fetched
+            _keep(store, key, made)
     record = json.loads((finished / "build.json").read_text("utf-8"))
     (published,) = publish([finished / record["wheel"]["filename"]], settings.index, listener=listener)
+    _publish_provenance(finished / record["provenance"], settings.index, settings.sign)
     log = store.place("logs", f"{key}.log")
     return BuildResult(
         plan=plan,
@@ -143,6 +149,61 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
         reused=reused,
         seconds=time.monotonic() - started,
     )
+
+
+def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) -> Tools:
+    """Find or make everything that compiles, and refuse a machine that cannot, before anything is compiled."""
+    _refuse_unfit_machine(plan, store)
+    if settings.sign is not None:
+        from wheelsmith.wheel.signing import load_private_key
+
+        load_private_key(settings.sign)
+    strip = None
+    if plan.strip:
+        from wheelsmith.wheel.slim import find_strip
+
+        strip = find_strip()
+    compiler = find_host_compiler()
+    environment, toolkit = _toolchain(plan, store, settings, listener)
+    return Tools(environment, toolkit, compiler, strip, _build_key(plan, environment, toolkit, compiler, strip))
+
+
+def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
+    """Fetch, compile and prove in the work directory `name`, which stays until the caller removes it."""
+    from wheelsmith.materials import materials_of, statement_of
+    from wheelsmith.sources import lay_out
+
+    started = _now()
+    fetched = _sources(plan, store, settings, listener)
+    isolation = isolation_here()
+    with _stage("compile", listener, f"{plan.name} {plan.version}") as done:
+        compiled = compile_wheel(
+            plan,
+            name,
+            store,
+            tools.environment,
+            tools.toolkit,
+            isolation=isolation,
+            lay_out=lambda directory: lay_out(plan, store, directory),
+            jobs=settings.jobs,
+            listener=listener,
+        )
+        done(f"backend ran {compiled.seconds:.1f} s with {compiled.jobs} jobs")
+    materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler)
+    with _stage("proof", listener) as done:
+        from wheelsmith.wheel.provenance import SUFFIX
+        from wheelsmith.wheel.sbom import SBOM_FILE, make_sbom
+
+        extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
+        wheel, proof = _prove(plan, store, compiled.wheel, tools, isolation, extra, listener)
+        done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
+    record = _record(plan, wheel, tools, isolation, compiled) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
+    statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
+    return Made(wheel, record, statement, fetched)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
@@ -182,30 +243,48 @@ def _toolchain(
     return environment, toolkit
 
 
-def _build_key(plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler) -> str:
+def _build_key(
+    plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler, strip: StripTool | None
+) -> str:
     """What the bytes of the wheel depend on: the plan, and the tools that a machine brings itself."""
-    parts = (plan.digest, environment.digest, toolkit.release, compiler.version, platform.libc_ver()[1])
+    parts = [plan.digest, environment.digest, toolkit.release, compiler.version, platform.libc_ver()[1]]
+    if strip is not None:
+        parts.append(strip.version)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _prove(
-    plan: Plan, store: Store, raw: Path, toolkit: CudaToolkit, isolation: Isolation, listener: Listener
+    plan: Plan,
+    store: Store,
+    raw: Path,
+    tools: Tools,
+    isolation: Isolation,
+    extra: dict[str, bytes],
+    listener: Listener,
 ) -> tuple[Path, dict[str, Any]]:
-    """Repair, seal and check the backend's wheel; the result lies beside it."""
+    """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
     from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
 
     work = raw.parent.parent / "proof"
     shutil.rmtree(work, ignore_errors=True)
     (work / "repaired").mkdir(parents=True)
+    slimmer: dict[str, Any] = {}
+    if tools.strip is not None:
+        from wheelsmith.wheel.slim import strip_wheel
+
+        stripped = strip_wheel(raw, work, tool=tools.strip, epoch=EPOCH)
+        raw = stripped.wheel
+        slimmer = {"stripped": {"bytes_before": stripped.before, "bytes_after": stripped.after}}
+        listener(Note("proof", f"stripped: {stripped.before:,} bytes of libraries are now {stripped.after:,}"))
     repaired = repair(
         raw,
         work / "repaired",
         exclude=plan.exclude,
-        library_dirs=(toolkit.root / "lib64",),
+        library_dirs=(tools.toolkit.root / "lib64",),
         epoch=EPOCH,
         listener=listener,
     )
-    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH)
+    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra)
     report = inspect_path(sealed)
     if report.version != plan.wheel_version:
         raise ContractError(
@@ -224,32 +303,24 @@ def _prove(
         )
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
-    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()}
+    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
 
 
-def _record(
-    plan: Plan,
-    key: str,
-    wheel: Path,
-    environment: BuildEnvironment,
-    toolkit: CudaToolkit,
-    compiler: HostCompiler,
-    isolation: Isolation,
-    compiled: Compiled,
-) -> dict[str, Any]:
+def _record(plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled) -> dict[str, Any]:
     return {
         "schema_version": RECORD_VERSION,
-        "key": key,
+        "key": tools.key,
         "plan_digest": plan.digest,
         "plan": plan.to_dict(),
         "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
         "toolchain": {
-            "python": environment.interpreter.version,
-            "packages": dict(environment.packages),
-            "cuda": toolkit.release,
-            "cuda_origin": toolkit.origin,
-            "host_compiler": compiler.version,
+            "python": tools.environment.interpreter.version,
+            "packages": dict(tools.environment.packages),
+            "cuda": tools.toolkit.release,
+            "cuda_origin": tools.toolkit.origin,
+            "host_compiler": tools.compiler.version,
             "libc": " ".join(platform.libc_ver()),
+            **({"strip": tools.strip.version} if tools.strip else {}),
         },
         "isolation": {"canonical_path": CANONICAL if isolation.canonical else None, **_flags(isolation)},
         "compile": {
@@ -264,15 +335,29 @@ def _flags(isolation: Isolation) -> dict[str, Any]:
     return {"network": isolation.network, **dataclasses.asdict(isolation)}
 
 
-def _keep(store: Store, key: str, wheel: Path, record: dict[str, Any]) -> None:
+def _keep(store: Store, key: str, made: Made) -> None:
     """Put the finished wheel into the store; then the work directory has served."""
 
     def make(directory: Path) -> None:
-        shutil.move(wheel, directory / wheel.name)
-        write_atomic(directory / "build.json", json.dumps(record, indent=1, sort_keys=True).encode())
+        shutil.move(made.wheel, directory / made.wheel.name)
+        write_atomic(directory / made.record["provenance"], made.statement)
+        write_atomic(directory / "build.json", json.dumps(made.record, indent=1, sort_keys=True).encode())
 
     store.make_directory("wheels", key, make)
     shutil.rmtree(store.place("work", key))
+
+
+def _publish_provenance(statement: Path, index: Path, key: Path | None) -> None:
+    """Put the provenance beside the published wheel, signed if there is a key; what is there is else left alone."""
+    if not index.is_dir():  # the index is no directory here
+        return
+    target = index / statement.name
+    if key is not None:
+        from wheelsmith.wheel.signing import load_private_key, sign
+
+        write_atomic(target, sign(statement.read_bytes(), load_private_key(key)))
+    elif not target.is_file():
+        write_atomic(target, statement.read_bytes())
 
 
 class _Done:

@@ -170,6 +170,7 @@ class Plan:
     expect: Expectation
     recipe: str
     warnings: tuple[str, ...]
+    strip: bool = False
 
     @property
     def wheel_version(self) -> str:
@@ -236,6 +237,10 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
         if table.name in paths:
             environment |= {k: _fill(v, values | {"tree": paths[table.name]}) for k, v in table.env.items()}
     environment |= {key: _fill(text, values) for key, text in recipe.build.env.items()}
+    if recipe.build.compress is not None:
+        flag, warning = _compression(recipe.build.compress, target.cuda)
+        environment["NVCC_APPEND_FLAGS"] += flag
+        warnings += warning
 
     requires = recipe.build.requires + ((f"torch=={target.torch}",) if target.torch else ())
     lock, lock_warning = None, None
@@ -257,6 +262,7 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
         promises=tuple(LibraryPromise(t.path, t.code, t.optional) for t in recipe.library),
         exclude=recipe.wheel.exclude,
         imports=recipe.wheel.imports,
+        strip=recipe.wheel.strip,
         expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
         recipe=loaded.origin,
         warnings=warnings + ((lock_warning,) if lock_warning else ()),
@@ -295,6 +301,20 @@ def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
         yield f"torch {target.torch} is built with CUDA {built_with}, the extension with CUDA {target.cuda}."
     if target.torch is not None and target.torch != recipe.defaults.torch:
         yield f"the recipe is tested with torch {recipe.defaults.torch}, not {target.torch}."
+
+
+def _compression(mode: str, cuda: str) -> tuple[str, tuple[str, ...]]:
+    """nvcc's flag and a warning. Appended flags win over the project's own; nvcc then prints a warning.
+
+    Source: NVIDIA, "CUDA Compiler Driver NVCC", --compress-mode, of 12.8 (the first to have it) and 13.0.
+    """
+    major, minor = map(int, cuda.split("."))
+    if (major, minor) < (12, 8):
+        return "", (f"nvcc of CUDA {cuda} has no --compress-mode: the recipe's compress = {mode!r} has no effect.",)
+    flag = f" --compress-mode={mode}"
+    if major == 12 and mode in {"balance", "size"}:
+        return flag, (f"GPU code compressed for {mode} needs driver 550.54.14 (CUDA 12.4) or newer.",)
+    return flag, ()
 
 
 def _template_values(version: str, target: Target) -> dict[str, str]:

@@ -23,6 +23,7 @@ def configure(commands: Any) -> None:
     add_json(parser)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at once (default: what fits)")
+    parser.add_argument("--sign", metavar="KEY", help="sign the provenance (see `wheelsmith verify --help`)")
     parser.add_argument("--verbose", action="store_true", help="show the compilers' output")
     parser.set_defaults(execute=execute)
 
@@ -42,6 +43,7 @@ def execute(options: argparse.Namespace) -> int:
             offline=options.offline,
             index_url=options.index_url,
             toolkit=options.toolkit,
+            sign=options.sign,
             listener=listener,
             **target_arguments(options),
         )

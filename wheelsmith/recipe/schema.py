@@ -172,6 +172,11 @@ class BuildTable(_Table):
     lock: RelativePath | None = Field(None, description="pip requirements file with hashes, relative to the recipe")
     config_settings: dict[str, str] = Field({}, description="PEP 517 config settings; templates are filled in")
     env: dict[str, str] = Field({}, description="environment variables; templates are filled in")
+    compress: Literal["none", "speed", "balance", "size"] | None = Field(
+        None,
+        description="how nvcc (from CUDA 12.8 on) compresses GPU code; absent: as the project and nvcc choose."
+        " With CUDA 12, balance and size need a driver of CUDA 12.4 (550.54.14) or newer",
+    )
 
 
 class ExpectTable(_Table):
@@ -190,6 +195,7 @@ class WheelTable(_Table):
         (), strict=False, description="libraries that auditwheel must not graft (torch's, the driver's)"
     )
     imports: tuple[str, ...] = Field((), strict=False, description="modules that import without a GPU")
+    strip: bool = Field(False, description="remove debug information and symbols that nothing links to")
 
 
 class LibraryTable(_Table):

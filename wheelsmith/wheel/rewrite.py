@@ -20,13 +20,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.wheel.archive import CHUNK, Archive, invalid
+from wheelsmith.wheel.archive import Archive, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _FIRST_EPOCH = 315_532_800  # 1980-01-01, the first time that a zip archive can hold
 _LAST_EPOCH = 4_354_819_198  # 2107-12-31 23:59:58, the last
+_CHUNK = 1 << 20
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 
 
@@ -38,6 +39,7 @@ def write_wheel(
     level: int = 6,
     rename: Callable[[str], str] = lambda name: name,
     replace: Mapping[str, bytes | Path] | None = None,
+    add: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write the members of `archive` to `target`, atomically.
 
@@ -48,18 +50,19 @@ def write_wheel(
         level: zlib's, 1 (fast) to 9 (small).
         rename: gives the new name of a member.
         replace: new contents by old name; a path stands for the content of that file.
+        add: contents by new name, of members to add or to overwrite.
 
     Returns:
         `target`.
     """
-    contents = replace or {}
+    contents, added = replace or {}, add or {}
     dist_info = rename(f"{archive.dist_info}/")
     record_name = f"{dist_info}RECORD"
     left_out = {record_name, *(f"{dist_info}{file}" for file in _SIGNATURES)}
     members = {rename(member.filename): member for member in archive.members}
     if len(members) != len(archive.members):
         raise invalid(archive.path.name, "two of its members would get the same name")
-    names = sorted(members.keys() - left_out, key=lambda name: (name.startswith(dist_info), name))
+    names = sorted((members.keys() | added.keys()) - left_out, key=lambda name: (name.startswith(dist_info), name))
     when = time.gmtime(min(max(epoch, _FIRST_EPOCH), _LAST_EPOCH))[:6]
     record = io.StringIO(newline="")
     rows = csv.writer(record, lineterminator="\n")
@@ -77,13 +80,18 @@ def write_wheel(
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as output:
                 for name in names:
-                    member = members[name]
-                    source = contents.get(member.filename)
-                    size = member.file_size if source is None else _size(source)
-                    entry = info(name, size, executable=bool((member.external_attr >> 16) & 0o111))
+                    content: bytes | Path | zipfile.ZipInfo
+                    if name in added:
+                        content, mode = added[name], 0
+                    else:
+                        member = members[name]
+                        content, mode = contents.get(member.filename, member), member.external_attr >> 16
+                    size = _size(content)
                     digest = hashlib.sha256()
-                    with output.open(entry, "w") as stream:
-                        for chunk in archive.chunks(member) if source is None else _chunks(source):
+                    with output.open(info(name, size, executable=bool(mode & 0o111)), "w") as stream:
+                        for chunk in (
+                            archive.chunks(content) if isinstance(content, zipfile.ZipInfo) else _chunks(content)
+                        ):
                             digest.update(chunk)
                             stream.write(chunk)
                     encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
@@ -110,8 +118,10 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _size(source: bytes | Path) -> int:
-    return source.stat().st_size if isinstance(source, Path) else len(source)
+def _size(content: bytes | Path | zipfile.ZipInfo) -> int:
+    if isinstance(content, zipfile.ZipInfo):
+        return content.file_size
+    return content.stat().st_size if isinstance(content, Path) else len(content)
 
 
 def _chunks(source: bytes | Path) -> Iterator[bytes]:
@@ -119,5 +129,5 @@ def _chunks(source: bytes | Path) -> Iterator[bytes]:
         yield source
         return
     with source.open("rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(_CHUNK):
             yield chunk

@@ -18,13 +18,16 @@ from wheelsmith.wheel.archive import Archive, invalid, open_archive
 from wheelsmith.wheel.rewrite import write_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _VERSION_LINE = re.compile(rb"^(Version:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 
-def seal(wheel: Path, out_dir: Path, *, local_version: str | None, epoch: int) -> Path:
+def seal(
+    wheel: Path, out_dir: Path, *, local_version: str | None, epoch: int, extra: Mapping[str, bytes] | None = None
+) -> Path:
     """Rewrite a wheel reproducibly, with `local_version` in its name and metadata (PEP 440, "Local version").
 
     Args:
@@ -32,6 +35,7 @@ def seal(wheel: Path, out_dir: Path, *, local_version: str | None, epoch: int) -
         out_dir: an existing folder for the result.
         local_version: for example `"cu130"`; None keeps the version as it is.
         epoch: the time of every member, in seconds since 1970.
+        extra: files to put into the `.dist-info` directory, such as an SBOM, by their path below it.
 
     Returns:
         The path of the sealed wheel, complete and synced to disk.
@@ -43,8 +47,6 @@ def seal(wheel: Path, out_dir: Path, *, local_version: str | None, epoch: int) -
     """
     with open_archive(wheel) as archive:
         suffix = "" if local_version is None else _missing_suffix(archive, local_version)
-        if not suffix:
-            return write_wheel(archive, out_dir / wheel.name, epoch=epoch)
         name, version, *rest = wheel.name.split("-")
 
         def rename(member: str) -> str:
@@ -54,13 +56,14 @@ def seal(wheel: Path, out_dir: Path, *, local_version: str | None, epoch: int) -
                 return f"{stem}{suffix}{dot}{kind}{slash}{below}"
             return member
 
-        metadata = f"{archive.dist_info}/METADATA"
+        dist_info = rename(f"{archive.dist_info}/")
         return write_wheel(
             archive,
             out_dir / "-".join((name, version + suffix, *rest)),
             epoch=epoch,
             rename=rename,
-            replace={metadata: _with_version(archive, suffix)},
+            replace={f"{archive.dist_info}/METADATA": _with_version(archive, suffix)} if suffix else None,
+            add={f"{dist_info}{path}": data for path, data in (extra or {}).items()},
         )
 
 
