@@ -213,7 +213,7 @@ def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -
     with _stage("sources", listener) as done:
         fetched = fetch(plan, store, offline=settings.offline, index_url=settings.index_url, listener=listener)
         size = sum(item.bytes_fetched for item in fetched)
-        done(f"{len(fetched)} sources, {size:,} bytes fetched", reused=all(item.reused for item in fetched))
+        done(f"{len(fetched)} verified, {size:,} bytes fetched", reused=all(item.reused for item in fetched))
     return size
 
 

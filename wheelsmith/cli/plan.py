@@ -72,13 +72,17 @@ def _steps(made: Plan) -> list[str]:
     if made.target.environment == "isolated":
         environment = "install the build requirements by hash into an environment of their own"
     return [
-        f"fetch {1 + len(made.trees)} source trees; verify commit or SHA-256",
+        f"fetch {_count(1 + len(made.trees), 'source tree')}; verify commit or SHA-256",
         environment,
         f"find CUDA {made.target.cuda}, or assemble it from NVIDIA's wheels",
-        f"apply {len(made.patches)} patches, exactly",
+        f"apply {_count(len(made.patches), 'patch', 'es')}, exactly",
         "run the PEP 517 backend at the canonical path, without network",
-        "repair with auditwheel, seal reproducibly, check, publish",
+        "strip if the recipe says so, repair with auditwheel, add the SBOM, seal reproducibly, check, publish",
     ]
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def _checks(made: Plan) -> list[str]:
