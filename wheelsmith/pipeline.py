@@ -234,8 +234,8 @@ def _toolchain(
     uv = Uv(settings.offline, settings.index_url, listener)
     math = plan.target.torch is not None
     with _stage("toolchain", listener) as done:
-        environment = provide_environment(plan, store, uv)
         toolkit = provide_toolkit(plan.target.cuda, math=math, choice=settings.toolkit, store=store, uv=uv)
+        environment = provide_environment(plan, store, uv)
         done(
             f"Python {environment.interpreter.version}, CUDA {toolkit.release} ({toolkit.origin})",
             reused=environment.reused,

@@ -13,9 +13,9 @@ from typing import Any
 
 from wheelsmith.compile.memory import GB, available_memory
 from wheelsmith.compile.sandbox import isolation_here
-from wheelsmith.errors import DiskFullError, NoCompilerError, PythonNotFoundError, WheelsmithError
+from wheelsmith.errors import DiskFullError, NoCompilerError, PythonNotFoundError, ToolkitError, WheelsmithError
 from wheelsmith.plan import Plan
-from wheelsmith.toolchain import find_host_compiler, find_interpreter, find_toolkits
+from wheelsmith.toolchain import find_host_compiler, find_interpreter, find_toolkits, pick_toolkit
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,15 @@ def _python(plan: Plan | None) -> Check:
 
 
 def _toolkits(plan: Plan | None) -> Check:
-    found = ", ".join(f"{t.release} in {t.root} ({t.origin})" for t in find_toolkits()) or "none installed"
-    return Check("CUDA toolkit", found, plan.target.cuda if plan else "")
+    if plan is None:
+        found = ", ".join(f"{t.release} in {t.root} ({t.origin})" for t in find_toolkits()) or "none installed"
+        return Check("CUDA toolkit", found)
+    try:
+        picked = pick_toolkit(plan.target.cuda, math=plan.target.torch is not None, choice="auto")
+    except ToolkitError as error:
+        return Check("CUDA toolkit", error.cause.rstrip("."), plan.target.cuda, False, error)
+    found = f"{picked.release} in {picked.root} ({picked.origin})" if picked else "none; assembled from NVIDIA's wheels"
+    return Check("CUDA toolkit", found, plan.target.cuda, True)
 
 
 def _disk(plan: Plan | None, store_root: Path) -> Check:

@@ -23,6 +23,7 @@ from pathlib import Path
 from wheelsmith.compile.diagnose import diagnose
 from wheelsmith.compile.memory import GB, fitting_jobs
 from wheelsmith.compile.sandbox import Isolation, Room
+from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError, InterruptedBuildError
 from wheelsmith.events import Listener, Note, Progress, ToolLine
 from wheelsmith.plan import CANONICAL, Plan
@@ -96,6 +97,7 @@ def compile_wheel(
         )
     if "failed" in outcome:
         raise _failure(plan, outcome["failed"], log, root)
+    refuse_second_toolkit(root / "src", (room.seen(f"{CANONICAL}/cuda"), str(toolkit.root)))
     return Compiled(root / "out" / outcome["wheel"], log, seconds, jobs, resumed)
 
 

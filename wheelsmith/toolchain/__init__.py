@@ -1,6 +1,6 @@
 """What compiles: the interpreter, the hash-locked build environment, and the CUDA toolkit."""
 
-from wheelsmith.toolchain.cuda import CudaToolkit, find_toolkits, provide_toolkit
+from wheelsmith.toolchain.cuda import CudaToolkit, find_toolkits, pick_toolkit, provide_toolkit
 from wheelsmith.toolchain.environment import BuildEnvironment, provide_environment
 from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
 from wheelsmith.toolchain.python import Interpreter, find_interpreter
@@ -15,6 +15,7 @@ __all__ = [
     "find_host_compiler",
     "find_interpreter",
     "find_toolkits",
+    "pick_toolkit",
     "provide_environment",
     "provide_toolkit",
 ]

@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from wheelsmith.errors import ToolkitError
-from wheelsmith.events import Note
+from wheelsmith.events import Listener, Note, ignore
 from wheelsmith.gpu import known_toolkits
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda_wheels import mend
@@ -91,48 +91,58 @@ def _root_of(nvcc: Path) -> Path:
     return Path(match[1]) if match else nvcc.resolve().parent.parent
 
 
-def provide_toolkit(
-    version: str,
-    *,
-    math: bool,
-    choice: str,
-    store: Store,
-    uv: Uv,
-    environment: Mapping[str, str] = os.environ,
-) -> CudaToolkit:
-    """The toolkit for CUDA `version`; `math`: with the headers that torch extensions need.
+def pick_toolkit(
+    version: str, *, math: bool, choice: str, listener: Listener = ignore, environment: Mapping[str, str] = os.environ
+) -> CudaToolkit | None:
+    """The installed toolkit that serves; None: there is none, but one can be assembled from wheels.
 
     Args:
         version: `major.minor`, from the plan.
-        math: whether the math libraries' headers are needed.
+        math: whether the math libraries' headers, which torch extensions need, must be there.
         choice: `auto` (found, else wheels where the machine has none), `wheels`, or a directory.
-        store: keeps an assembled toolkit.
-        uv: assembles it.
+        listener: told which toolkits were passed over.
         environment: where CUDA_HOME, CUDA_PATH and PATH are read from.
 
     Raises:
         ToolkitError: none fits; the remedy lists what can be chosen.
     """
-    if choice == "wheels":
-        return _assemble(version, math, store, uv)
-    if choice != "auto":
+    if choice not in {"auto", "wheels"}:
         toolkit = inspect_toolkit(Path(choice).resolve(), "--toolkit")
         if toolkit is None:
             raise ToolkitError(f"There is no working nvcc in {choice}/bin.", "Name the root folder of a CUDA toolkit.")
         if (why := _misfit(toolkit, version, math)) is not None:
             raise ToolkitError(f"The CUDA toolkit in {choice} {why}.", _choices(version, (toolkit,)))
         return toolkit
-    found = find_toolkits(environment)
+    found = find_toolkits(environment) if choice == "auto" else ()
     for toolkit in found:
         why = _misfit(toolkit, version, math)
         if why is None:
             return toolkit
-        uv.listener(Note("toolchain", f"not used: the toolkit in {toolkit.root}, which {why}"))
-    wrong_version = [toolkit for toolkit in found if toolkit.version != version]
-    if wrong_version and not any(toolkit.version == version for toolkit in found):
-        have = ", ".join(f"{t.version} in {t.root} ({t.origin})" for t in wrong_version)
+        listener(Note("toolchain", f"not used: the toolkit in {toolkit.root}, which {why}"))
+    if found and not any(toolkit.version == version for toolkit in found):
+        have = ", ".join(f"{t.version} in {t.root} ({t.origin})" for t in found)
         raise ToolkitError(f"The plan needs CUDA {version}; this machine has {have}.", _choices(version, found))
-    return _assemble(version, math, store, uv)
+    if _lock(version, math) is None:
+        able = [v for v in known_toolkits() if _lock(v, math) is not None]
+        raise ToolkitError(
+            f"CUDA {version} is not installed and cannot be assembled from wheels: NVIDIA's hold a whole compiler"
+            " from 13.0 on.",
+            f"Choose: --cuda {' or '.join(able)}; CUDA_HOME or --toolkit DIR with CUDA {version};"
+            f" a container: nvidia/cuda:{version}.1-devel-ubuntu24.04.",
+        )
+    return None
+
+
+def provide_toolkit(
+    version: str, *, math: bool, choice: str, store: Store, uv: Uv, environment: Mapping[str, str] = os.environ
+) -> CudaToolkit:
+    """The toolkit that `pick_toolkit` finds, or else one that `uv` assembles, which `store` keeps.
+
+    Raises:
+        ToolkitError: see `pick_toolkit`.
+    """
+    picked = pick_toolkit(version, math=math, choice=choice, listener=uv.listener, environment=environment)
+    return picked or _assemble(version, math, store, uv)
 
 
 def _misfit(toolkit: CudaToolkit, version: str, math: bool) -> str | None:
@@ -159,13 +169,7 @@ def _lock(version: str, math: bool) -> str | None:
 
 def _assemble(version: str, math: bool, store: Store, uv: Uv) -> CudaToolkit:
     lock = _lock(version, math)
-    if lock is None:
-        able = [v for v in known_toolkits() if _lock(v, math) is not None]
-        raise ToolkitError(
-            f"CUDA {version} cannot be assembled from wheels: NVIDIA's hold a whole compiler from 13.0 on.",
-            f"Choose: --cuda {' or '.join(able)}; CUDA_HOME or --toolkit DIR with CUDA {version};"
-            f" a container: nvidia/cuda:{version}.1-devel-ubuntu24.04.",
-        )
+    assert lock is not None, "pick_toolkit has looked"  # noqa: S101
 
     def make(directory: Path) -> None:
         uv.listener(Note("toolchain", f"assembling CUDA {version} from NVIDIA's wheels"))
