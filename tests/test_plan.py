@@ -5,7 +5,8 @@ from conftest import TOY_RECIPE, write_recipe
 
 import wheelsmith
 from wheelsmith.errors import RecipeError, TargetError
-from wheelsmith.plan import GitSource, locked_pins
+from wheelsmith.pins import locked_pins
+from wheelsmith.plan import GitSource
 
 TREES = """
 [[tree]]

@@ -130,7 +130,7 @@ def build(
 
     Args:
         what: a plan, or a requirement (then `target` takes what `plan` takes).
-        index: directory of the index that the wheel is published to.
+        index: the index that the wheel is published to: a directory, or `s3://bucket/prefix`, `gs://…`, `az://…`.
         store: directory of the store; default: WHEELSMITH_STORE, else the user's cache directory.
         jobs: compilers at once; default: as many as processors and memory allow.
         offline: fetch nothing.
@@ -148,8 +148,11 @@ def build(
     with _disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
         key = None if sign is None else Path(sign)
-        settings = Settings(Path(index), jobs, offline, _index_url(index_url), toolkit, key)
-        return run_build(made, _store(store), settings, listener)
+        settings = Settings(os.fspath(index), jobs, offline, _index_url(index_url), toolkit, key)
+        result = run_build(made, _store(store), settings, listener)
+        if not result.published.already_there:
+            _show_people(index, [made.name])
+        return result
 
 
 def fetch(
@@ -353,9 +356,10 @@ def publish(
     from wheelsmith.index import publish as publish_wheels
 
     with _disk_full():
-        return publish_wheels(
-            [Path(wheel) for wheel in wheels], index, variant=variant, sha256=sha256, listener=listener
-        )
+        paths = [Path(wheel) for wheel in wheels]
+        published = publish_wheels(paths, index, variant=variant, sha256=sha256, listener=listener)
+        _show_people(index)
+        return published
 
 
 def index_list(project: str | None = None, *, index: PathLike = DEFAULT_INDEX) -> tuple[ProjectRecord, ...]:
@@ -391,7 +395,10 @@ def index_yank(
     """
     from wheelsmith.index import yank
 
-    return yank(index, what, reason=reason, dry_run=dry_run)
+    changed = yank(index, what, reason=reason, dry_run=dry_run)
+    if not dry_run:
+        _show_people(index)
+    return changed
 
 
 def index_unyank(what: str, *, index: PathLike = DEFAULT_INDEX, dry_run: bool = False) -> tuple[Entry, ...]:
@@ -402,7 +409,10 @@ def index_unyank(what: str, *, index: PathLike = DEFAULT_INDEX, dry_run: bool = 
     """
     from wheelsmith.index import yank
 
-    return yank(index, what, reason=None, dry_run=dry_run)
+    changed = yank(index, what, reason=None, dry_run=dry_run)
+    if not dry_run:
+        _show_people(index)
+    return changed
 
 
 def index_status(
@@ -420,7 +430,10 @@ def index_status(
     """
     from wheelsmith.index import set_status
 
-    return set_status(index, project, status, reason=reason, dry_run=dry_run)
+    changed = set_status(index, project, status, reason=reason, dry_run=dry_run)
+    if not dry_run:
+        _show_people(index)
+    return changed
 
 
 def index_gc(
@@ -442,7 +455,10 @@ def index_gc(
     """
     from wheelsmith.index import Rules, collect
 
-    return collect(index, Rules(newest, days, publication_days), dry_run=dry_run)
+    collected = collect(index, Rules(newest, days, publication_days), dry_run=dry_run)
+    if not dry_run:
+        _show_people(index)
+    return collected
 
 
 def index_rm(
@@ -456,7 +472,10 @@ def index_rm(
     """
     from wheelsmith.index import remove
 
-    return remove(index, what, force=force, dry_run=dry_run)
+    changed = remove(index, what, force=force, dry_run=dry_run)
+    if not dry_run:
+        _show_people(index)
+    return changed
 
 
 def index_rebuild(*, index: PathLike = DEFAULT_INDEX, dry_run: bool = False) -> tuple[str, ...]:
@@ -468,7 +487,10 @@ def index_rebuild(*, index: PathLike = DEFAULT_INDEX, dry_run: bool = False) -> 
     from wheelsmith.index import rebuild
 
     with _disk_full():
-        return rebuild(index, dry_run=dry_run)
+        changed = rebuild(index, dry_run=dry_run)
+        if not dry_run:
+            _show_people(index)
+        return changed
 
 
 def try_install(
@@ -560,6 +582,15 @@ def _book(directories: Sequence[PathLike]) -> Any:
     own = [Path(directory) for directory in directories]
     own += [Path(item) for item in os.environ.get("WHEELSMITH_RECIPES", "").split(os.pathsep) if item]
     return RecipeBook([*own, user_config_path("wheelsmith") / "recipes"])
+
+
+def _show_people(index: PathLike, projects: Sequence[str] | None = None) -> None:
+    """Bring the pages for people up to date; a bucket has none."""
+    from wheelsmith.index import local_directory
+    from wheelsmith.index.people import render
+
+    if (directory := local_directory(index)) is not None and directory.is_dir():
+        render(directory, projects=projects)
 
 
 def _path(path: PathLike | None) -> Path | None:

@@ -68,7 +68,7 @@ class NetworkError(WheelsmithError):
 
 
 class HashMismatchError(WheelsmithError):
-    """Downloaded or stored bytes are not the ones that the recipe pins."""
+    """Downloaded, stored or uploaded bytes are not the ones that were pinned or announced."""
 
     exit_code = 21
 
@@ -146,7 +146,7 @@ class VerificationError(WheelsmithError):
 
 
 class IndexConflictError(WheelsmithError):
-    """The index already holds other bytes under this file name."""
+    """The index already holds other bytes under this file name, or the project takes no more files."""
 
     exit_code = 60
 

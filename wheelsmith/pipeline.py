@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
-from wheelsmith.index import Published, publish
+from wheelsmith.index import Published, local_directory, publish
 from wheelsmith.plan import CANONICAL, EPOCH, GitSource, Plan
 from wheelsmith.store import Store, sha256_of, write_atomic
 from wheelsmith.toolchain import (
@@ -37,6 +37,7 @@ from wheelsmith.toolchain import (
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.slim import StripTool
+    from wheelsmith.wheel.torchabi import TorchExports
 
 RECORD_VERSION = 1
 
@@ -47,7 +48,7 @@ class BuildResult:
 
     Attributes:
         plan: what was built.
-        wheel: the wheel in the index.
+        wheel: the wheel in the index; in the store, if the index is a bucket.
         published: its entry there.
         record: JSON-ready: toolchain, host, isolation, times, and the proof (`report`, `verdict`).
         log: the compile log; None if the machine that compiled it was another one.
@@ -84,7 +85,7 @@ class BuildResult:
 class Settings:
     """How to build, none of which changes what comes out."""
 
-    index: Path
+    index: str | Path  # a directory, or the URL of a bucket
     jobs: int | None
     offline: bool
     index_url: str | None
@@ -136,12 +137,16 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
             fetched = made.bytes_fetched
             _keep(store, key, made)
     record = json.loads((finished / "build.json").read_text("utf-8"))
-    (published,) = publish([finished / record["wheel"]["filename"]], settings.index, listener=listener)
-    _publish_provenance(finished / record["provenance"], settings.index, settings.sign)
+    wheel = finished / record["wheel"]["filename"]
+    (published,) = publish([wheel], settings.index, listener=listener)
+    directory = local_directory(settings.index)
+    if directory is not None:
+        wheel = directory / published.filename
+        _publish_provenance(finished / record["provenance"], directory, settings.sign)
     log = store.place("logs", f"{key}.log")
     return BuildResult(
         plan=plan,
-        wheel=settings.index / published.filename,
+        wheel=wheel,
         published=published,
         record=record,
         log=log if log.is_file() else None,
@@ -263,7 +268,7 @@ def _prove(
     listener: Listener,
 ) -> tuple[Path, dict[str, Any]]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
-    from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
+    from wheelsmith.wheel import LibraryRule, Limits, check, check_paths, enforce, inspect_path, repair, seal
 
     work = raw.parent.parent / "proof"
     shutil.rmtree(work, ignore_errors=True)
@@ -292,7 +297,7 @@ def _prove(
             "Tell the project its version through the recipe's [build.env].",
         )
     rules = tuple(LibraryRule(p.path, p.code, p.optional) for p in plan.promises)
-    verdict = check(report, plan.target.archs, rules)
+    verdict = check(report, plan.target.archs, rules, Limits(torch=_torch_exports(plan, tools.environment)))
     enforce(verdict)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
     leaks = check_paths(sealed, sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/")))
@@ -304,6 +309,17 @@ def _prove(
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
     return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+
+
+def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:
+    """What the torch that the wheel was built against defines; None: it was built without one."""
+    from wheelsmith.wheel.torchabi import exports_of_directory, shipped_exports
+
+    version = dict(environment.packages).get("torch")
+    if plan.target.torch is None or version is None:
+        return None
+    installed = environment.prefix / "lib" / f"python{plan.target.python}" / "site-packages" / "torch"
+    return shipped_exports(version) or exports_of_directory(installed, version)
 
 
 def _record(plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled) -> dict[str, Any]:
@@ -349,8 +365,6 @@ def _keep(store: Store, key: str, made: Made) -> None:
 
 def _publish_provenance(statement: Path, index: Path, key: Path | None) -> None:
     """Put the provenance beside the published wheel, signed if there is a key; what is there is else left alone."""
-    if not index.is_dir():  # the index is no directory here
-        return
     target = index / statement.name
     if key is not None:
         from wheelsmith.wheel.signing import load_private_key, sign

@@ -14,14 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from packaging.markers import Marker
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from wheelsmith.errors import RecipeError, TargetError
 from wheelsmith.gpu import ArchSet, Gpu, family, known_toolkits, toolkit_facts, torch_cuda
+from wheelsmith.pins import locked_pins, usable_lock
 
 if TYPE_CHECKING:  # the front door imports this module at start-up, and pydantic takes its time
     from wheelsmith.recipe import LoadedRecipe
@@ -245,7 +242,7 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
     requires = recipe.build.requires + ((f"torch=={target.torch}",) if target.torch else ())
     lock, lock_warning = None, None
     if target.environment == "isolated":
-        lock, lock_warning = _usable_lock(loaded.lock, requires, target.python)
+        lock, lock_warning = usable_lock(loaded.lock, requires, target.python)
 
     return Plan(
         name=recipe.name,
@@ -415,43 +412,3 @@ def _patches(loaded: LoadedRecipe, version: str, paths: Mapping[str, str]) -> It
             yield DiffPatch(path, table.diff, loaded.diffs[table.diff], table.why)
         else:
             yield EditPatch(path, table.file or "", table.find or "", table.replace or "", table.count, table.why)
-
-
-def locked_pins(lock: str, python: str) -> Iterator[tuple[str, str]]:
-    """Name and version of each requirement of a lock (pip's requirements format) that this Python needs."""
-    environment = {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "platform_machine": "x86_64",
-        "os_name": "posix",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-    }
-    for line in lock.splitlines():
-        text = line.split("#")[0].rstrip("\\ \t")
-        if not text or text[0].isspace() or text.startswith("-"):
-            continue
-        parsed = Requirement(text)
-        if parsed.marker is None or Marker(str(parsed.marker)).evaluate(environment):
-            yield canonicalize_name(parsed.name), str(parsed.specifier).removeprefix("==")
-
-
-def _usable_lock(lock: str | None, requires: tuple[str, ...], python: str) -> tuple[str | None, str | None]:
-    """The recipe's lock if it satisfies every requirement for this target; else None and why."""
-    if lock is None:
-        return (
-            None,
-            "the recipe ships no lock: build requirements are resolved, and locked, at the first build.",
-        )
-    pins = dict(locked_pins(lock, python))
-    for text in requires:
-        requirement = Requirement(text)
-        pin = pins.get(canonicalize_name(requirement.name))
-        if pin is None or not requirement.specifier.contains(Version(pin), prereleases=True):
-            return None, (
-                f"the recipe's lock does not hold {text} for Python {python}: build requirements are resolved, and"
-                " locked, at the first build."
-            )
-    return lock, None

@@ -10,12 +10,14 @@ from wheelsmith.wheel import (
     ElfFacts,
     LibraryReport,
     LibraryRule,
+    Limits,
     Row,
     WheelReport,
     check,
     check_paths,
     enforce,
 )
+from wheelsmith.wheel.torchabi import TorchExports
 
 
 def library(path: str, sass: str = "", ptx: str = "") -> LibraryReport:
@@ -34,11 +36,11 @@ def test_every_row_names_the_code_that_serves_it():
     report = WheelReport("wheel", "v.whl", "0", 1, "v", "1", (), (), libraries)
     verdict = check(report, ArchSet.parse("7.5;8.6;8.9;9.0;12.0"), [])
     assert verdict.rows == (
-        Row("v/_C.so", Arch(7, 5), "missing", ""),
-        Row("v/_C.so", Arch(8, 6), "native", "sm_86"),
-        Row("v/_C.so", Arch(8, 9), "native", "sm_86"),
-        Row("v/_C.so", Arch(9, 0), "native", "sm_90a"),
-        Row("v/_C.so", Arch(12, 0), "jit", "compute_90"),
+        Row("v/_C.so", Arch(7, 5), "missing", "", units=1),
+        Row("v/_C.so", Arch(8, 6), "native", "sm_86", units=1),
+        Row("v/_C.so", Arch(8, 9), "native", "sm_86", units=1),
+        Row("v/_C.so", Arch(9, 0), "native", "sm_90a", units=1),
+        Row("v/_C.so", Arch(12, 0), "jit", "compute_90", only_ptx=1, units=1),
         *(Row("v/host.so", arch, "no device code", "") for arch in verdict.archs.native),
     )
     assert verdict.violations == (
@@ -50,6 +52,8 @@ def test_every_row_names_the_code_that_serves_it():
         "arch": "12.0",
         "outcome": "jit",
         "served_by": "compute_90",
+        "only_ptx": 1,
+        "units": 1,
     }
 
 
@@ -129,3 +133,77 @@ def test_paths_of_the_build_machine_are_found_even_across_chunks(tmp_path):
     for senseless in ("/", "", "relative"):
         with pytest.raises(UsageError):
             check_paths(wheel, [senseless])
+
+
+def units(path: str, *units: str) -> LibraryReport:
+    """Each unit is text such as `8.0 ptx8.0 -12.0`: machine code, PTX, empty machine code."""
+    code = []
+    for number, unit in enumerate(units):
+        for item in unit.split():
+            kind, arch = ("ptx", item[3:]) if item.startswith("ptx") else ("sass", item.removeprefix("-"))
+            kernels = () if item.startswith("-") else ("marlin::Marlin",)
+            isa = "8.8" if kind == "ptx" else None
+            code.append(DeviceCode(kind, Arch.parse(arch), isa, 8, "", number, 0, kernels))
+    return LibraryReport(path, 100, ElfFacts(("libtorch.so", "libz.so.1"), (), "2.29", None, tuple(code)))
+
+
+def test_an_arch_that_some_units_have_as_ptx_only_is_not_native():
+    mixed = units("v/_C.so", "8.0 12.0", "8.0 ptx8.0", "9.0a")
+    assert violations([mixed], "8.6") == ()
+    assert violations([mixed], "12.0") == (
+        "v/_C.so has only PTX for 12.0 in 1 of its 3 translation units (marlin::Marlin): it holds sm_80, sm_90a,"
+        " sm_120, compute_80 (PTX).",
+    )
+    assert violations([mixed], "12.0", LibraryRule("v/_C.so", "jit")) == ()
+
+
+def test_empty_code_that_the_linker_added_is_no_code():
+    assert violations([units("v/_C.so", "8.6", "-12.0")], "8.6;12.0") == (
+        "v/_C.so does not run on 12.0: it holds sm_86.",
+    )
+    assert violations([units("v/_C.so", "-8.6", "-12.0")], "8.6") == (
+        "demo.whl holds no GPU code at all, and 8.6 was asked for.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(), ()),
+        (Limits(forbidden=(Arch(8, 0), Arch(9, 0))), ()),
+        (
+            Limits(forbidden=(Arch(5, 2), Arch(8, 6))),
+            ("v/_C.so holds 1 pieces of code for 8.6, which its contract forbids.",),
+        ),
+        (Limits(max_size=1000), ()),
+        (Limits(max_size=999), ("demo.whl has 1,000 bytes, and its contract allows 999.",)),
+        (Limits(needed=("libtorch*", "libz.so.*")), ()),
+        (Limits(needed=("libtorch*",)), ("v/_C.so needs libz.so.1, which its contract does not allow.",)),
+        (Limits(manylinux="manylinux_2_31"), ()),
+        (Limits(manylinux="manylinux_2_31_x86_64"), ()),
+        (
+            Limits(manylinux="manylinux_2_28"),
+            ("demo.whl needs manylinux_2_31_x86_64, and its contract allows manylinux_2_28 at most.",),
+        ),
+        (Limits(torch=TorchExports("2.9.1", "test", frozenset())), ()),
+    ],
+)
+def test_limits_of_the_whole_wheel(limits, expected):
+    libraries = (units("v/_C.so", "8.6"),)
+    report = WheelReport("wheel", "demo.whl", "0", 1000, "demo", "1", (), (), libraries, "manylinux_2_31_x86_64")
+    assert check(report, ArchSet.parse("8.6"), [], limits).violations == expected
+
+
+def test_symbols_that_the_torch_of_the_build_does_not_define_break_the_contract():
+    needs = LibraryReport("v/_C.so", 9, ElfFacts((), (), None, None, (), undefined=("_ZN3c106detailE", "malloc")))
+    report = WheelReport("wheel", "d.whl", "0", 1, "d", "1", (), (), (units("v/k.so", "8.6"), needs))
+    limits = Limits(torch=TorchExports("2.9.1", "test", frozenset()))
+    assert check(report, ArchSet.parse("8.6"), [], limits).violations == (
+        "v/_C.so needs symbols that torch 2.9.1 does not define: _ZN3c106detailE",
+    )
+
+
+def test_a_senseless_platform_is_refused():
+    report = WheelReport("wheel", "d.whl", "0", 1, "d", "1", (), (), (units("v/k.so", "8.6"),))
+    with pytest.raises(UsageError, match="'debian' is not a manylinux platform"):
+        check(report, ArchSet.parse("8.6"), [], Limits(manylinux="debian"))

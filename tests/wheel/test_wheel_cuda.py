@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from wheelsmith.wheel import inspect_path
+from wheelsmith.gpu import Arch, ArchSet, Driver
+from wheelsmith.wheel import Machine, check, inspect_path, judge
 
 pytestmark = pytest.mark.e2e
 
@@ -83,3 +84,57 @@ def test_agrees_with_cuobjdump(nvcc, cuobjdump, tmp_path, flags, sass, ptx, comp
         for code in library.facts.device_code
     )
     assert ours == theirs
+
+
+def compile_object(nvcc, folder, name, *flags):
+    source = folder / f"{name}.cu"
+    source.write_text(f"namespace {name} {{ __global__ void scale(float *x) {{ x[threadIdx.x] *= 2; }} }}\n")
+    target = folder / f"{name}.o"
+    subprocess.run([nvcc, "-c", "-Xcompiler=-fPIC", *flags, "-o", target, source], check=True)
+    return target
+
+
+@pytest.mark.parametrize(
+    "compress", [[], ["--compress-mode=size"], ["--compress-mode=speed"], ["--compress-mode=none"]]
+)
+def test_empty_code_of_the_link_command_proves_nothing(nvcc, tmp_path, compress):
+    """nvcc adds an empty cubin for every -gencode of the link, whatever the objects hold."""
+    kernel = compile_object(nvcc, tmp_path, "ours", *compress, *gencode("86=sm_86"))
+    target = tmp_path / "lib.so"
+    subprocess.run([nvcc, "-shared", *compress, *gencode("120=sm_120"), "-o", target, kernel], check=True)
+    report = inspect_path(target)
+    (library,) = report.libraries
+    assert {str(arch): count for arch, count in library.sass} == {"8.6": 1, "12.0": 1}  # as cuobjdump lists
+    assert {str(item.arch): item.empty for item in library.code} == {"8.6": 0, "12.0": 1}
+    assert check(report, ArchSet.parse("8.6;12.0"), []).violations == ("lib.so does not run on 12.0: it holds sm_86.",)
+    machine = Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("580.65.06"))
+    assert judge(report, machine).libraries[0].answer == "no"
+
+
+def test_units_of_different_archs_are_told_apart_and_named(nvcc, tmp_path):
+    both = compile_object(nvcc, tmp_path, "both", *gencode("80=sm_80", "120=sm_120"))
+    late = compile_object(nvcc, tmp_path, "late", *gencode("80=sm_80", "80=compute_80"))
+    target = tmp_path / "lib.so"
+    subprocess.run([nvcc, "-shared", *gencode("80=sm_80"), "-o", target, both, late], check=True)
+    report = inspect_path(target)
+    (row,) = check(report, ArchSet.parse("12.0"), []).rows
+    assert (row.outcome, row.only_ptx, row.units, row.kernels) == ("mixed", 1, 2, "late::scale")
+    (fit,) = judge(report, Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("570.x"))).libraries
+    assert (fit.answer, fit.native, fit.refused) == ("partly", 1, 1)
+    assert "unsupported toolchain" in fit.reasons[0].says
+    assert "late::scale" in fit.reasons[0].says
+
+
+def test_a_static_archive_agrees_with_cuobjdump(nvcc, cuobjdump, tmp_path):
+    objects = [
+        compile_object(nvcc, tmp_path, "one", *gencode("86=sm_86", "90a=sm_90a")),
+        compile_object(nvcc, tmp_path, "two", "-rdc=true", *gencode("120=[sm_120,compute_120]")),
+    ]
+    subprocess.run(["ar", "rcs", tmp_path / "lib.a", *objects], check=True)
+    listing = subprocess.run(
+        [cuobjdump, "--list-elf", "--list-ptx", tmp_path / "lib.a"], check=True, capture_output=True, text=True
+    )
+    theirs = Counter((kind, arch) for kind, arch in _LISTED.findall(listing.stdout))
+    codes = [code for library in inspect_path(tmp_path / "lib.a").libraries for code in library.facts.device_code]
+    assert Counter(("ELF" if code.kind == "sass" else "PTX", code.arch.sm[3:]) for code in codes) == theirs
+    assert sum(theirs.values()) == 4

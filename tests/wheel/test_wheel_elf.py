@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,15 @@ from wheel_makers import PTX, SASS, build_library, entry, region
 
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu import Arch
-from wheelsmith.wheel import DeviceCode, ElfFacts, read_elf
+from wheelsmith.wheel import ElfFacts, read_elf
 
 FATBIN = region(entry(SASS, 86), entry(PTX, 86, isa=(8, 8)))
-CODE = (DeviceCode("sass", Arch(8, 6), None, 8, ""), DeviceCode("ptx", Arch(8, 6), "8.8", 8, ""))
+CODE = (("sass", Arch(8, 6), None), ("ptx", Arch(8, 6), "8.8"))
+
+
+def listed(facts: ElfFacts | None) -> tuple[tuple[str, Arch, str | None], ...]:
+    assert facts is not None
+    return tuple((code.kind, code.arch, code.isa) for code in facts.device_code)
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +37,18 @@ def library(tmp_path_factory) -> bytes:
 
 
 def test_facts_of_a_library(library):
-    assert read_elf(library) == ElfFacts(
+    facts = read_elf(library)
+    assert listed(facts) == CODE
+    for code in facts.device_code:
+        assert library[code.offset : code.offset + code.size] == b"payload!"
+    assert replace(facts, device_code=()) == ElfFacts(
         needed=("libdep.so.1", "libm.so.6"),
         rpath=("/build/lib", "$ORIGIN/../x"),
         glibc="2.29",
         glibcxx=None,
-        device_code=CODE,
+        device_code=(),
+        versions=("GLIBC_2.29",),
+        undefined=("exp", "f"),
     )
 
 
@@ -53,7 +65,7 @@ def test_relocatable_fatbins_count_in_objects_only(tmp_path):
     section = "__nv_relfatbin"
     assert read_elf(build_library(tmp_path / "so", FATBIN, section=section)).device_code == ()
     object_file = build_library(tmp_path / "o", FATBIN, section=section, link=["-r", "-nostdlib"])
-    assert read_elf(object_file).device_code == CODE
+    assert listed(read_elf(object_file)) == CODE
 
 
 def _with(data: bytes, offset: int, shape: str, value: int) -> bytes:
@@ -125,3 +137,18 @@ def test_damaged_and_truncated_libraries_raise_only_our_error(library, seed, dam
 def test_any_bytes_after_the_magic_raise_only_our_error(noise):
     with pytest.raises(InvalidWheelError):
         read_elf(b"\x7fELF" + noise)
+
+
+def test_a_million_symbols_with_one_long_name_are_refused(tmp_path):
+    """Reading each name anew would take days."""
+    library = build_library(tmp_path, source="extern int a(void); int f(void){return a();}", flags=["-nostdlib"])
+    table, count = struct.unpack_from("<Q", library, 0x28)[0], struct.unpack_from("<H", library, 0x3C)[0]
+    sections = [table + index * 64 for index in range(count)]
+    symbols = next(at for at in sections if struct.unpack_from("<I", library, at + 4)[0] == 11)
+    strings = sections[struct.unpack_from("<I", library, symbols + 0x28)[0]]
+    names = b"\0" + b"n" * 200_000 + b"\0"
+    data = bytearray(library) + names + struct.pack("<IBBHQQ", 1, 0x10, 0, 0, 0, 0) * 200_000
+    struct.pack_into("<QQ", data, strings + 0x18, len(library), len(names))
+    struct.pack_into("<QQ", data, symbols + 0x18, len(library) + len(names), 200_000 * 24)
+    with pytest.raises(InvalidWheelError, match="names of more than"):
+        read_elf(bytes(data))

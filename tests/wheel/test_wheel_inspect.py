@@ -35,7 +35,7 @@ def test_a_wheel(library, tmp_path):
     assert report.libraries[1].sass == ((Arch(8, 6), 2), (Arch(9, 0, "a"), 1), (Arch(12, 0), 1))
     assert report.libraries[1].ptx == ((Arch(8, 6), "8.8", 1),)
     assert json.loads(json.dumps(report.to_dict())) == {
-        "schema_version": 1,
+        "schema_version": 2,
         "kind": "wheel",
         "filename": NAME,
         "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
@@ -43,21 +43,36 @@ def test_a_wheel(library, tmp_path):
         "name": "demo-cuda",
         "version": "1.2",
         "tags": ["cp312-cp312-manylinux_2_27_x86_64", "cp312-cp312-manylinux_2_28_x86_64"],
+        "platform": "manylinux_2_5_x86_64",
         "requires_dist": ["torch (==2.9.1)"],
+        "code": [
+            {"kind": "sass", "arch": "8.6", "count": 4, "empty": 0, "size": 32, "packed": 32},
+            {"kind": "sass", "arch": "9.0a", "count": 2, "empty": 0, "size": 16, "packed": 16},
+            {"kind": "sass", "arch": "12.0", "count": 2, "empty": 0, "size": 16, "packed": 16},
+            {"kind": "ptx", "arch": "8.6", "isa": "8.8", "count": 2, "empty": 0, "size": 16, "packed": 16},
+        ],
         "libraries": [
             {
                 "path": path,
                 "size": len(library),
+                "packed": len(library),
+                "kind": "shared",
                 "sass": [
-                    {"arch": "8.6", "count": 2},
-                    {"arch": "9.0a", "count": 1},
-                    {"arch": "12.0", "count": 1},
+                    {"arch": "8.6", "count": 2, "empty": 0, "size": 16, "packed": 16},
+                    {"arch": "9.0a", "count": 1, "empty": 0, "size": 8, "packed": 8},
+                    {"arch": "12.0", "count": 1, "empty": 0, "size": 8, "packed": 8},
                 ],
-                "ptx": [{"arch": "8.6", "isa": "8.8", "count": 1}],
+                "ptx": [{"arch": "8.6", "isa": "8.8", "count": 1, "empty": 0, "size": 8, "packed": 8}],
+                "ltoir": [],
+                "units": 2,
+                "compression": {"none": 5},
                 "needed": [],
                 "rpath": [],
                 "glibc": None,
                 "glibcxx": None,
+                "python_abi": "none",
+                "torch_abi": "none",
+                "torch_symbols": [],
             }
             for path in ("demo/a.bin", "demo/z.so")
         ],

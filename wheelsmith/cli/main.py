@@ -13,10 +13,25 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from types import FrameType
 
-from wheelsmith.cli import build, doctor, fetch, gpus, inspect, plan, publish, rebuild, recipes, tryout, verify
+from wheelsmith.cli import (
+    advise,
+    build,
+    doctor,
+    fetch,
+    fits,
+    gpus,
+    index,
+    inspect,
+    plan,
+    publish,
+    rebuild,
+    recipes,
+    tryout,
+    verify,
+)
 from wheelsmith.errors import WheelsmithError
 
-_COMMANDS = (plan, build, fetch, inspect, publish, verify, rebuild, tryout, doctor, recipes, gpus)
+_COMMANDS = (plan, build, fetch, inspect, fits, advise, publish, verify, rebuild, index, tryout, doctor, recipes, gpus)
 
 _EPILOG = """\
 typical use:
@@ -25,7 +40,7 @@ typical use:
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
 exit codes: 0 success; 2 usage; 10-14 what was asked for; 20-24 sources; 30-33 toolchain; 40 compile;
-50-53 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
+50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
 """
 
 

@@ -33,7 +33,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _rows(made: Plan) -> list[tuple[str, str]]:
-    from wheelsmith.plan import locked_pins
+    from wheelsmith.pins import locked_pins
 
     target = made.target
     served = "; ".join(f"{gpu.name} is {gpu.arch.sm}" for gpu in target.gpus)

@@ -51,10 +51,53 @@ def proof(report: dict[str, Any], verdict: dict[str, Any] | None) -> None:
             [
                 library["path"],
                 f"{library['size']:,}",
-                " ".join(f"{item['arch']}:{item['count']}" for item in library["sass"]) or "-",
-                " ".join(f"{item['arch']}:{item['count']} ({item['isa']})" for item in library["ptx"]) or "-",
+                " ".join(f"{item['arch']}:{_pieces(item)}" for item in library["sass"]) or "-",
+                " ".join(f"{item['arch']}:{_pieces(item)} ({item['isa']})" for item in library["ptx"]) or "-",
                 library["glibc"] or "-",
                 *(outcomes[library["path"], arch] for arch in archs),
+            ]
+            for library in report["libraries"]
+        ),
+    )
+
+
+def _pieces(item: dict[str, Any]) -> str:
+    """The number of pieces, and how many of them are empty: `35`, `35(-7)`."""
+    empty = item.get("empty", 0)
+    return f"{item['count']}(-{empty})" if empty else str(item["count"])
+
+
+def savings(report: dict[str, Any]) -> None:
+    """What a wheel would save without each arch."""
+    table(
+        ("without", "saves", "of the libraries", "pieces", "empty"),
+        (
+            [
+                ("PTX " if item["kind"] == "ptx" else "LTO input " if item["kind"] == "ltoir" else "") + item["arch"],
+                f"{item['packed'] / 1e6:,.1f} MB",
+                f"{item['size'] / 1e6:,.1f} MB",
+                str(item["count"]),
+                str(item["empty"] or "-"),
+            ]
+            for item in report["code"]
+        ),
+    )
+
+
+def linkage(report: dict[str, Any]) -> None:
+    """What every library needs from the machine, from torch and from Python."""
+    table(
+        ("library", "needs", "RPATH", "GLIBCXX", "Python", "torch", "torch symbols", "stored"),
+        (
+            [
+                library["path"],
+                " ".join(library["needed"]) or "-",
+                ":".join(library["rpath"]) or "-",
+                library["glibcxx"] or "-",
+                library["python_abi"],
+                library["torch_abi"],
+                str(len(library["torch_symbols"]) or "-"),
+                " ".join(f"{name}:{count}" for name, count in library["compression"].items()) or "-",
             ]
             for library in report["libraries"]
         ),

@@ -2,17 +2,19 @@
 
 In: the path of a `.whl`. Out: an `Archive`: safe member names and their bytes, chunk by chunk. Fails with
 `InvalidWheelError` on names that leave the archive, links, duplicates, overlaps, encryption, and on a member
-whose content is not what the directory declares; never needs more memory than one chunk, or one library when
-mapped. Formats: PKWARE APPNOTE 6.3, PyPA "Binary distribution format" (PEP 427, PEP 491).
+whose content is not what the directory declares; needs a few chunks of memory, whatever the archive holds. Formats:
+PKWARE APPNOTE 6.3, PyPA "Binary distribution format" (PEP 427, PEP 491).
 """
 
 from __future__ import annotations
 
-import copy
-import mmap
+import os
 import stat
+import struct
+import tempfile
 import zipfile
 import zlib
+from bisect import bisect_left
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,17 +23,22 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import InvalidWheelError, UsageError
+from wheelsmith.wheel.inflate import CHUNK, copy_stored, inflate
+from wheelsmith.wheel.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHUNK = 1 << 20
 _MAX_MEMBERS = 200_000
 _MAX_TEXT = 64 << 20
 _MAX_LIBRARY = 4 << 30
 _DEFLATE_LIMIT = 1040  # no deflate stream expands more (zlib's technical notes: 1032:1)
-_LOCAL_HEADER = 30
+_MAX_TOTAL = 16 << 30
+_IN_MEMORY = 8 << 20
+_GRAIN = 1 << 18
+_LOCAL = struct.Struct("<4s2xH18xHH")  # signature, flags, lengths of the name and of the extra field
+_LOCAL_HEADER = _LOCAL.size
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -45,8 +52,8 @@ _ZIP_ERRORS = (
 class Archive:
     """An opened wheel whose directory has been checked. Made by `open_archive`."""
 
-    def __init__(self, path: Path, zipped: zipfile.ZipFile) -> None:
-        self._zip = zipped
+    def __init__(self, path: Path, zipped: zipfile.ZipFile, descriptor: int) -> None:
+        self._descriptor = descriptor
         self.path = path
         self.members = tuple(_checked(zipped.infolist(), path.name, path.stat().st_size))
         self._by_name = {member.filename: member for member in self.members}
@@ -79,20 +86,25 @@ class Archive:
         Raises:
             InvalidWheelError: the content is longer or shorter than declared, or its checksum is wrong.
         """
-        probe = copy.copy(member)
-        probe.file_size += 1  # zipfile stops at the declared size; ask for one byte more to see whether it lies
-        total = 0
+        for data, _ in self._pieces(member, CHUNK):
+            yield data
+
+    def _pieces(self, member: zipfile.ZipInfo, chunk: int) -> Iterator[tuple[bytes, int]]:
+        unpack = inflate if member.compress_type == zipfile.ZIP_DEFLATED else copy_stored
+        start = self._content(member)
         try:
-            with self._zip.open(probe) as stream:
-                while chunk := stream.read(CHUNK):
-                    total += len(chunk)
-                    if total > member.file_size:
-                        break
-                    yield chunk
-        except _ZIP_ERRORS as error:
+            yield from unpack(self._descriptor, start, member.compress_size, member.file_size, member.CRC, chunk=chunk)
+        except ValueError as error:
             raise invalid(self.path.name, f"{member.filename!r} cannot be unpacked ({error})") from error
-        if total != member.file_size:
-            raise invalid(self.path.name, f"{member.filename!r} does not hold the {member.file_size} bytes it declares")
+
+    def _content(self, member: zipfile.ZipInfo) -> int:
+        """Where the content of a member begins, after checking that its local header is of the same file."""
+        head = os.pread(self._descriptor, _LOCAL.size, member.header_offset)
+        magic, flags, name_length, extra_length = _LOCAL.unpack(head.ljust(_LOCAL.size, b"\0"))
+        name = os.pread(self._descriptor, name_length, member.header_offset + _LOCAL.size)
+        if magic != b"PK\3\4" or name.decode("utf-8" if flags & 0x800 else "cp437", "replace") != member.filename:
+            raise invalid(self.path.name, f"{member.filename!r} cannot be unpacked (its two headers differ)")
+        return member.header_offset + _LOCAL.size + int(name_length) + int(extra_length)
 
     def text(self, file: str) -> bytes:
         """Content of a file of the `.dist-info` directory, such as `METADATA`, of at most 64 MiB."""
@@ -101,19 +113,63 @@ class Archive:
             raise invalid(self.path.name, f"its {file} has {member.file_size} bytes")
         return b"".join(self.chunks(member))
 
-    def starts_with(self, member: zipfile.ZipInfo, magic: bytes) -> bool:
-        """Whether the content begins with `magic`. Unpacks no more than the first chunk."""
-        return member.file_size >= len(magic) and next(self.chunks(member), b"").startswith(magic)
+    def starts_with(self, member: zipfile.ZipInfo, *magics: bytes) -> bool:
+        """Whether the content begins with one of `magics`. Unpacks a few bytes only."""
+        longest = max(map(len, magics))
+        if member.file_size < longest:
+            return False
+        return next(self._pieces(member, longest), (b"", 0))[0].startswith(magics)
 
     @contextmanager
-    def mapped(self, member: zipfile.ZipInfo) -> Iterator[mmap.mmap]:
-        """Give a member's content as anonymous memory, freed at the end; for libraries of at most 4 GiB."""
+    def opened(self, member: zipfile.ZipInfo) -> Iterator[tuple[Window, PackedSizes]]:
+        """Give random access to a library of at most 4 GiB, which goes through a temporary file, not into memory.
+
+        Safe to call from several threads.
+
+        Raises:
+            InvalidWheelError: it is too large, or not what the directory declares.
+        """
         if not 0 < member.file_size <= _MAX_LIBRARY:
             raise invalid(self.path.name, f"{member.filename!r} has {member.file_size} bytes")
-        with mmap.mmap(-1, member.file_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-            for chunk in self.chunks(member):
-                memory.write(chunk)
-            yield memory
+        sizes = PackedSizes()
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+            for data, used in self._pieces(member, _GRAIN):
+                file.write(data)
+                sizes.add(len(data), used)
+            if member.file_size <= _IN_MEMORY:
+                file.seek(0)
+                yield Window.of_bytes(file.read()), sizes
+            else:
+                file.flush()
+                yield Window.of_file(file.fileno()), sizes
+
+
+class PackedSizes:
+    """How many bytes of the archive a part of a member takes, to within a few hundred bytes.
+
+    Deflate has no borders inside; between the points that `add` was told, the ratio is taken as constant.
+    """
+
+    def __init__(self) -> None:
+        self._content, self._packed = [0], [0]
+
+    def add(self, length: int, used: int) -> None:
+        """Tell that the next `length` bytes were unpacked when `used` bytes of the input were used up."""
+        self._content.append(self._content[-1] + length)
+        self._packed.append(used)
+
+    def of(self, start: int, length: int) -> int:
+        """Archive bytes of `length` bytes from `start`."""
+        return round(self._at(start + length) - self._at(start))
+
+    def _at(self, position: int) -> float:
+        above = bisect_left(self._content, position)
+        if above == 0:
+            return 0.0
+        if above == len(self._content):
+            return float(self._packed[-1])
+        share = (position - self._content[above - 1]) / (self._content[above] - self._content[above - 1])
+        return self._packed[above - 1] + share * (self._packed[above] - self._packed[above - 1])
 
 
 @contextmanager
@@ -130,8 +186,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
         zipped = zipfile.ZipFile(path)
     except _ZIP_ERRORS as error:
         raise invalid(path.name, f"it is not a readable zip archive ({error})") from error
-    with zipped:
-        yield Archive(path, zipped)
+    with zipped, path.open("rb") as file:
+        yield Archive(path, zipped, file.fileno())
 
 
 def invalid(wheel: str, what: str) -> InvalidWheelError:
@@ -151,6 +207,8 @@ def _checked(members: list[zipfile.ZipInfo], wheel: str, size: int) -> Iterator[
     """Yield the members that are files, after checking all of them."""
     if len(members) > _MAX_MEMBERS:
         raise invalid(wheel, f"it has {len(members)} members")
+    if (total := sum(member.file_size for member in members)) > _MAX_TOTAL:
+        raise invalid(wheel, f"it declares {total} bytes of content")
     seen: set[str] = set()
     for member in members:
         name = member.filename

@@ -1,8 +1,9 @@
 """Whether a wheel holds the GPU code that was asked for.
 
-In: a `WheelReport`, the requested archs and the recipe's rules per library. Out: a `Verdict` with one row
-per library and arch. `enforce` turns a broken one into `ContractError` with the table; `check_paths` looks
-for paths of the build machine. Pure, except that `check_paths` reads the wheel.
+In: a `WheelReport`, the requested archs, the recipe's rules per library and its limits for all of them. Out: a
+`Verdict` with one row per library and arch. `enforce` turns a broken one into `ContractError` with the table;
+`check_paths` looks for paths of the build machine. Pure, except that `check_paths` reads the wheel. Empty code, which
+nvcc adds for every `-gencode` of the link command, counts as none.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from wheelsmith.errors import ContractError, UsageError
-from wheelsmith.gpu import ptx_runs_on, sass_runs_on
+from wheelsmith.gpu import ptx_runs_on
 from wheelsmith.wheel.archive import open_archive
+from wheelsmith.wheel.units import kernel_names, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 
     from wheelsmith.gpu import Arch, ArchSet
     from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+    from wheelsmith.wheel.torchabi import TorchExports
 
-Outcome = Literal["native", "jit", "missing", "no device code"]
+#: `mixed`: some translation units are native, and others exist for this arch as PTX only.
+Outcome = Literal["native", "mixed", "jit", "missing", "no device code"]
+_MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_\w+")
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,45 @@ class LibraryRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for the whole wheel.
+
+    Attributes:
+        forbidden: archs for which it must hold no code, as machine code or PTX (empty code included).
+        max_size: bytes that it may have; None: any.
+        needed: patterns of the libraries that its own may need; None: any. What the wheel brings is always allowed.
+        manylinux: the newest platform that its symbol versions may need, such as `manylinux_2_31`; None: any.
+        torch: the torch that must define the symbols it needs; None: not asked.
+    """
+
+    forbidden: tuple[Arch, ...] = ()
+    max_size: int | None = None
+    needed: tuple[str, ...] | None = None
+    manylinux: str | None = None
+    torch: TorchExports | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """How one library serves one arch, and the code that does (`sm_86`, `compute_80`; empty when none)."""
+    """How one library serves one arch.
+
+    Attributes:
+        library: its path.
+        arch: the arch asked for.
+        outcome: see `Outcome`.
+        served_by: the code that does, `sm_86` or `compute_80`; empty when none.
+        only_ptx: translation units that exist for the arch as PTX only.
+        units: translation units that hold kernels.
+        kernels: some kernels of those that exist as PTX only.
+    """
 
     library: str
     arch: Arch
     outcome: Outcome
     served_by: str
+    only_ptx: int = 0
+    units: int = 0
+    kernels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +103,17 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON values."""
         return {
-            "schema_version": 1,
+            "schema_version": 2,
             "archs": str(self.archs),
             "rows": [
-                {"library": r.library, "arch": str(r.arch), "outcome": r.outcome, "served_by": r.served_by}
+                {
+                    "library": r.library,
+                    "arch": str(r.arch),
+                    "outcome": r.outcome,
+                    "served_by": r.served_by,
+                    "only_ptx": r.only_ptx,
+                    "units": r.units,
+                }
                 for r in self.rows
             ],
             "violations": list(self.violations),
@@ -93,14 +138,18 @@ class Verdict:
         )
 
 
-def check(report: WheelReport, archs: ArchSet, rules: Sequence[LibraryRule]) -> Verdict:
-    """Hold a wheel against the requested archs.
+def check(report: WheelReport, archs: ArchSet, rules: Sequence[LibraryRule], limits: Limits | None = None) -> Verdict:
+    """Hold a wheel against the requested archs and its limits.
 
-    A library that no rule names must be native if it has GPU code, and may have none. Where `archs` asks
-    for PTX, a library with GPU code must hold PTX that a driver can compile for that arch.
+    A library that no rule names must be native if it has GPU code, and may have none. Native means: no translation
+    unit has only PTX for the arch. Where `archs` asks for PTX, a library with GPU code must hold PTX that a driver can
+    compile for that arch. Object files and static archives are nobody's GPU code until they are linked: left out.
     """
-    rows = tuple(_row(library, arch) for library in report.libraries for arch in archs.native)
-    return Verdict(archs, report.libraries, rows, tuple(_violations(report, archs, rules, rows)))
+    libraries = tuple(library for library in report.libraries if library.facts.kind != "object")
+    rows = tuple(_row(library, arch) for library in libraries for arch in archs.native)
+    violations = [*_violations(libraries, report.filename, archs, rules, rows)]
+    violations += _beyond_limits(report, libraries, limits or Limits())
+    return Verdict(archs, libraries, rows, tuple(violations))
 
 
 def enforce(verdict: Verdict) -> None:
@@ -140,7 +189,7 @@ def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
 def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
     if not needles:
         return False
-    # Whole names only: /root is not in /rootfs. The byte after the name may be in the next chunk, or missing at the end.
+    # Whole names only: /root is not in /rootfs. The byte after the name may be in the next chunk, or there is none.
     named = re.compile(rb"(?:%s)[^\w.-]" % b"|".join(map(re.escape, needles)))
     overlap = max(map(len, needles))
     tail = b""
@@ -153,24 +202,68 @@ def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
 
 
 def _row(library: LibraryReport, arch: Arch) -> Row:
-    if sass := [code for code, _ in library.sass if sass_runs_on(code, arch)]:
-        return Row(library.path, arch, "native", max(sass).sm)
-    if ptx := [code for code, _, _ in library.ptx if ptx_runs_on(code, arch)]:
-        return Row(library.path, arch, "jit", max(ptx).sm.replace("sm_", "compute_"))
-    return Row(library.path, arch, "missing" if library.has_device_code else "no device code", "")
+    service = serve(library.facts.device_code, arch)
+    sass = [code.arch for unit in service.native for code in unit.sass]
+    ptx = [code.arch for unit in service.jit for code in unit.ptx]
+    outcome: Outcome
+    if sass:
+        outcome, served_by = ("mixed" if ptx else "native"), max(sass).sm
+    elif ptx:
+        outcome, served_by = "jit", max(ptx).sm.replace("sm_", "compute_")
+    else:
+        outcome, served_by = ("missing" if service.total else "no device code"), ""
+    return Row(library.path, arch, outcome, served_by, len(service.jit), service.total, kernel_names(service.jit))
 
 
 def _violations(
-    report: WheelReport, archs: ArchSet, rules: Sequence[LibraryRule], rows: Sequence[Row]
+    libraries: Sequence[LibraryReport],
+    filename: str,
+    archs: ArchSet,
+    rules: Sequence[LibraryRule],
+    rows: Sequence[Row],
 ) -> Iterator[str]:
-    for library in report.libraries:
+    for library in libraries:
         rule = next((rule for rule in rules if fnmatchcase(library.path, rule.pattern)), None)
         yield from _library_violations(library, rule, archs, [row for row in rows if row.library == library.path])
     for rule in rules:
-        if not rule.optional and not any(fnmatchcase(library.path, rule.pattern) for library in report.libraries):
+        if not rule.optional and not any(fnmatchcase(library.path, rule.pattern) for library in libraries):
             yield f"No library matches {rule.pattern!r}, which the recipe's contract names."
-    if not any(library.has_device_code for library in report.libraries) and not any(r.code == "none" for r in rules):
-        yield f"{report.filename} holds no GPU code at all, and {archs} was asked for."
+    if not any(library.has_device_code for library in libraries) and not any(r.code == "none" for r in rules):
+        yield f"{filename} holds no GPU code at all, and {archs} was asked for."
+
+
+def _beyond_limits(report: WheelReport, libraries: Sequence[LibraryReport], limits: Limits) -> Iterator[str]:
+    if limits.max_size is not None and report.size > limits.max_size:
+        yield f"{report.filename} has {report.size:,} bytes, and its contract allows {limits.max_size:,}."
+    own = {library.path.rpartition("/")[2] for library in libraries}
+    offered = {name for library in libraries for name in library.facts.offered}
+    for library in libraries:
+        for arch in limits.forbidden:
+            if count := sum(code.arch == arch for code in library.facts.device_code):
+                yield f"{library.path} holds {count} pieces of code for {arch}, which its contract forbids."
+        for name in library.needed if limits.needed is not None else ():
+            if name not in own and not any(fnmatchcase(name, pattern) for pattern in limits.needed or ()):
+                yield f"{library.path} needs {name}, which its contract does not allow."
+        if limits.torch is not None:
+            missing = [name for name in limits.torch.missing(library.torch_symbols) if name not in offered]
+            if missing:
+                named = ", ".join(missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
+                yield f"{library.path} needs symbols that torch {limits.torch.version} does not define: {named}"
+    if limits.manylinux is not None and (problem := _too_new(report.platform, limits.manylinux)):
+        yield f"{report.filename} {problem}"
+
+
+def _too_new(platform: str | None, limit: str) -> str | None:
+    """What is wrong with the platform that the symbol versions need, or None."""
+    asked = re.match(r"manylinux_(\d+)_(\d+)", limit)
+    if asked is None:
+        raise UsageError(f"{limit!r} is not a manylinux platform.", "Write it as in manylinux_2_31.")
+    found = _MANYLINUX.fullmatch(platform or "")
+    if found is None:
+        return f"needs symbol versions that no manylinux platform offers, and its contract asks for {limit}."
+    if tuple(map(int, found.groups())) > tuple(map(int, asked.groups())):
+        return f"needs {platform}, and its contract allows {limit} at most."
+    return None
 
 
 def _library_violations(
@@ -190,12 +283,20 @@ def _library_violations(
             yield f"{library.path} does not run on {row.arch}: {held}"
         elif row.outcome == "jit" and (rule is None or rule.code == "native"):
             yield f"{library.path} has no native code for {row.arch}, only PTX ({row.served_by}): {held}"
+        elif row.outcome == "mixed" and (rule is None or rule.code == "native"):
+            named = f" ({row.kernels})" if row.kernels else ""
+            yield (
+                f"{library.path} has only PTX for {row.arch} in {row.only_ptx} of its {row.units} translation units"
+                f"{named}: {held}"
+            )
     for arch in archs.ptx:
-        if not any(ptx_runs_on(code, arch) for code, _, _ in library.ptx):
+        if not any(c.kind == "ptx" and not c.empty and ptx_runs_on(c.arch, arch) for c in library.facts.device_code):
             yield f"{library.path} has no PTX for {arch}, which was asked for (+PTX): {held}"
 
 
 def _held(library: LibraryReport) -> str:
-    code = [arch.sm for arch, _ in library.sass]
-    code += [f"{arch.sm.replace('sm_', 'compute_')} (PTX)" for arch, _, _ in library.ptx]
-    return ", ".join(code)
+    return ", ".join(
+        item.arch.sm.replace("sm_", "compute_") + " (PTX)" if item.kind == "ptx" else item.arch.sm
+        for item in library.code
+        if item.kind != "ltoir" and item.empty < item.count
+    )

@@ -1,0 +1,126 @@
+"""Fuzz the readers of untrusted files with atheris (libFuzzer): only `WheelsmithError` may leave them.
+
+    pip install atheris
+    python tests/fuzz/fuzz_wheel.py elf -runs=200000 -max_len=20000 -timeout=10 -rss_limit_mb=1024
+    python tests/fuzz/fuzz_wheel.py all -runs=200000          # every target in turn, each in a process of its own
+
+Targets: `elf`, `fatbin`, `cubin`, `ar`, `wheel`, `exports`. Seeds are made here. What it finds goes into tests/wheel.
+Not part of the default test run.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
+
+NAME = "demo-1.0-py3-none-any.whl"
+
+
+def seeds() -> dict[str, bytes]:
+    """One sound input for each target."""
+    from wheel_makers import LZ4, PTX, SASS, ZSTD, build_library, build_wheel, entry, region
+
+    from wheelsmith.wheel.torchabi import TorchExports
+
+    cubin = _cubin()
+    fatbin = region(entry(SASS, 86, payload=cubin), entry(PTX, 86, isa=(8, 8), payload=b".version 8.8\n.entry x"))
+    fatbin += region(entry(SASS, 90, 0x100000 | LZ4), entry(PTX, 80, ZSTD))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        library = build_library(folder, fatbin, flags=["-lm"])
+        (folder / "lib.so").write_bytes(library)
+        subprocess.run(["ar", "rcs", "lib.a", "lib.so"], cwd=folder, check=True)
+        wheel = build_wheel(folder / NAME, {"demo/a.so": library, "demo/b.a": (folder / "lib.a").read_bytes()})
+        packed = io.BytesIO()
+        with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+            for member in source.infolist():
+                target.writestr(member.filename, source.read(member))
+        return {
+            "elf": library,
+            "fatbin": fatbin,
+            "cubin": cubin,
+            "ar": (folder / "lib.a").read_bytes(),
+            "wheel": packed.getvalue(),
+            "exports": TorchExports("2.9.1", "seed", frozenset({1, 2**20, 2**31})).to_bytes(),
+        }
+
+
+def _cubin() -> bytes:
+    names = b"\0.text._ZN6marlin6MarlinEv\0.shstrtab\0"
+    head = b"\x7fELF\x02\x01\x01" + bytes(9)
+    head += struct.pack("<HHIQQQIHHHHHH", 2, 190, 1, 0, 0, 64 + len(names), 0, 64, 0, 0, 64, 3, 2)
+    table = bytes(64) + struct.pack("<IIQQQQIIQQ", 1, 1, 6, 0, 64, 8, 0, 0, 1, 0)
+    table += struct.pack("<IIQQQQIIQQ", 28, 3, 0, 0, 64, len(names), 0, 0, 1, 0)
+    return head + names + table
+
+
+def read(target: str, data: bytes, folder: Path) -> None:
+    """Give the input to the reader."""
+    from wheelsmith.wheel import inspect_path, read_elf, read_fatbin
+    from wheelsmith.wheel.ar import read_archive
+    from wheelsmith.wheel.cubin import Budget, kernels_of_cubin
+    from wheelsmith.wheel.torchabi import TorchExports
+    from wheelsmith.wheel.window import Window
+
+    match target:
+        case "elf":
+            read_elf(data)
+        case "fatbin":
+            read_fatbin(data)
+        case "cubin":
+            kernels_of_cubin(Window.of_bytes(data), Budget())
+        case "ar":
+            for _, member in read_archive(Window.of_bytes(data)):
+                read_elf(member)
+        case "wheel":
+            (folder / NAME).write_bytes(data)
+            inspect_path(folder / NAME)
+        case "exports":
+            TorchExports.from_bytes(data)
+
+
+def fuzz(target: str, options: list[str]) -> None:
+    """Run libFuzzer on one target; it does not return."""
+    import atheris
+
+    with atheris.instrument_imports(include=["wheelsmith.wheel"]):
+        import wheelsmith.wheel.torchabi  # noqa: F401
+    from wheelsmith.errors import WheelsmithError
+
+    folder = Path(tempfile.mkdtemp(prefix="wheelsmith-fuzz-"))
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for name, seed in seeds().items():
+        if name == target:
+            (corpus / name).write_bytes(seed)
+
+    def one_input(data: bytes) -> None:
+        try:
+            read(target, data, folder)
+        except WheelsmithError:
+            return
+
+    atheris.Setup([sys.argv[0], str(corpus), *options], one_input)
+    atheris.Fuzz()
+
+
+def main() -> None:
+    """Read the arguments."""
+    target, *options = sys.argv[1:] or ["all"]
+    if target == "all":
+        for name in seeds():
+            print(f"== {name}", flush=True)
+            subprocess.run([sys.executable, __file__, name, *options], check=True)
+    else:
+        fuzz(target, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""`wheelsmith advise`: do you need a source build at all?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from wheelsmith.cli.fits import add_machine, print_fits
+from wheelsmith.cli.options import add_json, add_store
+
+
+def configure(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "advise",
+        help="say whether a package needs a source build, or its published wheel runs",
+        description="Judge the wheel that pip would install on a machine (default: this one), and name the build"
+        " command where it does not fit.",
+    )
+    parser.add_argument("requirement", help="package and version, such as vllm==0.15.1")
+    add_machine(parser)
+    parser.add_argument("--python", metavar="X.Y", help="default: the running interpreter's")
+    parser.add_argument("--recipes", metavar="DIR", action="append", default=[], help="a directory of your own recipes")
+    add_store(parser)
+    add_json(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command."""
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter() as listener:
+        advice = wheelsmith.advise(
+            options.requirement,
+            gpu=options.gpu,
+            driver=options.driver,
+            python=options.python,
+            recipes=options.recipes,
+            store=options.store,
+            index_url=options.index_url,
+            offline=options.offline,
+            listener=listener,
+        )
+    if options.json:
+        show.as_json(advice.to_dict())
+        return 0
+    if advice.fits:
+        print_fits(advice.fits)
+        print()
+    rows = [
+        ("package", advice.package),
+        ("advice", "build from source" if advice.build_needed else "install the published wheel"),
+        ("because", advice.why),
+    ]
+    if advice.command:
+        rows.append(("command", advice.command))
+    elif not advice.build_needed:
+        rows.append(("command", f"pip install '{advice.package}'"))
+    show.facts(rows)
+    print("\nrules of thumb:")
+    for rule in advice.to_dict()["rules_of_thumb"]:
+        print(f"  {rule['when']}: {rule['then']} ({rule['why']})")
+    return 0

@@ -1,0 +1,118 @@
+"""`wheelsmith fits`: will this wheel run there?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.cli.options import add_json, add_store
+
+if TYPE_CHECKING:
+    from wheelsmith.wheel import Fits
+
+#: Exit code of an answer that is no; part of the interface.
+DOES_NOT_FIT = 54
+
+_WORDS = {
+    "yes": "yes",
+    "jit": "yes, by JIT",
+    "partly": "PARTLY",
+    "no": "NO",
+    "other": "not used",
+    "host": "no GPU code",
+}
+
+
+def configure(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "fits",
+        help="say whether a wheel will run on a machine, and why",
+        description="Say whether a wheel will run on a machine, library by library. Without --gpu: on this machine."
+        f" The exit code is 0 if it will, {DOES_NOT_FIT} if it will not.",
+    )
+    parser.add_argument("path", metavar="WHEEL", help="a wheel, a directory or a library")
+    add_machine(parser)
+    parser.add_argument("--torch", metavar="VERSION", help="the torch there, such as 2.10.0")
+    parser.add_argument("--glibc", metavar="X.Y", help="the C library there, such as 2.31")
+    add_store(parser)
+    add_json(parser)
+    parser.set_defaults(execute=execute)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The machine, and how to ask the package index."""
+    parser.add_argument("--gpu", metavar="NAMES", help='such as "RTX 5090,A40" or 12.0 (default: this machine)')
+    parser.add_argument("--driver", metavar="VERSION", help="such as 570.124.06 or 570.x")
+    parser.add_argument("--index-url", metavar="URL", help="package index")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command."""
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter() as listener:
+        result = wheelsmith.fits(
+            options.path,
+            gpu=options.gpu,
+            driver=options.driver,
+            torch=options.torch,
+            glibc=options.glibc,
+            store=options.store,
+            index_url=options.index_url,
+            offline=options.offline,
+            listener=listener,
+        )
+    if options.json:
+        show.as_json(result.to_dict())
+    else:
+        print_fits(result)
+    return 0 if result.fits else DOES_NOT_FIT
+
+
+def print_fits(result: Fits) -> None:
+    """The answers as a table, and below it what decided, once for libraries that share a reason."""
+    from wheelsmith.cli import show
+
+    machine = result.machine
+    gpus = ", ".join(f"{name} ({arch})" for name, arch in machine.gpus)
+    facts = [("wheel", result.wheel), ("GPU", gpus), ("driver", _driver(result))]
+    facts += [("torch", machine.torch.version)] if machine.torch else []
+    facts += [("glibc", machine.glibc)] if machine.glibc else []
+    show.facts(facts)
+    print()
+    show.table(
+        ("library", "on", "runs", "native", "by JIT", "refused", "nothing"),
+        (
+            (fit.library, fit.gpu, _WORDS[fit.answer], *map(_count, (fit.native, fit.jit, fit.refused, fit.absent)))
+            for fit in result.libraries
+        ),
+    )
+    print("(translation units with kernels: machine code, PTX for the driver, PTX it refuses, nothing for this GPU)")
+    for fit in result.libraries:
+        if fit.answer in {"partly", "no", "jit"}:
+            print(f"\n{fit.library} on {fit.gpu}: {_WORDS[fit.answer]}")
+            for reason in fit.reasons:
+                print(f"  {reason.rule}: {reason.says}.")
+                if reason.remedy:
+                    print(f"    what to do: {reason.remedy}")
+    print()
+    print(f"answer: {'it fits' if result.fits else 'it does not fit'}")
+
+
+def _driver(result: Fits) -> str:
+    driver = result.machine.driver
+    if driver is None:
+        return "not said, so PTX is not judged"
+    return (
+        f"{driver} (CUDA {driver.toolkit}, PTX up to {driver.ptx[0]}.{driver.ptx[1]})"
+        if driver.toolkit
+        else f"{driver}"
+    )
+
+
+def _count(number: int) -> str:
+    return str(number) if number else "-"
