@@ -1,6 +1,7 @@
 """The pages, byte for byte, and file names that need encoding."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag, urljoin
@@ -8,7 +9,8 @@ from urllib.parse import unquote, urldefrag, urljoin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelsmith.index import Entry, pages
+from wheelsmith.index import Entry, ProjectRecord, pages
+from wheelsmith.index.record import from_bytes, to_bytes
 
 ENTRY = Entry(
     filename="cuvec-6.0.1+cu130-cp312-cp312-manylinux_2_28_x86_64.whl",
@@ -26,7 +28,7 @@ HTML = f"""\
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="pypi:repository-version" content="1.1">
+<meta name="pypi:repository-version" content="1.4">
 <title>Links for cuvec</title>
 </head>
 <body>
@@ -39,7 +41,7 @@ cuvec-6.0.1+cu130-cp312-cp312-manylinux_2_28_x86_64.whl</a><br>
 """
 
 JSON = (
-    '{"meta":{"api-version":"1.1"},"name":"cuvec","versions":["6.0.1+cu130"],"files":[{'
+    '{"meta":{"api-version":"1.4"},"name":"cuvec","versions":["6.0.1+cu130"],"files":[{'
     '"filename":"cuvec-6.0.1+cu130-cp312-cp312-manylinux_2_28_x86_64.whl",'
     '"url":"../../cuvec-6.0.1%2Bcu130-cp312-cp312-manylinux_2_28_x86_64.whl",'
     f'"hashes":{{"sha256":"{"a" * 64}"}},"core-metadata":{{"sha256":"{"b" * 64}"}},"size":1234,'
@@ -56,11 +58,26 @@ def test_root_page_bytes() -> None:
     assert b'<h1>Simple index</h1>\n<a href="a/">a</a><br>\n<a href="b-c/">b-c</a><br>\n</body>' in pages.root_html(
         ["a", "b-c"]
     )
-    assert pages.root_json(["a"]) == b'{"meta":{"api-version":"1.1"},"projects":[{"name":"a"}]}\n'
+    assert pages.root_json(["a"]) == b'{"meta":{"api-version":"1.4"},"projects":[{"name":"a"}]}\n'
+
+
+def test_project_status_yank_and_provenance_are_on_both_pages() -> None:
+    entry = replace(ENTRY, yanked="too <slow>", provenance_sha256="c" * 64, stored_at="files/ab/a+b.whl")
+    html = pages.project_html("cuvec", [entry], "../", status="deprecated", status_reason='use "x"').decode()
+    page = json.loads(pages.project_json("cuvec", [entry], "../", status="deprecated", status_reason='use "x"'))
+
+    assert '<meta name="pypi:project-status" content="deprecated">\n' in html
+    assert '<meta name="pypi:project-status-reason" content="use &quot;x&quot;">\n' in html
+    assert '<a href="../files/ab/a%2Bb.whl#sha256=' in html
+    assert ' data-provenance="../files/ab/a%2Bb.whl.provenance" data-yanked="too &lt;slow&gt;">' in html
+    assert page["project-status"] == {"status": "deprecated", "reason": 'use "x"'}
+    (file,) = page["files"]
+    assert (file["provenance"], file["yanked"]) == ("../files/ab/a%2Bb.whl.provenance", "too <slow>")
 
 
 def test_record_round_trip() -> None:
-    assert Entry.from_record(ENTRY.to_record(), "here") == ENTRY
+    record = ProjectRecord("cuvec", (ENTRY,), "archived", "why", {"old.whl": "d" * 64})
+    assert from_bytes(ProjectRecord, to_bytes(record), "here") == record
 
 
 class _Links(HTMLParser):

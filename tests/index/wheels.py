@@ -1,6 +1,7 @@
 """Tiny wheels for these tests: pure Python, the same bytes for the same arguments."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -13,15 +14,23 @@ def make_wheel(
     metadata: str = "",
     says: str | None = None,
     code: str = "",
+    tag_inside: str | None = None,
+    more: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write `folder/name-version-tag.whl` with a module `name` of `code`; `says` is METADATA's Name."""
+    """Write `folder/name-version-tag.whl` with a module `name` of `code`.
+
+    `says` is METADATA's Name, `tag_inside` the Tag in WHEEL, `more` further members (bytes by name).
+    """
     stem = f"{name}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}-{tag}.whl"
-    members = {
+    members: dict[str, str | bytes] = {
         f"{name}.py": code,
+        **(more or {}),
         f"{stem}.dist-info/METADATA": (f"Metadata-Version: 2.1\nName: {says or name}\nVersion: {version}\n{metadata}"),
-        f"{stem}.dist-info/WHEEL": (f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"),
+        f"{stem}.dist-info/WHEEL": (
+            f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag_inside or tag}\n"
+        ),
     }
     members[f"{stem}.dist-info/RECORD"] = "".join(f"{member},,\n" for member in members)
     with zipfile.ZipFile(path, "w") as archive:

@@ -50,11 +50,11 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         show.as_json(result.to_dict())
     else:
-        _summary(result, Path(options.index))
+        _summary(result, options.index)
     return 0
 
 
-def _summary(result: BuildResult, index: Path) -> None:
+def _summary(result: BuildResult, index: str) -> None:
     from wheelsmith.cli import show
 
     plan, tools = result.plan, result.record["toolchain"]
@@ -73,12 +73,16 @@ def _summary(result: BuildResult, index: Path) -> None:
     )
     print()
     show.proof(result.record["report"], result.record["verdict"])
-    simple = f"file://{shlex.quote(str((index / 'simple').absolute()))}"
     print()
+    if "://" in index:
+        print("install it with pip from the address under which the bucket is served:")
+        print(f"  pip install --index-url https://…/simple/ --no-deps '{plan.requirement}'")
+        return
+    simple = f"file://{shlex.quote(str((Path(index) / 'simple').absolute()))}"
     print("install it with pip (its own dependencies then come from your usual index):")
     print(f"  pip install --index-url {simple} --no-deps '{plan.requirement}'")
     print("or serve the directory with any static web server and give pip that URL. To try it in an empty environment:")
-    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(str(index))}")
+    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}")
 
 
 def _driver(cuda: str) -> str:

@@ -51,7 +51,9 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 def add_index(parser: argparse.ArgumentParser) -> None:
     """`--index`."""
-    parser.add_argument("--index", metavar="DIR", default="dist", help="directory of the package index (default: dist)")
+    parser.add_argument(
+        "--index", metavar="DIR|URL", default="dist", help="the package index: a directory or s3://… (default: dist)"
+    )
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ def configure(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("publish", help="put finished wheels into a package index")
     parser.add_argument("wheels", nargs="+", metavar="WHEEL")
+    parser.add_argument("--variant", metavar="NAME", help="the path that shows them, such as cu128-torch2.9")
     add_index(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
@@ -22,7 +23,7 @@ def execute(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
 
-    published = wheelsmith.publish(options.wheels, index=options.index)
+    published = wheelsmith.publish(options.wheels, index=options.index, variant=options.variant)
     if options.json:
         rows = [
             {"filename": p.filename, "sha256": p.sha256, "size": p.size, "already_there": p.already_there}

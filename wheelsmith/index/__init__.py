@@ -1,16 +1,47 @@
-"""The package index: wheels in, a directory out that pip and uv install from through any static server.
+"""The package index: wheels in, static files out that pip and uv install from through any web server.
 
-In: finished wheel files. Out: a directory with the wheels, their metadata and static pages
-(PEP 503 HTML, PEP 691/700 JSON), and proof that a wheel installs from there into an empty environment.
-Fails with `InvalidWheelError`, `IndexConflictError`, `InstallError`, `DiskFullError` or `StoreError`.
+In: finished wheel files. Out: in a directory or a bucket, the wheels, their metadata, records and static pages
+(PEP 503 HTML, PEP 691 JSON), and proof that a wheel installs from there into an empty environment.
+Fails with `InvalidWheelError`, `HashMismatchError`, `IndexConflictError`, `InstallError`, `DiskFullError`,
+`StoreError`, `NetworkError` or `BusyError`.
 
-Rooms within: `metadata` reads a wheel, `entry` is one published file, `layout` says where things are,
-`pages` renders them, `files` writes safely, `publish` puts it together, `tryout` installs from the result.
+Rooms within, from the values outwards: `entry` is one published file, `record` the truth about a project, `variant`
+and `retention` are rules; `keys` says where things are, `pages` and `site` render them; `storage` is what a place must
+offer, `directory` and `bucket` do, `truth` changes records and lets pages follow; `metadata` and `tags` check a wheel;
+`publish`, `manage` and `verify` are what people ask for; `layout` reads a directory; `tryout` installs from one.
 """
 
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.layout import Layout
-from wheelsmith.index.publish import Published, publish, rebuild
+from wheelsmith.index.manage import Collected, collect, list_records, remove, set_status, yank
+from wheelsmith.index.publish import Published, publish
+from wheelsmith.index.record import ProjectRecord, Publication
+from wheelsmith.index.retention import Rules
+from wheelsmith.index.storage import Storage, local_directory, open_storage
 from wheelsmith.index.tryout import TryoutResult, try_install
+from wheelsmith.index.verify import Finding, Verification, rebuild, verify
 
-__all__ = ["Entry", "Layout", "Published", "TryoutResult", "publish", "rebuild", "try_install"]
+__all__ = [
+    "Collected",
+    "Entry",
+    "Finding",
+    "Layout",
+    "ProjectRecord",
+    "Publication",
+    "Published",
+    "Rules",
+    "Storage",
+    "TryoutResult",
+    "Verification",
+    "collect",
+    "list_records",
+    "local_directory",
+    "open_storage",
+    "publish",
+    "rebuild",
+    "remove",
+    "set_status",
+    "try_install",
+    "verify",
+    "yank",
+]

@@ -35,7 +35,7 @@ def storage_errors(root: Path) -> Iterator[None]:
                 "Free space there and publish again; what was published before is intact.",
             ) from error
         raise StoreError(
-            f"The index {root} cannot be written: {error}.",
+            f"The index {root} cannot be read or written: {error}.",
             "Make it a directory that you may write to, on a file system with hard links and locks.",
         ) from error
 
@@ -56,13 +56,14 @@ def create_exclusive(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
 
 
-def write_atomic(path: Path, data: bytes, scratch: Path) -> None:
+def write_atomic(path: Path, data: bytes, scratch: Path, *, sync: bool = True) -> None:
     """Put `data` at `path`: readers see the old file or the new one. Nothing happens if it is there already.
 
     Args:
         path: the file; missing folders above it are made.
         data: its whole content.
         scratch: a folder on the same file system, for the temporary file.
+        sync: make the name durable too; without, the caller syncs the folder once for many names.
     """
     try:
         if path.read_bytes() == data:
@@ -78,7 +79,8 @@ def write_atomic(path: Path, data: bytes, scratch: Path) -> None:
         os.replace(temporary, path)  # noqa: PTH105  the system call that the promise rests on
     finally:
         temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    if sync:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

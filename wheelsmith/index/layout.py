@@ -1,14 +1,7 @@
-"""Where things are in a directory index, and what is published there.
+"""Where things are in a directory index, and what is published there: for readers.
 
-In: the root directory. Out: paths, and the entries read back from the stored files. Fails with `StoreError`
-on a damaged record.
-
-    <root>/<file>.whl                              the wheel, immutable
-    <root>/<file>.whl.metadata                     its METADATA (PEP 658)
-    <root>/records/<project>/<file>.whl.json       its record (`Entry`); a wheel without one is not published
-    <root>/simple/index.{html,json}                all projects
-    <root>/simple/<project>/index.{html,json}      one project; made from the records alone
-    <root>/.wheelsmith/{lock,staging/}             writers only; no need to copy or serve it
+In: the root directory. Out: paths, and the entries read back from the records. Fails with `StoreError` on a damaged
+record. `keys` draws the map; nothing here is locked, because records are replaced as a whole.
 """
 
 from __future__ import annotations
@@ -16,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wheelsmith.index.entry import Entry
+from wheelsmith.index import keys
+from wheelsmith.index.record import ProjectRecord, Publication, from_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wheelsmith.index.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +30,8 @@ class Layout:
         return self.root / "simple"
 
     @property
-    def records(self) -> Path:
-        """The folder of the records, one folder per project."""
-        return self.root / "records"
-
-    @property
     def lock(self) -> Path:
-        """The file that writers lock while they change pages and records."""
+        """The file that writers lock while they change the index."""
         return self.root / ".wheelsmith" / "lock"
 
     @property
@@ -54,56 +45,89 @@ class Layout:
 
     def metadata(self, filename: str) -> Path:
         """The METADATA beside the wheel."""
-        return self.root / f"{filename}.metadata"
+        return self.root / keys.metadata(filename)
 
-    def record(self, project: str, filename: str) -> Path:
-        """The record of one file."""
-        return self.records / project / f"{filename}.json"
+    def provenance(self, filename: str) -> Path:
+        """The attestations beside the wheel, if it has any (PEP 740)."""
+        return self.root / keys.provenance(filename)
 
-    def page(self, project: str | None, kind: str) -> Path:
-        """The page of a project, or of all (None); `kind` is `html` or `json`."""
-        folder = self.simple if project is None else self.simple / project
-        return folder / f"index.{kind}"
+    def page(self, project: str | None, kind: str, place: str = "") -> Path:
+        """The page of a project, or of all (None); `kind` is `html` or `json`.
+
+        `place` is empty for the merged path, else a variant or `pub/<publication>`.
+        """
+        return self.root / keys.page(place, project, kind)
 
     def recorded_projects(self) -> tuple[str, ...]:
         """Names of all projects that were ever published, sorted."""
-        return _folder_names(self.records)
+        return _record_names(self.root / keys.PROJECTS)
 
     def paged_projects(self) -> tuple[str, ...]:
         """Names of all projects that have pages, sorted."""
-        return tuple(name for name in _folder_names(self.simple) if self.page(name, "html").is_file())
+        if not self.simple.is_dir():
+            return ()
+        folders = (path for path in self.simple.iterdir() if path.is_dir())
+        return tuple(sorted(path.name for path in folders if self.page(path.name, "html").is_file()))
 
-    def entry(self, project: str, filename: str) -> Entry | None:
-        """The record of one file, or None if it was never published.
+    def variants(self) -> tuple[str, ...]:
+        """Names of all variants that have a path of their own, sorted."""
+        entries = (entry for project in self.recorded_projects() for entry in self.record(project).entries)
+        return tuple(sorted({entry.variant for entry in entries if entry.variant}))
 
-        Raises:
-            StoreError: the record is damaged.
-        """
-        path = self.record(project, filename)
-        try:
-            record = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        return Entry.from_record(record, str(path.relative_to(self.root)))
-
-    def entries(self, project: str) -> tuple[Entry, ...]:
-        """The published files of `project` whose wheel and METADATA are there, in page order.
+    def publications(self) -> tuple[Publication, ...]:
+        """All publications, oldest first.
 
         Raises:
             StoreError: a record is damaged.
         """
-        folder = self.records / project
-        if not folder.is_dir():
-            return ()
-        filenames = (path.name.removesuffix(".json") for path in folder.glob("*.whl.json"))
-        found = (self.entry(project, name) for name in filenames if self._is_complete(name))
-        return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.order))
+        found = (self.publication(name) for name in _record_names(self.root / keys.PUBLICATIONS))
+        return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.time, one.name)))
 
-    def _is_complete(self, filename: str) -> bool:
-        return self.wheel(filename).is_file() and self.metadata(filename).is_file()
+    def publication(self, name: str) -> Publication | None:
+        """One publication, or None if there is none of this name.
+
+        Raises:
+            StoreError: its record is damaged.
+        """
+        key = keys.publication_record(name)
+        try:
+            return from_bytes(Publication, (self.root / key).read_bytes(), key)
+        except FileNotFoundError:
+            return None
+
+    def record(self, project: str) -> ProjectRecord:
+        """What the index knows about a project; an empty record if it was never published.
+
+        Raises:
+            StoreError: the record is damaged.
+        """
+        key = keys.project_record(project)
+        try:
+            return from_bytes(ProjectRecord, (self.root / key).read_bytes(), key)
+        except FileNotFoundError:
+            return ProjectRecord(project)
+
+    def entry(self, project: str, filename: str) -> Entry | None:
+        """The entry of one file, or None if it is not published.
+
+        Raises:
+            StoreError: the record is damaged.
+        """
+        return self.record(project).find(filename)
+
+    def entries(self, project: str) -> tuple[Entry, ...]:
+        """The files of `project` that clients may see and whose wheel and METADATA are there, in page order.
+
+        Raises:
+            StoreError: the record is damaged.
+        """
+        return tuple(entry for entry in self.record(project).shown if self._is_complete(entry.path))
+
+    def _is_complete(self, path: str) -> bool:
+        return (self.root / path).is_file() and (self.root / keys.metadata(path)).is_file()
 
 
-def _folder_names(folder: Path) -> tuple[str, ...]:
+def _record_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
-    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    return tuple(sorted(path.stem for path in folder.glob("*.json")))

@@ -1,15 +1,13 @@
 """What the index must know about a wheel, read from the file itself.
 
 In: the path of a wheel and the file name that it is to have. Out: `WheelFacts`: name, version, the Python it
-needs, and its METADATA byte for byte. Members are streamed, never unpacked. Fails with `InvalidWheelError`
-when the zip is damaged, or when the file name and METADATA disagree.
+needs, its variant, and its METADATA byte for byte. Members are streamed, never unpacked. Fails with
+`InvalidWheelError` when the zip is damaged or unsafe, or when the file name, METADATA and WHEEL disagree.
 """
 
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +18,14 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import InvalidWheelError
+from wheelsmith.index.tags import check_members, check_tags
+from wheelsmith.index.variant import derive
+from wheelsmith.wheel.archive import open_archive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SAFE_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
-_MAX_METADATA = 16 * 2**20  # bytes; METADATA with a long README is some 100 kB
 _REMEDY = "Build the wheel again, or fix it with `wheel unpack` and `wheel pack`; nothing was published."
 
 
@@ -37,12 +37,14 @@ class WheelFacts:
         project: the normalized project name (PEP 503), `torch-scatter`.
         version: the normalized version (PEP 440), `2.1.2+cu130`.
         requires_python: `Requires-Python`, or None where the wheel has none.
+        variant: what its local version and torch requirement tell, `cu130-torch2.9`, or None.
         metadata: the bytes of `*.dist-info/METADATA`, unchanged (PEP 658).
     """
 
     project: str
     version: str
     requires_python: str | None
+    variant: str | None
     metadata: bytes
 
 
@@ -68,30 +70,26 @@ def parse_filename(filename: str) -> tuple[str, Version]:
 
 
 def read_wheel(path: Path, filename: str) -> WheelFacts:
-    """Read and check the wheel at `path` that is to be published as `filename`.
+    """Read and check the wheel at `path`, whose last part is `filename`.
 
-    Every member is decompressed once, to check its CRC-32.
+    Every member is decompressed once, to check its length and CRC-32; libraries are looked into if the file name
+    promises a glibc.
 
     Raises:
-        InvalidWheelError: the file cannot be read as a wheel, or contradicts its name.
+        InvalidWheelError: the file cannot be read as a wheel, is not safe to unpack, or contradicts its name.
     """
     project, version = parse_filename(filename)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            metadata = _metadata_bytes(archive, filename, project, version)
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InvalidWheelError(f"{filename} is not a readable zip file: {error}.", _REMEDY) from error
-    if damaged is not None:
-        raise InvalidWheelError(f"{filename} is damaged: the checksum of {damaged!r} is wrong.", _REMEDY)
-
+    with open_archive(path) as archive:
+        metadata = archive.text("METADATA")
+        check_tags(archive)
+        check_members(archive)
     raw = _parse(metadata, filename)
     _check_identity(raw, filename, project, version)
-    requirements_of(metadata, filename)
     return WheelFacts(
         project=project,
         version=str(version),
         requires_python=_requires_python(raw, filename),
+        variant=derive(version, requirements_of(metadata, filename)),
         metadata=metadata,
     )
 
@@ -106,29 +104,6 @@ def requirements_of(metadata: bytes, filename: str) -> tuple[Requirement, ...]:
         return tuple(Requirement(line) for line in _parse(metadata, filename).get("requires_dist", []))
     except InvalidRequirement as error:
         raise InvalidWheelError(f"{filename} has an unreadable Requires-Dist: {error}.", _REMEDY) from error
-
-
-def _metadata_bytes(archive: zipfile.ZipFile, filename: str, project: str, version: Version) -> bytes:
-    found = [
-        info
-        for info in archive.infolist()
-        if info.filename.count("/") == 1 and info.filename.endswith(".dist-info/METADATA")
-    ]
-    if len(found) != 1:
-        raise InvalidWheelError(f"{filename} has {len(found)} *.dist-info/METADATA files instead of one.", _REMEDY)
-    (info,) = found
-    name, _, stated = info.filename.removesuffix(".dist-info/METADATA").rpartition("-")
-    try:
-        agrees = canonicalize_name(name) == project and Version(stated) == version
-    except InvalidVersion:
-        agrees = False
-    if not agrees:
-        raise InvalidWheelError(f"{filename} holds {info.filename!r}, which belongs to another wheel.", _REMEDY)
-    if info.file_size > _MAX_METADATA:
-        raise InvalidWheelError(
-            f"{filename} has {info.file_size} bytes of METADATA; {_MAX_METADATA} are allowed.", _REMEDY
-        )
-    return archive.read(info)
 
 
 def _parse(metadata: bytes, filename: str) -> RawMetadata:

@@ -1,8 +1,9 @@
 """The pages of the index, as bytes.
 
-In: entries, or project names. Out: HTML (PEP 503, 592, 714) and JSON (PEP 691, 700, 592, 714), the same bytes
-for the same input. Nothing can fail: entries were checked when they were published. URLs are relative, so
-the pages work under any host, any path and `file:`.
+In: entries, or project names. Out: HTML (PEP 503, 592, 714, 740, 792; frozen at 1.4 by PEP 833) and JSON (PEP 691,
+700, 592, 714, 740, 792; 1.4), the same bytes for the same input. Nothing can fail: entries were checked when they
+were published. URLs are relative, so the pages work under any host, any path and `file:`. That holds for provenance
+too, where PEP 740 wants the whole URL: static pages do not know their host.
 """
 
 from __future__ import annotations
@@ -12,41 +13,60 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from wheelsmith.index import keys
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from wheelsmith.index.entry import Entry
 
-API_VERSION = "1.1"  # PEP 700: versions, size, upload-time
+API_VERSION = "1.4"  # PEP 792
 BASE = "../../"  # from <root>/simple/<project>/ to the folder of the wheels
 
 
-def file_url(filename: str, base: str = BASE) -> str:
+def file_url(path: str, base: str = BASE) -> str:
     """Return the percent-encoded URL of a file relative to its project page (`+` becomes `%2B`)."""
-    return base + quote(filename, safe="")
+    return base + quote(path)
 
 
-def project_html(project: str, entries: Sequence[Entry], base: str = BASE) -> bytes:
-    """Return the HTML page of one project (PEP 503)."""
-    return _html(f"Links for {project}", (_file_link(entry, base) for entry in entries))
+def project_html(
+    project: str,
+    entries: Sequence[Entry],
+    base: str = BASE,
+    *,
+    status: str = "active",
+    status_reason: str | None = None,
+) -> bytes:
+    """Return the HTML page of one project (PEP 503); `status` is its PEP 792 status."""
+    marks = {"pypi:project-status": status, "pypi:project-status-reason": status_reason}
+    if status == "active" and status_reason is None:
+        marks = {}
+    return _html(f"Links for {project}", (_file_link(entry, base) for entry in entries), marks)
 
 
-def project_json(project: str, entries: Sequence[Entry], base: str = BASE) -> bytes:
-    """Return the JSON page of one project (PEP 691, 700)."""
-    return _json(
-        {
-            "meta": {"api-version": API_VERSION},
-            "name": project,
-            "versions": list(dict.fromkeys(entry.version for entry in entries)),
-            "files": [_file_object(entry, base) for entry in entries],
-        }
-    )
+def project_json(
+    project: str,
+    entries: Sequence[Entry],
+    base: str = BASE,
+    *,
+    status: str = "active",
+    status_reason: str | None = None,
+) -> bytes:
+    """Return the JSON page of one project (PEP 691, 700); `status` is its PEP 792 status."""
+    document: dict[str, Any] = {"meta": {"api-version": API_VERSION}, "name": project}
+    if status != "active" or status_reason is not None:
+        document["project-status"] = {"status": status}
+        if status_reason is not None:
+            document["project-status"]["reason"] = status_reason
+    document["versions"] = list(dict.fromkeys(entry.version for entry in entries))
+    document["files"] = [_file_object(entry, base) for entry in entries]
+    return _json(document)
 
 
 def root_html(projects: Iterable[str]) -> bytes:
     """Return the HTML page that lists all projects (PEP 503)."""
     links = (f'<a href="{quote(name)}/">{escape(name)}</a>' for name in projects)
-    return _html("Simple index", links)
+    return _html("Simple index", links, {})
 
 
 def root_json(projects: Iterable[str]) -> bytes:
@@ -56,9 +76,10 @@ def root_json(projects: Iterable[str]) -> bytes:
 
 def _file_link(entry: Entry, base: str) -> str:
     attributes = {
-        "href": f"{file_url(entry.filename, base)}#sha256={entry.sha256}",
+        "href": f"{file_url(entry.path, base)}#sha256={entry.sha256}",
         "data-requires-python": entry.requires_python,
         "data-core-metadata": f"sha256={entry.metadata_sha256}",
+        "data-provenance": _provenance_url(entry, base),
         "data-yanked": entry.yanked,
     }
     text = " ".join(f'{key}="{escape(value)}"' for key, value in attributes.items() if value is not None)
@@ -68,7 +89,7 @@ def _file_link(entry: Entry, base: str) -> str:
 def _file_object(entry: Entry, base: str) -> dict[str, Any]:
     item: dict[str, Any] = {
         "filename": entry.filename,
-        "url": file_url(entry.filename, base),
+        "url": file_url(entry.path, base),
         "hashes": {"sha256": entry.sha256},
         "core-metadata": {"sha256": entry.metadata_sha256},
         "size": entry.size,
@@ -76,18 +97,25 @@ def _file_object(entry: Entry, base: str) -> dict[str, Any]:
     }
     if entry.requires_python is not None:
         item["requires-python"] = entry.requires_python
+    if entry.provenance_sha256 is not None:
+        item["provenance"] = _provenance_url(entry, base)
     if entry.yanked is not None:
         item["yanked"] = entry.yanked or True
     return item
 
 
-def _html(title: str, links: Iterable[str]) -> bytes:
+def _provenance_url(entry: Entry, base: str) -> str | None:
+    return file_url(keys.provenance(entry.path), base) if entry.provenance_sha256 else None
+
+
+def _html(title: str, links: Iterable[str], marks: dict[str, str | None]) -> bytes:
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en">',
         "<head>",
         '<meta charset="utf-8">',
         f'<meta name="pypi:repository-version" content="{API_VERSION}">',
+        *(f'<meta name="{name}" content="{escape(value)}">' for name, value in marks.items() if value is not None),
         f"<title>{escape(title)}</title>",
         "</head>",
         "<body>",

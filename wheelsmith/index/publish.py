@@ -1,51 +1,42 @@
-"""Putting wheels into a directory index, atomically, for good, and beside other writers.
+"""Putting wheels into an index: checked, atomically, for good, and beside other writers.
 
-In: wheel files and the index's root. Out: `Published` per wheel, in order. One call is one step:
+In: wheel files and the index's location. Out: `Published` per wheel, in order. One call goes through four steps:
 
-1. Each wheel is copied to the staging folder, hashed, made durable and checked. Nothing is visible yet.
-2. Under the index's lock: `os.link` gives it its name (that is the commit, and can never overwrite), then its
-   METADATA and record are written, then the pages by `os.replace`. So pages only name files that are there.
-3. The staged names are removed. Until then they are the journal: their writer holds a lock on them, so the
-   next publish can tell a dead writer's from a live one's, finish what was linked and drop what was not.
+1. Each wheel is taken in and hashed, its bytes are checked. Nothing is visible yet.
+2. It gets its place, and METADATA and attestations beside it. No page names it yet.
+3. Its project's record is replaced by one that names it: that is the commit. Before it the wheel is not published,
+   after it it is, and a name that stands for other bytes is refused in the same step.
+4. The pages follow from the record. A writer that dies before they are all written leaves them to the next one, or to
+   `index verify --repair`.
 
-Fails with `InvalidWheelError` or `IndexConflictError`, and then nothing of the call is published; with
-`DiskFullError` or `StoreError` the next publish finishes the part that was committed, if any.
+Fails with `InvalidWheelError`, `HashMismatchError` or `IndexConflictError`, and then nothing of the call is published.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import secrets
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wheelsmith.errors import IndexConflictError, InvalidWheelError
-from wheelsmith.events import Listener, Note, Progress, StageDone, StageStarted, ignore
-from wheelsmith.index import pages
+from wheelsmith.errors import HashMismatchError, InvalidWheelError
+from wheelsmith.events import Listener, StageDone, StageStarted, ignore
+from wheelsmith.index import keys, pages, truth
 from wheelsmith.index.entry import Entry
-from wheelsmith.index.files import (
-    copy_hashed,
-    create_exclusive,
-    locked,
-    sha256_of,
-    storage_errors,
-    sync_directory,
-    write_atomic,
-)
-from wheelsmith.index.layout import Layout
 from wheelsmith.index.metadata import WheelFacts, parse_filename, read_wheel
+from wheelsmith.index.record import ProjectRecord, Publication, conflict, to_bytes
+from wheelsmith.index.storage import Arrival, Inbox, Storage, open_storage
+from wheelsmith.index.variant import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
 
 _STAGE = "index"
+_MAX_PROVENANCE = 4 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +49,8 @@ class Published:
         size: bytes.
         url: percent-encoded, relative to the project's page `<root>/simple/<project>/`.
         already_there: it had been published before, with the same bytes.
+        variant: such as `cu128-torch2.9`, whose path `/<variant>/simple/` shows it; None: every variant's does.
+        publication: `/pub/<publication>/simple/` shows it for good, together with what came with it first.
     """
 
     filename: str
@@ -65,244 +58,200 @@ class Published:
     size: int
     url: str
     already_there: bool
+    variant: str | None = None
+    publication: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Staged:
-    path: Path
-    filename: str
-    sha256: str
-    size: int
+class _Checked:
+    """A wheel that may be published."""
+
+    arrival: Arrival
     facts: WheelFacts
+    provenance: bytes | None
+    entry: Entry
 
 
-def publish(wheels: Sequence[Path], root: Path, *, listener: Listener = ignore) -> tuple[Published, ...]:
+def publish(
+    wheels: Sequence[Path],
+    root: str | os.PathLike[str] | Storage,
+    *,
+    variant: str | None = None,
+    sha256: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+) -> tuple[Published, ...]:
     """Publish wheels to the index at `root`, all or none of them, and bring the pages up to date.
 
-    A file name is for good: publishing the same bytes again does nothing, other bytes are refused. Wheels may
-    lie in `root` already. Any number of processes may publish at the same time.
+    A file name is for good: publishing the same bytes again does nothing, other bytes are refused. Wheels may lie in
+    a directory `root` already. A file `<wheel>.provenance` beside a wheel is published with it (PEP 740). Any number
+    of processes may publish at the same time.
 
     Args:
         wheels: paths of wheel files.
-        root: the index's directory; made if it is not there.
+        root: the index: a directory, which is made if it is not there, or a URL (see `open_storage`).
+        variant: of all these wheels; default: what each one's local version and torch requirement tell.
+        sha256: expected digests in hexadecimal, by file name.
         listener: hears `StageStarted`, `Progress` (bytes copied) and `StageDone` of the stage `index`.
 
     Raises:
-        InvalidWheelError: a file is no readable wheel, or its METADATA contradicts its name.
-        IndexConflictError: the index has other bytes under this file name.
+        InvalidWheelError: a file is no readable wheel, or contradicts its name.
+        HashMismatchError: a file has another digest than expected.
+        IndexConflictError: the index has other bytes under this file name, or the project takes no files (PEP 792).
+        UsageError: `root` is no location, or `variant` no name for a path.
         DiskFullError: no space.
-        StoreError: the directory cannot be written.
+        StoreError, NetworkError, BusyError: the storage fails, or others keep winning; some of the wheels may be
+            published then, and publishing all of them again finishes the work.
     """
     started = time.monotonic()
-    layout = Layout(root.absolute())
-    listener(StageStarted(_STAGE, f"{len(wheels)} wheels to {root}"))
-    with ExitStack() as sources, storage_errors(layout.root), ExitStack() as held, ExitStack() as temporaries:
-        opened = [(path, sources.enter_context(_open_source(path))) for path in wheels]
-        _prepare(layout, listener)
-        staged = [
-            _stage(path, stream, layout=layout, listener=listener, held=held, temporaries=temporaries)
-            for path, stream in opened
-        ]
-        with locked(layout.lock):
-            _refuse_conflicts(staged, layout)
-            journal = temporaries.pop_all()  # from here on the staged names stay until the pages are written
-            results = tuple(_store(one, layout) for one in staged)
-            _write_pages({one.facts.project for one in staged}, layout)
-            journal.close()
+    storage = open_storage(root)
+    if variant is not None:
+        check_name(variant)
+    listener(StageStarted(_STAGE, f"{len(wheels)} wheels to {storage.url}"))
+    now = _now()
+    with storage.inbox(listener) as inbox:
+        checked = [_check(Path(wheel), inbox, storage, variant, sha256 or {}, now) for wheel in wheels]
+        with storage.exclusive():
+            settle(storage)
+            results = _commit(checked, inbox, storage, now)
+            inbox.done()
     reused = all(result.already_there for result in results)
-    listener(StageDone(_STAGE, str(root), time.monotonic() - started, reused=reused))
+    listener(StageDone(_STAGE, storage.url, time.monotonic() - started, reused=reused))
     return results
 
 
-def rebuild(root: Path, *, listener: Listener = ignore) -> tuple[str, ...]:
-    """Write all pages of the index at `root` again from the stored files, and return the projects on them.
+def settle(storage: Storage) -> None:
+    """Roll back what dead writers had not published, and write the pages of what they had."""
 
-    Pages of projects that have no file any more are removed. Unchanged pages are left alone.
+    def find(filename: str) -> Entry | None:
+        return truth.load(storage, parse_filename(filename)[0]).find(filename)
+
+    names = storage.settle(lambda filename: find(filename) is not None)
+    entries = [entry for entry in map(find, names) if entry is not None]
+    if entries:
+        projects = {entry.project for entry in entries}
+        truth.refresh(storage, projects, publications=_publications(entries), lists=True)
+
+
+def _check(
+    source: Path,
+    inbox: Inbox,
+    storage: Storage,
+    variant: str | None,
+    expected: Mapping[str, str],
+    now: datetime,
+) -> _Checked:
+    parse_filename(source.name)  # before anything is written under this name
+    arrival = inbox.receive(source)
+    wanted = expected.get(arrival.filename, arrival.sha256).lower()
+    if wanted != arrival.sha256:
+        raise HashMismatchError(
+            f"{arrival.filename} has the SHA-256 {arrival.sha256}, not {wanted}.", "Send the file again, whole."
+        )
+    facts = read_wheel(arrival.path, arrival.filename)
+    provenance = _provenance(source)
+    entry = Entry(
+        filename=arrival.filename,
+        project=facts.project,
+        version=facts.version,
+        sha256=arrival.sha256,
+        size=arrival.size,
+        metadata_sha256=hashlib.sha256(facts.metadata).hexdigest(),
+        requires_python=facts.requires_python,
+        upload_time=now,
+        variant=variant or facts.variant,
+        provenance_sha256=hashlib.sha256(provenance).hexdigest() if provenance else None,
+        stored_at=storage.stored_at(arrival.filename, arrival.sha256),
+    )
+    return _Checked(arrival, facts, provenance, entry)
+
+
+def _commit(checked: Sequence[_Checked], inbox: Inbox, storage: Storage, now: datetime) -> tuple[Published, ...]:
+    fresh = _refuse_conflicts(checked, inbox, storage)
+    publication = _announce(checked, storage, now) if fresh else None
+    for one in checked:
+        if one.entry.filename in fresh or storage.size(one.entry.path) is None:
+            beside = {keys.metadata(one.entry.path): one.facts.metadata}
+            if one.provenance is not None:
+                beside[keys.provenance(one.entry.path)] = one.provenance
+            inbox.keep(one.arrival, beside)
+    inbox.secure()
+    projects = sorted({one.entry.project for one in checked})
+    records: dict[str, ProjectRecord] = {}
+    storage.each(lambda name: records.__setitem__(name, _add(storage, name, checked, publication)), projects)
+    entries = [records[one.entry.project].find(one.entry.filename) or one.entry for one in checked]
+    named = {*_publications(entries), *({publication.name} if publication else ())}
+    truth.refresh(storage, projects, publications=named, lists=not fresh)
+    return tuple(
+        Published(
+            filename=entry.filename,
+            sha256=entry.sha256,
+            size=entry.size,
+            url=pages.file_url(entry.path),
+            already_there=entry.filename not in fresh,
+            variant=entry.variant,
+            publication=entry.publication,
+        )
+        for entry in entries
+    )
+
+
+def _publications(entries: Iterable[Entry]) -> set[str]:
+    return {entry.publication for entry in entries if entry.publication}
+
+
+def _refuse_conflicts(checked: Sequence[_Checked], inbox: Inbox, storage: Storage) -> set[str]:
+    """Return the names that are not published yet, after making sure that none stands for other bytes."""
+    records = {project: truth.load(storage, project) for project in {one.entry.project for one in checked}}
+    claimed: dict[str, str] = {}
+    fresh: set[str] = set()
+    for one in checked:
+        name, offered = one.entry.filename, one.entry.sha256
+        record = records[one.entry.project]
+        if not record.holds(name, offered):
+            record.require_open()
+            fresh.add(name)
+        known = claimed.setdefault(name, inbox.occupied(one.arrival) or offered)
+        if known != offered:
+            raise conflict(name, known, offered)
+    return fresh
+
+
+def _add(storage: Storage, project: str, checked: Sequence[_Checked], publication: Publication | None) -> ProjectRecord:
+    """Commit the wheels of one project."""
+    name = publication.name if publication else None
+    entries = [replace(one.entry, publication=name) for one in checked if one.entry.project == project]
+    return truth.update(storage, project, lambda record: record.with_files(entries))
+
+
+def _announce(checked: Iterable[_Checked], storage: Storage, now: datetime) -> Publication:
+    """Record the publication ahead of its files: until they are published it shows nothing."""
+    files = ((one.entry.project, one.entry.filename, one.entry.sha256) for one in checked)
+    publication = Publication.of(files, now)
+    storage.swap(keys.publication_record(publication.name), to_bytes(publication), None)
+    return publication
+
+
+def _provenance(source: Path) -> bytes | None:
+    """The attestations beside a wheel, or None.
 
     Raises:
-        StoreError: the directory cannot be written, or a record is damaged.
-        DiskFullError: no space.
+        InvalidWheelError: they are no provenance object of PEP 740.
     """
-    layout = Layout(root.absolute())
-    with storage_errors(layout.root):
-        _prepare(layout, listener)
-        with locked(layout.lock):
-            _write_pages({*layout.recorded_projects(), *layout.paged_projects()}, layout)
-            return layout.paged_projects()
-
-
-def _prepare(layout: Layout, listener: Listener) -> None:
-    for folder in (layout.staging, layout.records, layout.simple):
-        folder.mkdir(parents=True, exist_ok=True)
-    with locked(layout.lock):
-        _finish_dead_writers(layout, listener)
-        if not layout.page(None, "html").is_file():
-            _write_root(layout)
-
-
-def _open_source(path: Path) -> BinaryIO:
+    path = source.with_name(keys.provenance(source.name))
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        data = stream.read(_MAX_PROVENANCE + 1)
     try:
-        return path.open("rb")
-    except OSError as error:
+        document = json.loads(data) if len(data) <= _MAX_PROVENANCE else None
+    except (ValueError, RecursionError):
+        document = None
+    fields = document if isinstance(document, dict) else {}
+    if fields.get("version") != 1 or not isinstance(fields.get("attestation_bundles"), list):
         raise InvalidWheelError(
-            f"{path} cannot be read: {error.strerror}.", "Give the path of a finished .whl file."
-        ) from error
-
-
-def _stage(
-    source: Path,
-    stream: BinaryIO,
-    *,
-    layout: Layout,
-    listener: Listener,
-    held: ExitStack,
-    temporaries: ExitStack,
-) -> _Staged:
-    """Bring one wheel into the staging folder; `held` keeps its lock, `temporaries` its name."""
-    filename = source.name
-    parse_filename(filename)  # before anything is written under this name
-    path = layout.staging / f"{secrets.token_hex(8)}-{filename}"
-    size = os.fstat(stream.fileno()).st_size
-
-    def progress(done: int) -> None:
-        listener(Progress(_STAGE, filename, done, size))
-
-    final = layout.wheel(filename)
-    in_place = final.is_file() and not final.is_symlink() and final.samefile(source)
-    if in_place:
-        os.fsync(stream.fileno())
-        sha256 = sha256_of(final)
-        facts = read_wheel(final, filename)
-    with locked(layout.lock):  # so that nobody takes the new file for a dead writer's
-        if in_place:
-            os.link(final, path)
-            descriptor = os.open(path, os.O_RDONLY)
-        else:
-            descriptor = create_exclusive(path)
-        held.callback(os.close, descriptor)
-        temporaries.callback(path.unlink)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if not in_place:
-        with os.fdopen(os.dup(descriptor), "wb") as target:
-            sha256 = copy_hashed(stream, target, progress)
-        facts = read_wheel(path, filename)
-    return _Staged(path=path, filename=filename, sha256=sha256, size=path.stat().st_size, facts=facts)
-
-
-def _refuse_conflicts(staged: Iterable[_Staged], layout: Layout) -> None:
-    claimed: dict[str, str] = {}
-    for one in staged:
-        entry = layout.entry(one.facts.project, one.filename)
-        wheel = layout.wheel(one.filename)
-        if entry is not None:
-            claimed.setdefault(one.filename, entry.sha256)
-        elif one.filename not in claimed and wheel.exists():
-            claimed[one.filename] = sha256_of(wheel)
-        if claimed.setdefault(one.filename, one.sha256) != one.sha256:
-            raise IndexConflictError(
-                f"The index already holds other bytes under {one.filename} "
-                f"(sha256 {claimed[one.filename][:12]}…, not {one.sha256[:12]}…).",
-                "Give the new wheel another local version or build tag; a published file never changes.",
-            )
-
-
-def _store(one: _Staged, layout: Layout) -> Published:
-    already_there = layout.entry(one.facts.project, one.filename) is not None
-    if not layout.wheel(one.filename).exists():
-        os.link(one.path, layout.wheel(one.filename))
-    _describe(one.filename, one.sha256, one.size, one.facts, layout)
-    return Published(one.filename, one.sha256, one.size, pages.file_url(one.filename), already_there)
-
-
-def _describe(filename: str, sha256: str, size: int, facts: WheelFacts, layout: Layout) -> None:
-    """Write METADATA and, the first time, the record of a wheel that has its name."""
-    sync_directory(layout.root)
-    write_atomic(layout.metadata(filename), facts.metadata, layout.staging)
-    if layout.entry(facts.project, filename) is None:
-        entry = Entry(
-            filename=filename,
-            project=facts.project,
-            version=facts.version,
-            sha256=sha256,
-            size=size,
-            metadata_sha256=hashlib.sha256(facts.metadata).hexdigest(),
-            requires_python=facts.requires_python,
-            upload_time=_now(),
+            f"{path.name} is no provenance object (PEP 740).", "Write one, or take the file away from beside the wheel."
         )
-        write_atomic(layout.record(facts.project, filename), entry.to_record(), layout.staging)
-
-
-def _finish_dead_writers(layout: Layout, listener: Listener) -> None:
-    """Complete what dead writers had linked, drop what they had not. The caller holds the index's lock."""
-    unfinished: set[str] = set()
-    dead = [path for path in layout.staging.iterdir() if _is_abandoned(path)]
-    for path in dead:
-        filename = path.name.partition("-")[2]
-        wheel = layout.wheel(filename)
-        if not filename or not wheel.is_file() or not wheel.samefile(path):
-            continue
-        try:
-            facts = read_wheel(wheel, filename)
-        except InvalidWheelError as error:  # it was changed since; then it is not published
-            listener(Note(_STAGE, f"Not published, left from an interrupted run: {error.cause}", warning=True))
-            continue
-        _describe(filename, sha256_of(wheel), wheel.stat().st_size, facts, layout)
-        unfinished.add(facts.project)
-    _write_pages(unfinished, layout)
-    for path in dead:
-        path.unlink()
-
-
-def _is_abandoned(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # its writer just gave up
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
-def _write_pages(projects: Iterable[str], layout: Layout) -> None:
-    """Bring the pages of `projects`, and the list of all, up to date. The caller holds the index's lock."""
-    renderers: dict[str, Callable[[str, Sequence[Entry]], bytes]] = {
-        "html": pages.project_html,
-        "json": pages.project_json,
-    }
-    listed = set(_listed_projects(layout))
-    changed = False
-    gone: list[str] = []
-    for project in sorted(projects):
-        entries = layout.entries(project)
-        changed |= (project in listed) != bool(entries)
-        if not entries:
-            gone.append(project)
-            continue
-        for kind, render in renderers.items():
-            write_atomic(layout.page(project, kind), render(project, entries), layout.staging)
-    if changed:
-        _write_root(layout, without=gone)
-    for project in gone:
-        for kind in renderers:
-            layout.page(project, kind).unlink(missing_ok=True)
-
-
-def _write_root(layout: Layout, without: Sequence[str] = ()) -> None:
-    names = [name for name in layout.paged_projects() if name not in without]
-    write_atomic(layout.page(None, "html"), pages.root_html(names), layout.staging)
-    write_atomic(layout.page(None, "json"), pages.root_json(names), layout.staging)
-
-
-def _listed_projects(layout: Layout) -> list[str]:
-    """The projects on the list of all, as JSON says, which is written after HTML."""
-    page = layout.page(None, "json")
-    if not page.is_file():
-        return []
-    return [project["name"] for project in json.loads(page.read_bytes())["projects"]]
+    return data
 
 
 def _now() -> datetime:

@@ -1,0 +1,102 @@
+"""`wheelsmith index` from the command line: what it prints, its JSON, its exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wheelsmith.cli.main import main
+from wheelsmith.index.keys import is_page
+
+from .wheels import make_wheel
+
+
+@pytest.fixture(name="index")
+def index_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    wheels = [make_wheel(tmp_path, "pkg", version) for version in ("1.0+cu130", "1.1+cu130")]
+    monkeypatch.chdir(tmp_path)
+    assert main(["publish", *map(str, wheels)]) == 0
+    return tmp_path / "dist"
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict:
+    capsys.readouterr()
+    assert main(["index", *arguments, "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    return document
+
+
+def _files(index: Path) -> list[dict]:
+    return json.loads((index / "simple/pkg/index.json").read_bytes())["files"]
+
+
+@pytest.mark.usefixtures("index")
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    (project,) = _json(capsys, "list")["projects"]
+    assert (project["name"], project["status"]) == ("pkg", "active")
+    assert [(file["version"], file["variant"]) for file in project["files"]] == [
+        ("1.0+cu130", "cu130"),
+        ("1.1+cu130", "cu130"),
+    ]
+    assert main(["index", "list"]) == 0
+    assert "pkg-1.1+cu130-py3-none-any.whl" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["yank", "pkg==1.0+cu130", "--reason", "bad"], {"files"}),
+        (["rm", "pkg==1.0+cu130", "--force"], {"files"}),
+        (["gc", "--keep-newest", "1", "--drop-publications", "1"], {"files", "pinned"}),
+        (["status", "pkg", "quarantined"], {"before", "after"}),
+        (["rebuild"], {"changed"}),
+    ],
+)
+def test_a_dry_run_changes_nothing(
+    capsys: pytest.CaptureFixture[str], index: Path, command: list[str], says: set[str]
+) -> None:
+    before = {path: path.read_bytes() for path in index.rglob("*") if path.is_file()}
+    planned = _json(capsys, *command, "--dry-run")
+    assert planned["dry_run"] is True
+    assert says <= set(planned)
+    assert {path: path.read_bytes() for path in index.rglob("*") if path.is_file()} == before
+    done = _json(capsys, *command)
+    assert {name: done[name] for name in says} == {name: planned[name] for name in says}
+
+
+def test_yank_and_back(capsys: pytest.CaptureFixture[str], index: Path) -> None:
+    assert main(["index", "yank", "pkg==1.1+cu130", "--reason", "bad"]) == 0
+    assert capsys.readouterr().out.endswith("yanked: pkg-1.1+cu130-py3-none-any.whl\n")
+    assert [file.get("yanked") for file in _files(index)] == [None, "bad"]
+    assert len(_json(capsys, "unyank", "pkg")["files"]) == 1
+    assert [file.get("yanked") for file in _files(index)] == [None, None]
+
+
+def test_verify_has_an_exit_code_of_its_own_until_it_is_repaired(
+    capsys: pytest.CaptureFixture[str], index: Path
+) -> None:
+    assert _json(capsys, "verify")["sound"] is True
+    (index / "pkg-1.0+cu130-py3-none-any.whl").write_bytes(b"half")
+    found = _json(capsys, "verify", code=72)
+    assert [finding["kind"] for finding in found["findings"]] == ["damaged"]
+    assert _json(capsys, "verify", "--repair")["sound"] is True
+    assert [file["filename"] for file in _files(index)] == ["pkg-1.1+cu130-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize("command", [["list"], ["verify"], ["rebuild"], ["gc"], ["yank", "a"], ["rm", "a"]])
+def test_where_no_index_is_none_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]) -> None:
+    assert main(["index", *command, "--index", str(tmp_path / "dits")]) == 2
+    assert f"There is no index at {tmp_path / 'dits'}" in capsys.readouterr().err
+    assert not (tmp_path / "dits").exists()
+
+
+def test_pages_are_told_from_other_files() -> None:
+    pages = [
+        "simple/index.html",
+        "simple/simple/index.json",
+        "cu130/simple/a/index.html",
+        "pub/2026-a/simple/index.html",
+    ]
+    others = ["index.html", "project/simple/index.html", "records/simple/index.json", "simple/a/b/index.html"]
+    assert [name for name in (*pages, *others) if is_page(name)] == pages

@@ -1,0 +1,264 @@
+"""`wheelsmith index`: look after a package index."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.cli.options import add_index, add_json
+
+if TYPE_CHECKING:
+    from wheelsmith.index import Entry
+
+_WHAT = "name, name==version (with its +local part), or a file name"
+_UNSOUND = 72  # the exit code of `StoreError`
+
+
+def configure(commands: Any) -> None:
+    """Add the command and its subcommands."""
+    parser = commands.add_parser("index", help="list, verify, yank, remove, collect, rebuild: look after an index")
+    subcommands = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+
+    listing = _add(subcommands, "list", "what the index holds", _list, changes=False)
+    listing.add_argument("project", nargs="?")
+
+    verify = _add(subcommands, "verify", "read every file, compare every page", _verify, changes=False)
+    verify.add_argument("--repair", action="store_true", help="mend what can be; take the rest off the pages")
+
+    yank = _add(subcommands, "yank", "let resolvers pass files by; exact pins still get them", _yank)
+    yank.add_argument("what", help=_WHAT)
+    yank.add_argument("--reason", default="")
+
+    unyank = _add(subcommands, "unyank", "take a yank back", _unyank)
+    unyank.add_argument("what", help=_WHAT)
+
+    status = _add(
+        subcommands, "status", "set a project's status; the files of a quarantined one leave all pages", _status
+    )
+    status.add_argument("project")
+    status.add_argument("status", choices=("active", "archived", "deprecated", "quarantined"))
+    status.add_argument("--reason")
+
+    collect = _add(subcommands, "gc", "remove what no rule keeps, and what interrupted uploads left", _gc)
+    collect.add_argument(
+        "--keep-newest", type=_natural, metavar="N", help="keep the newest N versions per project and variant"
+    )
+    collect.add_argument("--keep-days", type=_natural, metavar="D", help="keep what is younger than D days")
+    collect.add_argument(
+        "--drop-publications",
+        type=_natural,
+        metavar="D",
+        help="drop publication paths older than D days (default: none)",
+    )
+
+    remove = _add(subcommands, "rm", "delete files; their names stay taken", _rm)
+    remove.add_argument("what", help=_WHAT)
+    remove.add_argument("--force", action="store_true", help="also what a publication path pins")
+
+    _add(subcommands, "rebuild", "write all pages again from the stored files", _rebuild)
+
+    if find_spec("wheelsmith.cli.index_serve"):
+        from importlib import import_module
+
+        import_module("wheelsmith.cli.index_serve").configure(subcommands)
+
+
+def _add(
+    subcommands: Any, name: str, summary: str, execute: Callable[[argparse.Namespace], int], *, changes: bool = True
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subcommands.add_parser(name, help=summary, description=summary)
+    add_index(parser)
+    add_json(parser)
+    if changes:
+        parser.add_argument("--dry-run", action="store_true", help="only say what would change")
+    parser.set_defaults(execute=execute)
+    return parser
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _list(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    records = wheelsmith.index_list(options.project, index=options.index)
+    if options.json:
+        projects = [
+            {
+                "name": record.project,
+                "status": record.status,
+                "status_reason": record.status_reason,
+                "files": [_row(entry) for entry in record.entries],
+            }
+            for record in records
+        ]
+        show.as_json({"schema_version": 1, "index": options.index, "projects": projects})
+        return 0
+    show.table(
+        ("file", "bytes", "variant", "published", ""),
+        (
+            (
+                entry.filename,
+                f"{entry.size:,}",
+                entry.variant or "any",
+                f"{entry.upload_time:%Y-%m-%d %H:%M}",
+                ", ".join(_marks(entry, record.status)),
+            )
+            for record in records
+            for entry in record.entries
+        ),
+    )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter() as listener:
+        seen = wheelsmith.index_verify(index=options.index, repair=options.repair, listener=listener)
+    if options.json:
+        findings = [
+            {"kind": one.kind, "key": one.key, "text": one.text, "repaired": one.repaired} for one in seen.findings
+        ]
+        counts = {"files": seen.files, "bytes": seen.size, "pages": seen.pages}
+        show.as_json(
+            {"schema_version": 1, "index": options.index, **counts, "sound": seen.is_sound, "findings": findings}
+        )
+    else:
+        if seen.findings:
+            rows = ((one.kind, one.key, one.text, "repaired" if one.repaired else "") for one in seen.findings)
+            show.table(("what", "where", "why", ""), rows)
+        verdict = "sound" if seen.is_sound else "NOT sound: run it with --repair"
+        print(f"{seen.files} wheels ({seen.size:,} bytes) and {seen.pages} pages were read: the index is {verdict}.")
+    return 0 if seen.is_sound else _UNSOUND
+
+
+def _yank(options: argparse.Namespace) -> int:
+    import wheelsmith
+
+    entries = wheelsmith.index_yank(options.what, index=options.index, reason=options.reason, dry_run=options.dry_run)
+    return _changed(options, "yanked", entries)
+
+
+def _unyank(options: argparse.Namespace) -> int:
+    import wheelsmith
+
+    entries = wheelsmith.index_unyank(options.what, index=options.index, dry_run=options.dry_run)
+    return _changed(options, "no longer yanked", entries)
+
+
+def _status(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    before = wheelsmith.index_status(
+        options.project, options.status, index=options.index, reason=options.reason, dry_run=options.dry_run
+    )
+    if options.json:
+        change = {"project": before.project, "before": before.status, "after": options.status}
+        show.as_json({"schema_version": 1, "index": options.index, "dry_run": options.dry_run, **change})
+    else:
+        would = "would go" if options.dry_run else "went"
+        print(f"{before.project} {would} from {before.status} to {options.status}")
+    return 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    gone = wheelsmith.index_gc(
+        index=options.index,
+        newest=options.keep_newest,
+        days=options.keep_days,
+        publication_days=options.drop_publications,
+        dry_run=options.dry_run,
+    )
+    if options.json:
+        show.as_json(
+            {
+                "schema_version": 1,
+                "index": options.index,
+                "dry_run": options.dry_run,
+                "bytes": gone.size,
+                "files": [_row(entry) for entry in gone.entries],
+                "publications": list(gone.publications),
+                "leftovers": list(gone.leftovers),
+                "pinned": list(gone.pinned),
+            }
+        )
+        return 0
+    rows = [(entry.filename, f"{entry.size:,}", "file") for entry in gone.entries]
+    rows += [(name, "", "publication") for name in gone.publications]
+    rows += [(key, "", "left by an interrupted upload") for key in gone.leftovers]
+    show.table(("would be removed" if options.dry_run else "removed", "bytes", ""), rows)
+    if gone.pinned:
+        print(f"{len(gone.pinned)} more files stay because publication paths pin them (see --drop-publications).")
+    return 0
+
+
+def _rm(options: argparse.Namespace) -> int:
+    import wheelsmith
+
+    entries = wheelsmith.index_rm(options.what, index=options.index, force=options.force, dry_run=options.dry_run)
+    return _changed(options, "removed", entries)
+
+
+def _rebuild(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    changed = wheelsmith.index_rebuild(index=options.index, dry_run=options.dry_run)
+    if options.json:
+        show.as_json(
+            {"schema_version": 1, "index": options.index, "dry_run": options.dry_run, "changed": list(changed)}
+        )
+        return 0
+    for key in changed:
+        print(key)
+    print(f"{len(changed)} pages {'would change' if options.dry_run else 'changed'}.")
+    return 0
+
+
+def _changed(options: argparse.Namespace, what: str, entries: Iterable[Entry]) -> int:
+    from wheelsmith.cli import show
+
+    rows = [_row(entry) for entry in entries]
+    if options.json:
+        show.as_json({"schema_version": 1, "index": options.index, "dry_run": options.dry_run, "files": rows})
+        return 0
+    for row in rows:
+        print(f"{'would be ' if options.dry_run else ''}{what}: {row['filename']}")
+    if not rows:
+        print("Nothing changes.")
+    return 0
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "filename": entry.filename,
+        "version": entry.version,
+        "variant": entry.variant,
+        "size": entry.size,
+        "sha256": entry.sha256,
+        "upload_time": entry.upload_time.isoformat(),
+        "yanked": entry.yanked,
+        "publication": entry.publication,
+        "path": entry.path,
+    }
+
+
+def _marks(entry: Entry, status: str) -> Iterable[str]:
+    if status != "active":
+        yield status
+    if entry.yanked is not None:
+        yield f"yanked: {entry.yanked}" if entry.yanked else "yanked"

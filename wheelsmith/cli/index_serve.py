@@ -1,0 +1,187 @@
+"""`wheelsmith index serve`, `token` and `client-config`: the index for others."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from wheelsmith.cli.options import add_index, add_json
+
+
+def configure(commands: Any) -> None:
+    """Add the commands to `wheelsmith index`."""
+    _configure_serve(commands)
+    _configure_token(commands)
+    _configure_client(commands)
+
+
+def _configure_serve(commands: Any) -> None:
+    parser = commands.add_parser("serve", help="serve an index over HTTP, and take uploads from twine and uv")
+    add_index(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for any free one (default: 8080)")
+    parser.add_argument("--private", action="store_true", help="reading needs a token too")
+    parser.add_argument("--public-url", metavar="URL", help="address of simple/ as clients know it, behind a proxy")
+    parser.add_argument("--upstream", metavar="URL", help="simple index to redirect to, for the names in --allow")
+    parser.add_argument(
+        "--allow", metavar="NAME", nargs="+", default=[], help="names, or patterns with *, that may come from there"
+    )
+    parser.add_argument(
+        "--reserve", metavar="NAME", nargs="+", default=[], help="names that are ours though not published yet"
+    )
+    parser.add_argument(
+        "--max-upload", metavar="MB", type=int, default=4096, help="largest upload in MiB (default: 4096)"
+    )
+    parser.set_defaults(execute=serve)
+
+
+def _configure_token(commands: Any) -> None:
+    parser = commands.add_parser("token", help="make, list and revoke tokens")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser("create", help="make a token and print it, once")
+    create.add_argument("name", help="what the token is for")
+    create.add_argument("--read", action="store_true", help="it may read a private index")
+    create.add_argument(
+        "--publish", metavar="NAME", nargs="+", default=[], help="projects, or patterns with *, that it may publish"
+    )
+    create.add_argument("--days", type=float, default=90, help="how long it is valid (default: 90)")
+    create.add_argument("--no-expiry", action="store_true", help="it is valid until it is revoked")
+    listing = actions.add_parser("list", help="show all tokens, without their secrets")
+    revoke = actions.add_parser("revoke", help="end a token now")
+    revoke.add_argument("id")
+    for action, execute in ((create, create_token), (listing, list_tokens), (revoke, revoke_token)):
+        add_index(action)
+        add_json(action)
+        action.set_defaults(execute=execute)
+
+
+def _configure_client(commands: Any) -> None:
+    parser = commands.add_parser("client-config", help="print the configuration of a client for an index")
+    parser.add_argument("client", choices=("pip", "uv", "poetry", "docker"))
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8080/simple/", help="address of simple/ (default: %(default)s)"
+    )
+    parser.add_argument("--project", metavar="NAME", nargs="+", default=[], help="projects that come from it")
+    parser.set_defaults(execute=client_config)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    from pathlib import Path
+
+    server = _server()
+    settings = server.Settings(
+        root=Path(options.index),
+        private=options.private,
+        upstream=options.upstream,
+        allow=tuple(options.allow),
+        reserve=tuple(options.reserve),
+        public_url=options.public_url,
+        max_upload=options.max_upload * 2**20,
+    )
+
+    def ready(url: str) -> None:
+        print(f"Serving {options.index} at {url} (pip and uv: {url}simple/, uploads: {url}upload/)", flush=True)
+
+    server.serve(settings, options.host, options.port, ready=ready)
+    return 0
+
+
+def create_token(options: argparse.Namespace) -> int:
+    """Print the secret on stdout, everything else on stderr."""
+    from wheelsmith.cli import show
+
+    token, secret = _book(options).create(
+        options.name,
+        read=options.read,
+        publish=tuple(options.publish),
+        days=None if options.no_expiry else options.days,
+    )
+    if options.json:
+        show.as_json({"schema_version": 1, **_row(token), "secret": secret})
+        return 0
+    expires = "never" if token.expires is None else f"{token.expires:%Y-%m-%d}"
+    print(f"Token {token.id}, expires {expires}. It is shown this once:", file=sys.stderr)
+    print(secret)
+    return 0
+
+
+def list_tokens(options: argparse.Namespace) -> int:
+    """Print a table."""
+    from wheelsmith.cli import show
+
+    rows = [_row(token) for token in _book(options).all()]
+    if options.json:
+        show.as_json({"schema_version": 1, "tokens": rows})
+        return 0
+    show.table(
+        ("id", "name", "read", "publish", "expires", "state"),
+        (
+            (
+                row["id"],
+                row["name"],
+                "yes" if row["read"] else "no",
+                " ".join(row["publish"]) or "-",
+                row["expires"] or "never",
+                row["state"],
+            )
+            for row in rows
+        ),
+    )
+    return 0
+
+
+def revoke_token(options: argparse.Namespace) -> int:
+    """End a token."""
+    from wheelsmith.cli import show
+
+    token = _book(options).revoke(options.id)
+    if options.json:
+        show.as_json({"schema_version": 1, **_row(token)})
+    else:
+        print(f"Token {token.id} ({token.name}) is revoked.")
+    return 0
+
+
+def client_config(options: argparse.Namespace) -> int:
+    """Print the text to paste."""
+    from wheelsmith.index.clients import client_config
+
+    print(client_config(options.client, options.url, options.project), end="")
+    return 0
+
+
+def _book(options: argparse.Namespace) -> Any:
+    from pathlib import Path
+
+    server = _server()
+    return server.TokenBook(server.Settings(root=Path(options.index)).tokens)
+
+
+def _server() -> Any:
+    """The server's package, which needs more than the rest of wheelsmith."""
+    from importlib import import_module
+
+    from wheelsmith.errors import UsageError
+
+    try:
+        return import_module("wheelsmith.index.server")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"The index server needs {error.name}, which is not installed.", "pip install 'wheelsmith[server]'"
+        ) from error
+
+
+def _row(token: Any) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    return {
+        "id": token.id,
+        "name": token.name,
+        "read": token.read,
+        "publish": list(token.publish),
+        "created": token.created.isoformat(timespec="seconds"),
+        "expires": None if token.expires is None else token.expires.isoformat(timespec="seconds"),
+        "state": token.state(datetime.now(UTC)),
+    }

@@ -1,0 +1,18 @@
+"""The index server: the stored pages and files over HTTP, and uploads from `twine` and `uv publish`.
+
+In: an index directory and `Settings`. Out: an ASGI application, or a running server. It owns no facts: pages
+are the files that `publish` wrote, an upload ends in `publish`, and both work the same without it.
+Fails with `UsageError` on settings that contradict themselves; a bad request gets an HTTP status and a line
+in the audit log, and stores nothing.
+
+Rooms within: `settings`, `tokens` (who), `access` (what they may), `negotiate` and `reading` (GET), `form`,
+`upload` and `lingering` (POST), `audit` and `metrics` (what happened), `patience` (slow clients), `app` and `run`
+(put together).
+"""
+
+from wheelsmith.index.server.app import create_app
+from wheelsmith.index.server.run import serve
+from wheelsmith.index.server.settings import Settings
+from wheelsmith.index.server.tokens import Token, TokenBook
+
+__all__ = ["Settings", "Token", "TokenBook", "create_app", "serve"]

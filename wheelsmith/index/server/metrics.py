@@ -1,0 +1,51 @@
+"""Numbers for Prometheus.
+
+In: what happened. Out: the text exposition format. Nothing can fail. Labels come from closed sets, never from a
+client, so their number is bounded.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS = {"GET", "HEAD", "POST"}
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "wheelsmith_index_requests",
+            "Requests by method, kind and status code",
+            ("method", "kind", "code"),
+            registry=self._registry,
+        )
+        self.refused = Counter(
+            "wheelsmith_index_refused", "Requests that were refused", ("event",), registry=self._registry
+        )
+        self.uploaded = Counter(
+            "wheelsmith_index_uploaded", "Wheels that were published", ("result",), registry=self._registry
+        )
+        self.upload_bytes = Counter(
+            "wheelsmith_index_upload_bytes", "Bytes of uploads that were read", registry=self._registry
+        )
+        self.upload_seconds = Histogram(
+            "wheelsmith_index_upload_seconds",
+            "Time from the first byte of an upload to its answer",
+            buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 1800),
+            registry=self._registry,
+        )
+        self.uploads_running = Gauge(
+            "wheelsmith_index_uploads_running", "Uploads that are being read or checked", registry=self._registry
+        )
+
+    def request(self, method: str, kind: str, status: int) -> None:
+        """Count one answer; `kind` is `page`, `file`, `upload` or `other`."""
+        self._requests.labels(method if method in _METHODS else "other", kind, str(status)).inc()
+
+    def render(self) -> bytes:
+        """All numbers, in Prometheus' text format 0.0.4."""
+        return generate_latest(self._registry)
