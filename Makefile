@@ -26,7 +26,7 @@ test-torch: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m torch
 
 clean:
-	rm -rf $(VENV) dist/*.whl dist/*.metadata dist/simple dist/records dist/.wheelsmith
+	rm -rf $(VENV) dist/* dist/.wheelsmith
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -17,7 +17,7 @@ CHECKS: list[tuple[str, float, float]] = []
 
 def check(name: str, found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
     """Record the largest relative error."""
-    error = float((found.float() - expected.float()).norm() / expected.float().norm())
+    error = float((found.detach().float() - expected.detach().float()).norm() / expected.detach().float().norm())
     CHECKS.append((name, error, tolerance))
 
 

@@ -56,8 +56,8 @@ def test_a_public_package_from_requirement_to_pip_install(toolkit_store, tmp_pat
     first = wheelsmith.build(CUVEC, gpu="RTX 5090,A40", store=toolkit_store, index=tmp_path / "dist", toolkit="wheels")
     assert (first.reused, first.bytes_fetched) == (False, 27_732)
     served_by = {(row["library"].split(".")[0], row["arch"]): row for row in first.record["verdict"]["rows"]}
-    assert served_by["cuvec/cuvec_cpython", "8.6"]["served_by"] == "sm_86"
-    assert served_by["cuvec/cuvec_cpython", "12.0"]["served_by"] == "sm_120"
+    assert served_by["cuvec/example_cpython", "8.6"]["served_by"] == "sm_86"
+    assert served_by["cuvec/example_cpython", "12.0"]["served_by"] == "sm_120"
     assert first.record["toolchain"]["cuda_origin"] == "NVIDIA's wheels"
 
     second = wheelsmith.build(
