@@ -22,7 +22,8 @@ RUN apt-get update \
 COPY pyproject.toml README.md LICENSE /opt/wheelsmith/
 COPY wheelsmith /opt/wheelsmith/wheelsmith
 COPY recipes /opt/wheelsmith/recipes
-RUN --mount=type=cache,target=/root/.cache/pip \
+ENV PIP_CACHE_DIR=/var/cache/pip
+RUN --mount=type=cache,target=/var/cache/pip \
     python3 -m venv /opt/venv && /opt/venv/bin/python -m pip install --quiet /opt/wheelsmith
 
 ARG REQUIREMENT="vllm==0.15.1"
@@ -46,8 +47,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 10001 app
 RUN --mount=type=bind,from=wheels,target=/wheels \
-    --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/venv && /opt/venv/bin/python -m pip install --quiet /wheels/*.whl
+    --mount=type=cache,target=/var/cache/pip \
+    python3 -m venv /opt/venv && PIP_CACHE_DIR=/var/cache/pip /opt/venv/bin/python -m pip install --quiet /wheels/*.whl
 ENV PATH=/opt/venv/bin:${PATH}
 USER 10001
 WORKDIR /home/app

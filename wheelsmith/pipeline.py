@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
+from wheelsmith.gpu import Arch
 from wheelsmith.index import Published, local_directory, publish
 from wheelsmith.plan import CANONICAL, EPOCH, GitSource, Plan
 from wheelsmith.store import Store, sha256_of, write_atomic
@@ -36,6 +37,7 @@ from wheelsmith.toolchain import (
 )
 
 if TYPE_CHECKING:
+    from wheelsmith.wheel import Limits
     from wheelsmith.wheel.slim import StripTool
     from wheelsmith.wheel.torchabi import TorchExports
 
@@ -268,7 +270,7 @@ def _prove(
     listener: Listener,
 ) -> tuple[Path, dict[str, Any]]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
-    from wheelsmith.wheel import LibraryRule, Limits, check, check_paths, enforce, inspect_path, repair, seal
+    from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
 
     work = raw.parent.parent / "proof"
     shutil.rmtree(work, ignore_errors=True)
@@ -297,7 +299,7 @@ def _prove(
             "Tell the project its version through the recipe's [build.env].",
         )
     rules = tuple(LibraryRule(p.path, p.code, p.optional) for p in plan.promises)
-    verdict = check(report, plan.target.archs, rules, Limits(torch=_torch_exports(plan, tools.environment)))
+    verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
     enforce(verdict)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
     leaks = check_paths(sealed, sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/")))
@@ -309,6 +311,14 @@ def _prove(
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
     return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+
+
+def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:
+    from wheelsmith.wheel import Limits
+
+    own = plan.limits
+    forbidden = tuple(map(Arch.parse, own.forbidden))
+    return Limits(forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
 
 
 def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:

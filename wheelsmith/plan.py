@@ -22,7 +22,7 @@ from wheelsmith.pins import locked_pins, usable_lock
 
 if TYPE_CHECKING:  # the front door imports this module at start-up, and pydantic takes its time
     from wheelsmith.recipe import LoadedRecipe
-    from wheelsmith.recipe.schema import SourceTable, TreeTable
+    from wheelsmith.recipe.schema import ContractTable, SourceTable, TreeTable
 
 SCHEMA_VERSION = 1
 
@@ -138,6 +138,17 @@ class LibraryPromise:
 
 
 @dataclass(frozen=True, slots=True)
+class WheelLimits:
+    """What holds for the whole wheel: archs that it must not hold, bytes, libraries that it may need (fnmatch; None:
+    any), and the newest manylinux platform that it may need."""
+
+    forbidden: tuple[str, ...] = ()
+    max_size: int | None = None
+    needed: tuple[str, ...] | None = None
+    manylinux: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """What the build takes: GB of memory for one compiler process, GB of disk, CPU minutes (default archs)."""
 
@@ -168,6 +179,7 @@ class Plan:
     recipe: str
     warnings: tuple[str, ...]
     strip: bool = False
+    limits: WheelLimits = WheelLimits()
 
     @property
     def wheel_version(self) -> str:
@@ -260,6 +272,7 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
         exclude=recipe.wheel.exclude,
         imports=recipe.wheel.imports,
         strip=recipe.wheel.strip,
+        limits=_limits(recipe.contract),
         expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
         recipe=loaded.origin,
         warnings=warnings + ((lock_warning,) if lock_warning else ()),
@@ -366,6 +379,12 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
     yield "TZ", "UTC"
     # A patched or shallow tree has no usable git description; the version is known anyway (setuptools-scm, hatch-vcs).
     yield f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name.upper().replace('-', '_')}", version
+
+
+def _limits(table: ContractTable) -> WheelLimits:
+    forbidden = ArchSet.parse(table.forbidden).native if table.forbidden else ()
+    size = None if table.max_size_mb is None else int(table.max_size_mb * 1_000_000)
+    return WheelLimits(tuple(map(str, forbidden)), size, table.needed, table.manylinux)
 
 
 def _applies(specifier: str | None, version: str) -> bool:

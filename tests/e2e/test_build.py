@@ -107,6 +107,16 @@ def test_an_arch_that_the_build_drops_fails_with_the_table(toolkit_store, tmp_pa
     assert not list(tmp_path.glob("dist/*.whl"))
 
 
+def test_limits_of_the_whole_wheel_are_enforced(toolkit_store, tmp_path):
+    contract = '[contract]\nmax_size_mb = 0.001\nforbidden = "12.0"\nneeded = ["libc.so.6"]\n\n[releases'
+    recipes = toyproject.make(tmp_path, recipe=toyproject.RECIPE.replace("[releases", contract))
+    with pytest.raises(ContractError) as caught:
+        build(recipes, toolkit_store, tmp_path / "dist")
+    assert "and its contract allows 1,000" in caught.value.detail
+    assert "toycuda/toycuda.so holds 3 pieces of code for 12.0, which its contract forbids" in caught.value.detail
+    assert "toycuda/toycuda.so needs libstdc++.so.6, which its contract does not allow" in caught.value.detail
+
+
 def test_a_compile_error_is_shown_and_what_was_compiled_is_kept(toolkit_store, tmp_path):
     content = toyproject.files()
     content["two.cu"] = "__global__ void two() { undefined_thing(); }\n"

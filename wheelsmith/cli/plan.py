@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from wheelsmith.cli.options import add_json, add_target, target_arguments
@@ -97,9 +98,24 @@ def _checks(made: Plan) -> list[str]:
         *listed,
         f"every other library with GPU code: {words['native']}",
         f"version is {made.wheel_version}; no path of the build machine inside",
+        *_limits(made),
         f"the true manylinux tag (auditwheel; not grafted: {', '.join(made.exclude) or 'nothing excluded'})",
         f"imports without a GPU: {', '.join(made.imports) or 'none named'}",
     ]
+
+
+def _limits(made: Plan) -> Iterator[str]:
+    limits = made.limits
+    if limits.forbidden:
+        yield f"no code for {', '.join(limits.forbidden)}"
+    if limits.max_size is not None:
+        yield f"at most {limits.max_size:,} bytes"
+    if limits.needed is not None:
+        yield f"needs no libraries but {', '.join(limits.needed)}"
+    if limits.manylinux is not None:
+        yield f"runs on {limits.manylinux}"
+    if made.target.torch is not None:
+        yield f"torch {made.target.torch} defines every torch symbol that it needs"
 
 
 def _expectation(made: Plan) -> str:

@@ -198,6 +198,19 @@ class WheelTable(_Table):
     strip: bool = Field(False, description="remove debug information and symbols that nothing links to")
 
 
+class ContractTable(_Table):
+    """What holds for the whole wheel, beside the arch contract of its libraries. Absent keys allow anything."""
+
+    forbidden: ArchText | None = Field(None, description="archs for which the wheel must hold no code at all")
+    max_size_mb: float | None = Field(None, gt=0, strict=False, description="size of the wheel, MB (1,000,000 bytes)")
+    needed: tuple[str, ...] | None = Field(
+        None, strict=False, description="libraries that the wheel's own may need (fnmatch); what it brings is allowed"
+    )
+    manylinux: Annotated[str, Field(pattern=r"^manylinux_\d+_\d+$")] | None = Field(
+        None, description="the newest platform that its symbol versions may need"
+    )
+
+
 class LibraryTable(_Table):
     """The arch contract of the libraries whose path inside the wheel matches `path` (fnmatch)."""
 
@@ -227,6 +240,7 @@ class Recipe(_Table):
     build: BuildTable
     expect: ExpectTable
     wheel: WheelTable = WheelTable()
+    contract: ContractTable = ContractTable()
     library: tuple[LibraryTable, ...] = Field((), strict=False)
     tree: tuple[TreeTable, ...] = Field((), strict=False)
     patch: tuple[PatchTable, ...] = Field((), strict=False)
