@@ -44,7 +44,7 @@ def proof(report: dict[str, Any], verdict: dict[str, Any] | None) -> None:
         outcomes[row["library"], row["arch"]] = row["outcome"]
         if row["arch"] not in archs:
             archs.append(row["arch"])
-    columns = ["library", "bytes", "SASS (count)", "PTX (ISA)", "GLIBC", *(f"on {arch}" for arch in archs)]
+    columns = ["library", "bytes", "SASS (count, -empty)", "PTX (ISA)", "GLIBC", *(f"on {arch}" for arch in archs)]
     table(
         columns,
         (
