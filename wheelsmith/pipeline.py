@@ -291,7 +291,8 @@ def _prove(
         epoch=EPOCH,
         listener=listener,
     )
-    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra)
+    pins = {"torch": plan.target.torch} if plan.target.torch else {}
+    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, pins=pins)
     report = inspect_path(sealed)
     if report.version != plan.wheel_version:
         raise ContractError(

@@ -68,6 +68,21 @@ def test_the_archive_is_canonical(tmp_path):
         assert (digest, size) == (f"sha256={expected}", str(len(content[name])))
 
 
+def test_open_requirements_are_pinned_and_pinned_ones_stay(tmp_path):
+    requires = "Requires-Dist: Torch\r\nRequires-Dist: torch>=2; extra == 'x'\r\nRequires-Dist: torchvision\r\n"
+    metadata = METADATA.replace("Summary", f"{requires}Requires-Dist: torch==2.9.1\r\nSummary")
+    wheel = build_wheel(tmp_path / "in" / NAME, FILES, metadata=metadata)
+    sealed = seal(wheel, tmp_path, local_version="cu130", epoch=EPOCH, pins={"torch": "2.11.0"})
+    with zipfile.ZipFile(sealed) as archive:
+        lines = archive.read("demo-1.0+cu130.dist-info/METADATA").decode().splitlines()
+    assert [line for line in lines if line.startswith("Requires-Dist")] == [
+        "Requires-Dist: Torch==2.11.0",
+        'Requires-Dist: torch==2.11.0; extra == "x"',
+        "Requires-Dist: torchvision",
+        "Requires-Dist: torch==2.9.1",
+    ]
+
+
 def test_times_before_1980_become_1980(tmp_path):
     sealed = seal(build_wheel(tmp_path / "in" / NAME, FILES), tmp_path, local_version=None, epoch=0)
     assert sealed.name == NAME

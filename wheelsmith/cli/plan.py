@@ -115,6 +115,7 @@ def _limits(made: Plan) -> Iterator[str]:
     if limits.manylinux is not None:
         yield f"runs on {limits.manylinux}"
     if made.target.torch is not None:
+        yield f"requires torch=={made.target.torch}, unless upstream pins a torch itself"
         yield f"torch {made.target.torch} defines every torch symbol that it needs"
 
 

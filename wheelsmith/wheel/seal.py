@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import ContractError, UsageError
@@ -22,11 +25,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION_LINE = re.compile(rb"^(Version:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
+_REQUIRES_LINE = re.compile(rb"^(Requires-Dist:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 
 def seal(
-    wheel: Path, out_dir: Path, *, local_version: str | None, epoch: int, extra: Mapping[str, bytes] | None = None
+    wheel: Path,
+    out_dir: Path,
+    *,
+    local_version: str | None,
+    epoch: int,
+    extra: Mapping[str, bytes] | None = None,
+    pins: Mapping[str, str] | None = None,
 ) -> Path:
     """Rewrite a wheel reproducibly, with `local_version` in its name and metadata (PEP 440, "Local version").
 
@@ -35,6 +45,8 @@ def seal(
         out_dir: an existing folder for the result.
         local_version: for example `"cu130"`; None keeps the version as it is.
         epoch: the time of every member, in seconds since 1970.
+        pins: versions, by normalized name, for requirements that the metadata leave open: a library that was compiled
+            against one torch does not load with the next one. Requirements with `==` stay.
         extra: files to put into the `.dist-info` directory, such as an SBOM, by their path below it.
 
     Returns:
@@ -62,7 +74,7 @@ def seal(
             out_dir / "-".join((name, version + suffix, *rest)),
             epoch=epoch,
             rename=rename,
-            replace={f"{archive.dist_info}/METADATA": _with_version(archive, suffix)} if suffix else None,
+            replace={f"{archive.dist_info}/METADATA": _with_pins(_with_version(archive, suffix), pins or {})},
             add={f"{dist_info}{path}": data for path, data in (extra or {}).items()},
         )
 
@@ -97,3 +109,22 @@ def _with_version(archive: Archive, suffix: str) -> bytes:
         raise invalid(archive.path.name, f"its METADATA is of version {found[0][1].decode('utf-8', 'replace')}")
     changed = _VERSION_LINE.sub(lambda match: match[1] + match[2] + suffix.encode() + match[3], headers)
     return changed + text[len(headers) :]
+
+
+def _with_pins(text: bytes, pins: Mapping[str, str]) -> bytes:
+    """METADATA with open requirements of `pins` fixed to their version; every other byte stays."""
+
+    def pinned(match: re.Match[bytes]) -> bytes:
+        try:
+            requirement = Requirement(match[2].decode())
+        except (InvalidRequirement, UnicodeDecodeError):  # not ours to judge: pip will
+            return match[0]
+        version = pins.get(canonicalize_name(requirement.name))
+        if version is None or requirement.url or any(item.operator == "==" for item in requirement.specifier):
+            return match[0]
+        requirement.specifier = SpecifierSet(f"=={version}")
+        return match[1] + str(requirement).encode() + match[3]
+
+    end = _END_OF_HEADERS.search(text)
+    headers = text[: end.start()] if end else text
+    return _REQUIRES_LINE.sub(pinned, headers) + text[len(headers) :]
