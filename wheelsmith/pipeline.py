@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.gpu import Arch
 from wheelsmith.index import Published, local_directory, publish
 from wheelsmith.plan import CANONICAL, EPOCH, GitSource, Plan
-from wheelsmith.store import Store, sha256_of, write_atomic
+from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain import (
     BuildEnvironment,
     CudaToolkit,

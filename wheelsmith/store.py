@@ -13,7 +13,6 @@ renamed. Fails with `StoreError` (not writable) and `BusyError` (another process
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wheelsmith.durable import sync_directory
 from wheelsmith.errors import BusyError, StoreError
 
 
@@ -36,21 +36,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         except BaseException:
             Path(temporary.name).unlink(missing_ok=True)
             raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    sync_directory(path.parent)
 
 
 class Store:
@@ -110,7 +96,7 @@ class Store:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
             temporary.rename(final)
-            _sync_directory(final.parent)
+            sync_directory(final.parent)
         return final, False
 
     @contextmanager

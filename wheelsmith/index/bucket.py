@@ -29,9 +29,10 @@ from obstore.exceptions import (
 )
 from obstore.store import from_url
 
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import HashMismatchError, NetworkError, StoreError, UsageError
 from wheelsmith.events import Progress
-from wheelsmith.index import files, keys
+from wheelsmith.index import keys
 from wheelsmith.index.directory import open_wheel
 from wheelsmith.index.storage import Arrival, Stored
 
@@ -225,7 +226,7 @@ class BucketInbox:
         """See `Inbox`. The bytes are digested now and again while they are uploaded."""
         with open_wheel(source) as stream:
             size = os.fstat(stream.fileno()).st_size
-        return Arrival(source, source.name, files.sha256_of(source), size)
+        return Arrival(source, source.name, sha256_of(source), size)
 
     def occupied(self, arrival: Arrival) -> str | None:
         """See `Inbox`. Under a digest there is nothing else."""

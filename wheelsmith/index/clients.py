@@ -101,8 +101,8 @@ def _docker(url: str, projects: Sequence[str]) -> str:
 # Dockerfile; the token comes as a build secret and stays in no layer:
 #   docker build --secret id=netrc,src=$HOME/.netrc .
 # --no-deps: what {names} need from elsewhere is installed before, from its own index.
-RUN --mount=type=secret,id=netrc,target=/root/.netrc \\
-    pip install --no-deps --index-url {url} {names}
+RUN --mount=type=secret,id=netrc \\
+    NETRC=/run/secrets/netrc pip install --no-deps --index-url {url} {names}
 """
 
 

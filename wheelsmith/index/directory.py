@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from wheelsmith.durable import sha256_of, sync_directory
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.events import Progress
 from wheelsmith.index import files, keys
@@ -202,7 +203,7 @@ class DirectoryInbox:
                 os.fsync(stream.fileno())
                 path.unlink(missing_ok=True)
                 os.link(final, path)
-                sha256 = files.sha256_of(path)
+                sha256 = sha256_of(path)
             else:
 
                 def progress(done: int) -> None:
@@ -217,7 +218,7 @@ class DirectoryInbox:
         final = self.storage.root / arrival.filename
         if not final.is_file():
             return None
-        return arrival.sha256 if final.samefile(arrival.path) else files.sha256_of(final)
+        return arrival.sha256 if final.samefile(arrival.path) else sha256_of(final)
 
     def keep(self, arrival: Arrival, beside: Mapping[str, bytes]) -> None:
         """See `Inbox`. `link` cannot overwrite."""
@@ -231,7 +232,7 @@ class DirectoryInbox:
     def secure(self) -> None:
         """See `Inbox`. All of them have their names in one folder."""
         if self.kept:
-            files.sync_directory(self.storage.root)
+            sync_directory(self.storage.root)
 
     def done(self) -> None:
         """See `Inbox`."""

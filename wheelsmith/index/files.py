@@ -14,6 +14,7 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+from wheelsmith.durable import sync_directory
 from wheelsmith.errors import DiskFullError, StoreError
 
 if TYPE_CHECKING:
@@ -83,15 +84,6 @@ def write_atomic(path: Path, data: bytes, scratch: Path, *, sync: bool = True) -
         sync_directory(path.parent)
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in directory `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def copy_hashed(source: BinaryIO, target: BinaryIO, progress: Callable[[int], None]) -> str:
     """Copy `source` to `target`, make it durable and return its SHA-256; `progress` hears the bytes done."""
     digest = hashlib.sha256()
@@ -104,9 +96,3 @@ def copy_hashed(source: BinaryIO, target: BinaryIO, progress: Callable[[int], No
     target.flush()
     os.fsync(target.fileno())
     return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

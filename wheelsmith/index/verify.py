@@ -11,9 +11,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.events import Listener, Progress, ignore
-from wheelsmith.index import files, keys, truth
+from wheelsmith.index import keys, truth
 from wheelsmith.index.metadata import read_wheel
 from wheelsmith.index.publish import settle
 from wheelsmith.index.storage import Storage
@@ -134,7 +135,7 @@ def _problems(storage: Storage, entry: Entry) -> Iterator[tuple[Kind, str, str]]
         if path is None:
             yield "missing", entry.path, "the wheel is not there"
             return
-        size, digest = path.stat().st_size, files.sha256_of(path)
+        size, digest = path.stat().st_size, sha256_of(path)
         if (size, digest) != (entry.size, entry.sha256):
             yield (
                 "damaged",

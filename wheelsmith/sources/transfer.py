@@ -20,10 +20,10 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Progress
 from wheelsmith.sources.model import STAGE, redact
-from wheelsmith.store import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ library passes through an unnamed temporary file, never through memory.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from packaging.metadata import parse_email
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import InvalidWheelError, UsageError
 from wheelsmith.wheel.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
 from wheelsmith.wheel.ar import AR_MAGIC, THIN_MAGIC, read_archive
@@ -270,7 +270,7 @@ def inspect_path(path: Path) -> WheelReport:
             f"{path.name!r} is neither a wheel nor an ELF file, nor a static archive with GPU code.",
             "Give a wheel, a library or a folder of them.",
         )
-    return _unnamed("library", path, _sha256(path), path.stat().st_size, found)
+    return _unnamed("library", path, sha256_of(path), path.stat().st_size, found)
 
 
 def _unnamed(
@@ -286,7 +286,7 @@ def _unnamed(
 
 def _inspect_wheel(path: Path) -> WheelReport:
     with open_archive(path) as archive, ThreadPoolExecutor(1) as aside:
-        digest = aside.submit(_sha256, path)
+        digest = aside.submit(sha256_of, path)
         libraries = tuple(sorted(_libraries_in(archive), key=lambda library: library.path))
         return WheelReport(
             kind="wheel",
@@ -359,8 +359,3 @@ def _report(path: str, data: Window, packed: int | None, sizes: PackedSizes | No
                 yield LibraryReport(f"{path}({name})", member.size, facts)
     except InvalidWheelError as error:
         raise InvalidWheelError(f"{path}: {error.cause}", error.remedy) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,11 +19,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.durable import sync_directory
 from wheelsmith.errors import DiskFullError, NoCompilerError, NotPortableError
 from wheelsmith.events import Listener, ToolLine
 from wheelsmith.wheel.archive import Archive, invalid, open_archive
 from wheelsmith.wheel.inspect import LibraryReport, inspect_path
-from wheelsmith.wheel.rewrite import sync_directory, write_wheel
+from wheelsmith.wheel.rewrite import write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

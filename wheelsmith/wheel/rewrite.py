@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.durable import sync_directory
 from wheelsmith.wheel.archive import Archive, invalid
 
 if TYPE_CHECKING:
@@ -107,15 +108,6 @@ def write_wheel(
             temporary.unlink()
     sync_directory(target.parent)
     return target
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a rename inside `directory` durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _size(content: bytes | Path | zipfile.ZipInfo) -> int:
