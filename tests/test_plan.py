@@ -5,8 +5,8 @@ from conftest import TOY_RECIPE, write_recipe
 
 import wheelsmith
 from wheelsmith.errors import RecipeError, TargetError
-from wheelsmith.pins import locked_pins
 from wheelsmith.plan import GitSource
+from wheelsmith.plan.pins import locked_pins
 
 TREES = """
 [[tree]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import wheelsmith
 from wheelsmith.errors import VerificationError, WheelsmithError
-from wheelsmith.planfile import read_plan
+from wheelsmith.plan.reading import read_plan
 
 
 def as_json(plan):

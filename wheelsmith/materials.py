@@ -14,8 +14,8 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
-from wheelsmith.pins import locked_pins
 from wheelsmith.plan import ArchiveSource, GitSource, Plan, SdistSource, Source
+from wheelsmith.plan.pins import locked_pins
 from wheelsmith.sources.model import redact
 from wheelsmith.toolchain import BuildEnvironment, CudaToolkit, HostCompiler
 from wheelsmith.wheel.provenance import make_statement

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
 from wheelsmith.durable import sha256_of
-from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
-from wheelsmith.gpu import Arch
 from wheelsmith.index import Published, local_directory, publish
-from wheelsmith.plan import CANONICAL, EPOCH, GitSource, Plan
+from wheelsmith.plan import CANONICAL, GitSource, Plan
+from wheelsmith.proving import prove
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain import (
     BuildEnvironment,
@@ -38,9 +37,7 @@ from wheelsmith.toolchain import (
 )
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel import Limits
     from wheelsmith.wheel.slim import StripTool
-    from wheelsmith.wheel.torchabi import TorchExports
 
 RECORD_VERSION = 1
 
@@ -203,7 +200,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         from wheelsmith.wheel.sbom import SBOM_FILE, make_sbom
 
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
-        wheel, proof = _prove(plan, store, compiled.wheel, tools, isolation, extra, listener)
+        wheel, proof = prove(plan, store, compiled.wheel, tools, isolation, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
     record = _record(plan, wheel, tools, isolation, compiled) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
     statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
@@ -259,79 +256,6 @@ def _build_key(
     if strip is not None:
         parts.append(strip.version)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _prove(
-    plan: Plan,
-    store: Store,
-    raw: Path,
-    tools: Tools,
-    isolation: Isolation,
-    extra: dict[str, bytes],
-    listener: Listener,
-) -> tuple[Path, dict[str, Any]]:
-    """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
-    from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
-
-    work = raw.parent.parent / "proof"
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "repaired").mkdir(parents=True)
-    slimmer: dict[str, Any] = {}
-    if tools.strip is not None:
-        from wheelsmith.wheel.slim import strip_wheel
-
-        stripped = strip_wheel(raw, work, tool=tools.strip, epoch=EPOCH)
-        raw = stripped.wheel
-        slimmer = {"stripped": {"bytes_before": stripped.before, "bytes_after": stripped.after}}
-        listener(Note("proof", f"stripped: {stripped.before:,} bytes of libraries are now {stripped.after:,}"))
-    repaired = repair(
-        raw,
-        work / "repaired",
-        exclude=plan.exclude,
-        library_dirs=(tools.toolkit.root / "lib64",),
-        epoch=EPOCH,
-        listener=listener,
-    )
-    pins = {"torch": plan.target.torch} if plan.target.torch else {}
-    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, pins=pins)
-    report = inspect_path(sealed)
-    if report.version != plan.wheel_version:
-        raise ContractError(
-            f"The wheel's version is {report.version}, not {plan.wheel_version}.",
-            "Tell the project its version through the recipe's [build.env].",
-        )
-    rules = tuple(LibraryRule(p.path, p.code, p.optional) for p in plan.promises)
-    verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
-    enforce(verdict)
-    own = {str(store.root), str(Path.home()), str(Path.cwd())}
-    leaks = check_paths(sealed, sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/")))
-    if leaks and isolation.canonical:
-        raise ContractError(
-            f"Paths of this machine are in the wheel: {', '.join(leaks)}.",
-            "Find who writes them (debug information, RPATH, generated files) and patch it in the recipe.",
-        )
-    if leaks:
-        listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
-    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
-
-
-def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:
-    from wheelsmith.wheel import Limits
-
-    own = plan.limits
-    forbidden = tuple(map(Arch.parse, own.forbidden))
-    return Limits(forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
-
-
-def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:
-    """What the torch that the wheel was built against defines; None: it was built without one."""
-    from wheelsmith.wheel.torchabi import exports_of_directory, shipped_exports
-
-    version = dict(environment.packages).get("torch")
-    if plan.target.torch is None or version is None:
-        return None
-    installed = environment.prefix / "lib" / f"python{plan.target.python}" / "site-packages" / "torch"
-    return shipped_exports(version) or exports_of_directory(installed, version)
 
 
 def _record(plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled) -> dict[str, Any]:

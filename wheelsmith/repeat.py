@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from wheelsmith.durable import sha256_of
 from wheelsmith.pipeline import Settings, make_wheel, prepare
-from wheelsmith.planfile import read_plan
+from wheelsmith.plan.reading import read_plan
 from wheelsmith.store import Store
 from wheelsmith.wheel.compare import Difference, compare
 from wheelsmith.wheel.verify import verify_wheel

@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _rows(made: Plan) -> list[tuple[str, str]]:
-    from wheelsmith.pins import locked_pins
+    from wheelsmith.plan.pins import locked_pins
 
     target = made.target
     served = "; ".join(f"{gpu.name} is {gpu.arch.sm}" for gpu in target.gpus)

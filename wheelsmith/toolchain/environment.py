@@ -19,8 +19,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError
 from wheelsmith.events import Note
-from wheelsmith.pins import locked_pins
 from wheelsmith.plan import Plan
+from wheelsmith.plan.pins import locked_pins
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python
 from wheelsmith.toolchain.uv import Uv

@@ -1,0 +1,1 @@
+"""Building inside the CUDA devel image, and images that install the result."""

@@ -1,0 +1,218 @@
+"""What a plan is: frozen values, their JSON form and their digest.
+
+In: nothing. Out: `Plan` and what it consists of. Nothing can fail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wheelsmith.gpu import ArchSet, Gpu
+from wheelsmith.plan.pins import locked_pins
+
+SCHEMA_VERSION = 1
+
+#: Every build sees its files under this path, whatever machine it runs on: that makes wheels bit-identical and lets
+#: compile caches hit. The directory is a mount point; nothing is kept in it.
+CANONICAL = "/tmp/wheelsmith-build"  # noqa: S108 - a mount point, never a place for data
+
+#: Time stamp of everything in a wheel (reproducible-builds.org, SOURCE_DATE_EPOCH): 2020-01-01T00:00:00Z.
+EPOCH = 1577836800
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to build for. `python` is `major.minor`; `current` means: use the running interpreter's packages."""
+
+    python: str
+    archs: ArchSet
+    cuda: str
+    torch: str | None
+    gpus: tuple[Gpu, ...] = ()
+    environment: Literal["isolated", "current"] = "isolated"
+    platform: str = "linux_x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """A commit, fetched with `--depth 1`; `sparse` lists the directories to check out (empty: all)."""
+
+    url: str
+    commit: str
+    tag: str | None
+    sparse: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        sparse = f", only {', '.join(self.sparse)}" if self.sparse else ""
+        return f"git {self.url} at {self.commit}{f' ({self.tag})' if self.tag else ''}, depth 1{sparse}"
+
+
+@dataclass(frozen=True, slots=True)
+class SdistSource:
+    """The sdist of `project` `version` on the package index, with this SHA-256."""
+
+    project: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"sdist {self.project} {self.version}, sha256 {self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSource:
+    """An archive at a URL, with this SHA-256."""
+
+    url: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"archive {self.url}, sha256 {self.sha256}"
+
+
+Source = GitSource | SdistSource | ArchiveSource
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """An external source tree. `path` is where the build finds it."""
+
+    name: str
+    source: Source
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiffPatch:
+    """A unified diff, applied with zero fuzz to the tree at `path`."""
+
+    path: str
+    name: str
+    text: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"diff {self.name}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class EditPatch:
+    """A text edit in `file` of the tree at `path`: `find` must match exactly `count` times."""
+
+    path: str
+    file: str
+    find: str
+    replace: str
+    count: int
+    why: str
+
+    def __str__(self) -> str:
+        times = "once" if self.count == 1 else f"{self.count} times"
+        return f"edit {self.file} ({times}): {self.why}"
+
+
+Patch = DiffPatch | EditPatch
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryPromise:
+    """What the libraries matching `path` (fnmatch, inside the wheel) must carry for every requested arch."""
+
+    path: str
+    code: Literal["native", "jit", "none"]
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLimits:
+    """What holds for the whole wheel: archs that it must not hold, bytes, libraries that it may need (fnmatch; None:
+    any), and the newest manylinux platform that it may need."""
+
+    forbidden: tuple[str, ...] = ()
+    max_size: int | None = None
+    needed: tuple[str, ...] | None = None
+    manylinux: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the build takes: GB of memory for one compiler process, GB of disk, CPU minutes (default archs)."""
+
+    memory_gb: float
+    disk_gb: float
+    cpu_minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of a build, fixed. `expect`, `recipe` and `warnings` inform; the rest makes the digest."""
+
+    name: str
+    version: str
+    local_version: str
+    target: Target
+    source: Source
+    trees: tuple[Tree, ...]
+    patches: tuple[Patch, ...]
+    requires: tuple[str, ...]
+    lock: str | None
+    config_settings: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    promises: tuple[LibraryPromise, ...]
+    exclude: tuple[str, ...]
+    imports: tuple[str, ...]
+    expect: Expectation
+    recipe: str
+    warnings: tuple[str, ...]
+    strip: bool = False
+    limits: WheelLimits = WheelLimits()
+
+    @property
+    def wheel_version(self) -> str:
+        """The version of the finished wheel, with its local part (PEP 440)."""
+        return f"{self.version}+{self.local_version}"
+
+    @property
+    def requirement(self) -> str:
+        """What a user types to install exactly this wheel's version."""
+        return f"{self.name}=={self.wheel_version}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything that decides the result."""
+        informative = ("expect", "recipe", "warnings")
+        data = {key: value for key, value in self.to_dict().items() if key not in (*informative, "digest")}
+        data["target"] = {key: value for key, value in data["target"].items() if key != "gpus"}
+        return _digest(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; `schema_version` changes when a key changes its meaning."""
+        data = {key: value for key, value in _plain(self).items() if key != "lock"}
+        data["lock_sha256"] = None if self.lock is None else hashlib.sha256(self.lock.encode()).hexdigest()
+        data["pins"] = dict(locked_pins(self.lock, self.target.python)) if self.lock else {}
+        data["environment"] = dict(self.environment)
+        data["config_settings"] = dict(self.config_settings)
+        data["target"]["archs"] = self.target.archs.torch
+        data["schema_version"] = SCHEMA_VERSION
+        return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ArchSet):
+        return value.torch
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = {"kind": type(value).__name__} if isinstance(value, (Source, Patch)) else {}
+        return kind | {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,97 @@
+"""From the backend's wheel to a proved one: strip, repair, seal, and check it against the plan's promises.
+
+In: a plan, the raw wheel, and what it was made by. Out: the sealed wheel and the JSON-ready proof. Fails with
+`ContractError`, `NotPortableError` and `InvalidWheelError`; the raw wheel stays as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.errors import ContractError
+from wheelsmith.events import Listener, Note
+from wheelsmith.gpu import Arch
+from wheelsmith.plan import CANONICAL, EPOCH, Plan
+
+if TYPE_CHECKING:
+    from wheelsmith.compile import Isolation
+    from wheelsmith.pipeline import Tools
+    from wheelsmith.store import Store
+    from wheelsmith.toolchain import BuildEnvironment
+    from wheelsmith.wheel import Limits
+    from wheelsmith.wheel.torchabi import TorchExports
+
+
+def prove(
+    plan: Plan,
+    store: Store,
+    raw: Path,
+    tools: Tools,
+    isolation: Isolation,
+    extra: dict[str, bytes],
+    listener: Listener,
+) -> tuple[Path, dict[str, Any]]:
+    """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
+    from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
+
+    work = raw.parent.parent / "proof"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "repaired").mkdir(parents=True)
+    slimmer: dict[str, Any] = {}
+    if tools.strip is not None:
+        from wheelsmith.wheel.slim import strip_wheel
+
+        stripped = strip_wheel(raw, work, tool=tools.strip, epoch=EPOCH)
+        raw = stripped.wheel
+        slimmer = {"stripped": {"bytes_before": stripped.before, "bytes_after": stripped.after}}
+        listener(Note("proof", f"stripped: {stripped.before:,} bytes of libraries are now {stripped.after:,}"))
+    repaired = repair(
+        raw,
+        work / "repaired",
+        exclude=plan.exclude,
+        library_dirs=(tools.toolkit.root / "lib64",),
+        epoch=EPOCH,
+        listener=listener,
+    )
+    pins = {"torch": plan.target.torch} if plan.target.torch else {}
+    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, pins=pins)
+    report = inspect_path(sealed)
+    if report.version != plan.wheel_version:
+        raise ContractError(
+            f"The wheel's version is {report.version}, not {plan.wheel_version}.",
+            "Tell the project its version through the recipe's [build.env].",
+        )
+    rules = tuple(LibraryRule(p.path, p.code, p.optional) for p in plan.promises)
+    verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
+    enforce(verdict)
+    own = {str(store.root), str(Path.home()), str(Path.cwd())}
+    leaks = check_paths(sealed, sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/")))
+    if leaks and isolation.canonical:
+        raise ContractError(
+            f"Paths of this machine are in the wheel: {', '.join(leaks)}.",
+            "Find who writes them (debug information, RPATH, generated files) and patch it in the recipe.",
+        )
+    if leaks:
+        listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
+    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+
+
+def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:
+    from wheelsmith.wheel import Limits
+
+    own = plan.limits
+    forbidden = tuple(map(Arch.parse, own.forbidden))
+    return Limits(forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
+
+
+def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:
+    """What the torch that the wheel was built against defines; None: it was built without one."""
+    from wheelsmith.wheel.torchabi import exports_of_directory, shipped_exports
+
+    version = dict(environment.packages).get("torch")
+    if plan.target.torch is None or version is None:
+        return None
+    installed = environment.prefix / "lib" / f"python{plan.target.python}" / "site-packages" / "torch"
+    return shipped_exports(version) or exports_of_directory(installed, version)
