@@ -4,8 +4,8 @@ import pytest
 from conftest import TOY_RECIPE, write_recipe
 
 import wheelsmith
-from wheelsmith.errors import RecipeError, TargetError
-from wheelsmith.plan import GitSource
+from wheelsmith.errors import RecipeError, TargetError, UsageError
+from wheelsmith.plan import GitSource, LibraryPromise
 from wheelsmith.plan.pins import locked_pins
 
 TREES = """
@@ -103,6 +103,8 @@ def test_a_patch_for_other_versions_is_left_out(recipe_dir):
         ("vllm", {"cuda": "12.6"}, "CUDA 12.6 cannot compile for sm_120", "CUDA 12.8 is the first"),
         ("vllm", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "Use --cuda 12.8"),
         ("vllm", {"cuda": "11.8"}, "CUDA 11.8 is not a toolkit that wheelsmith knows", "Choose one of"),
+        ("vllm", {"torch": "newest"}, "'newest' is not a version of torch", "or nightly"),
+        ("vllm", {"arch": "9.0+PTX"}, "does not pass +PTX on to nvcc", "--arch '9.0'"),
         ("vllm", {"python": "3.9"}, "supports Python >=3.10,<3.14, not 3.9", "--python 3.12"),
         ("cuvec", {"torch": "2.11.0"}, "cuvec does not use torch", "Leave --torch away"),
         ("cuvec", {"arch": "7.0"}, "CUDA 13.0 cannot compile for sm_70", "It compiles for 7.5"),
@@ -120,6 +122,40 @@ def test_another_torch_is_a_warning_and_leaves_the_lock():
     assert plan.lock is None
     assert any("tested with torch 2.11.0" in text for text in plan.warnings)
     assert any("torch==2.12.1" in text for text in plan.warnings)
+
+
+def test_a_torch_that_the_metadata_exclude_is_a_warning():
+    (text, *_) = wheelsmith.plan("vllm==0.15.1", torch="2.10.0").warnings
+    assert "vllm's own metadata require torch==2.9.1. The wheel will require torch 2.10.0 instead" in text
+
+
+def test_a_nightly_torch_admits_development_versions_and_warns():
+    plan = wheelsmith.plan("vllm==0.15.1", torch="nightly")
+    assert plan.requires[-1] == "torch>=0.dev0"
+    assert plan.lock is None
+    assert "the wheel requires exactly that one" in plan.warnings[0]
+
+
+def test_an_option_chooses_trees_patches_and_promises(recipe_dir):
+    text = (
+        TOY_RECIPE
+        + TREES.replace('name = "inner"', 'name = "inner"\narchs = "9.0;10.0"')
+        + '[options.lean]\ndefault = true\nwhy = "w"\n'
+        + '[[patch]]\nwhy = "w"\nwhen = "lean"\nfile = "a"\nfind = "b"\nreplace = "c"\n'
+        + '[[library]]\npath = "fat*.so"\nwhen = "!lean"\n'
+        + '[[library]]\npath = "hopper*.so"\narchs = "9.0"\n'
+    )
+    lean = toy(recipe_dir, text)
+    assert (len(lean.patches), [tree.name for tree in lean.trees]) == (1, ["outer"])
+    assert lean.promises == (LibraryPromise("hopper*.so", "native", True, ()),)
+    fat = toy(recipe_dir, text, options={"lean": False}, arch="8.6;9.0")
+    assert (fat.patches, [tree.name for tree in fat.trees]) == ((), ["outer", "inner"])
+    assert fat.promises == (
+        LibraryPromise("fat*.so", "native", False),
+        LibraryPromise("hopper*.so", "native", False, ("9.0",)),
+    )
+    with pytest.raises(UsageError, match="has no option 'leann'"):
+        toy(recipe_dir, text, options={"leann": False})
 
 
 def test_a_lock_is_read_with_its_markers():

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note
 from wheelsmith.gpu import Arch
-from wheelsmith.plan import CANONICAL, EPOCH, Plan
+from wheelsmith.plan import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
 
 if TYPE_CHECKING:
     from wheelsmith.compile import Isolation
     from wheelsmith.pipeline import Tools
     from wheelsmith.store import Store
     from wheelsmith.toolchain import BuildEnvironment
-    from wheelsmith.wheel import Limits
+    from wheelsmith.wheel import LibraryRule, Limits
     from wheelsmith.wheel.torchabi import TorchExports
 
 
@@ -34,7 +34,7 @@ def prove(
     listener: Listener,
 ) -> tuple[Path, dict[str, Any]]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
-    from wheelsmith.wheel import LibraryRule, check, check_paths, enforce, inspect_path, repair, seal
+    from wheelsmith.wheel import check, check_paths, enforce, inspect_path, repair, seal
 
     work = raw.parent.parent / "proof"
     shutil.rmtree(work, ignore_errors=True)
@@ -55,7 +55,7 @@ def prove(
         epoch=EPOCH,
         listener=listener,
     )
-    pins = {"torch": plan.target.torch} if plan.target.torch else {}
+    pins = {"torch": _torch_version(plan, tools.environment)} if plan.target.torch else {}
     sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, pins=pins)
     report = inspect_path(sealed)
     if report.version != plan.wheel_version:
@@ -63,7 +63,7 @@ def prove(
             f"The wheel's version is {report.version}, not {plan.wheel_version}.",
             "Tell the project its version through the recipe's [build.env].",
         )
-    rules = tuple(LibraryRule(p.path, p.code, p.optional) for p in plan.promises)
+    rules = tuple(_rule(promise) for promise in plan.promises)
     verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
     enforce(verdict)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
@@ -76,6 +76,19 @@ def prove(
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
     return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+
+
+def _torch_version(plan: Plan, environment: BuildEnvironment) -> str:
+    """The torch that the wheel is to require: the one it was compiled against."""
+    assert plan.target.torch is not None, "asked for only then"  # noqa: S101
+    return dict(environment.packages)["torch"] if plan.target.torch == NIGHTLY else plan.target.torch
+
+
+def _rule(promise: LibraryPromise) -> LibraryRule:
+    from wheelsmith.wheel import LibraryRule
+
+    archs = None if promise.archs is None else tuple(map(Arch.parse, promise.archs))
+    return LibraryRule(promise.path, promise.code, promise.optional, archs)
 
 
 def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:

@@ -68,18 +68,33 @@ def test_the_archive_is_canonical(tmp_path):
         assert (digest, size) == (f"sha256={expected}", str(len(content[name])))
 
 
-def test_open_requirements_are_pinned_and_pinned_ones_stay(tmp_path):
-    requires = "Requires-Dist: Torch\r\nRequires-Dist: torch>=2; extra == 'x'\r\nRequires-Dist: torchvision\r\n"
-    metadata = METADATA.replace("Summary", f"{requires}Requires-Dist: torch==2.9.1\r\nSummary")
-    wheel = build_wheel(tmp_path / "in" / NAME, FILES, metadata=metadata)
+def _sealed_requirements(tmp_path, *requires):
+    lines = "".join(f"Requires-Dist: {text}\r\n" for text in requires)
+    wheel = build_wheel(tmp_path / "in" / NAME, FILES, metadata=METADATA.replace("Summary", f"{lines}Summary"))
     sealed = seal(wheel, tmp_path, local_version="cu130", epoch=EPOCH, pins={"torch": "2.11.0"})
     with zipfile.ZipFile(sealed) as archive:
-        lines = archive.read("demo-1.0+cu130.dist-info/METADATA").decode().splitlines()
-    assert [line for line in lines if line.startswith("Requires-Dist")] == [
-        "Requires-Dist: Torch==2.11.0",
-        'Requires-Dist: torch==2.11.0; extra == "x"',
-        "Requires-Dist: torchvision",
-        "Requires-Dist: torch==2.9.1",
+        headers = archive.read("demo-1.0+cu130.dist-info/METADATA").decode().splitlines()
+    return [line.removeprefix("Requires-Dist: ") for line in headers if line.startswith("Requires-Dist")]
+
+
+def test_open_requirements_are_pinned_and_the_same_pin_stays(tmp_path):
+    requires = ("Torch", "torch>=2; extra == 'x'", "torchaudio==2.11.0", "torch == 2.11.0")
+    assert _sealed_requirements(tmp_path, *requires) == [
+        "Torch==2.11.0",
+        'torch==2.11.0; extra == "x"',
+        "torchaudio==2.11.0",
+        "torch == 2.11.0",
+    ]
+
+
+def test_a_pin_of_another_torch_gives_way_to_the_one_it_was_compiled_against(tmp_path):
+    requires = ("torch==2.9.1", "torchaudio==2.9.1", "torchvision == 0.24.1 # why", "torchvision==0.24.1", "numba==0.61.2")
+    assert _sealed_requirements(tmp_path, *requires) == [
+        "torch==2.11.0",
+        "torchaudio",
+        "torchvision == 0.24.1 # why",
+        "torchvision",
+        "numba==0.61.2",
     ]
 
 

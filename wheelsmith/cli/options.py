@@ -23,7 +23,22 @@ def add_target(parser: argparse.ArgumentParser, *, optional: bool = False) -> No
         default="isolated",
         help="build with locked requirements of its own (default), or with the running interpreter's packages",
     )
+    group.add_argument(
+        "--option",
+        metavar="NAME=on|off",
+        action="append",
+        default=[],
+        type=_option,
+        help="an option of the recipe, such as standalone=off (`wheelsmith recipes` lists them)",
+    )
     group.add_argument("--recipes", metavar="DIR", action="append", default=[], help="a directory of your own recipes")
+
+
+def _option(text: str) -> tuple[str, bool]:
+    name, _, value = text.partition("=")
+    if value not in {"on", "off"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=on or NAME=off")
+    return name, value == "on"
 
 
 def target_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -35,6 +50,7 @@ def target_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "cuda": options.cuda,
         "torch": options.torch,
         "environment": options.env,
+        "options": dict(options.option),
         "recipes": options.recipes,
     }
 

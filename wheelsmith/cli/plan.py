@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_json, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.plan import Plan
+    from wheelsmith.plan import LibraryPromise, Plan
 
 
 def configure(commands: Any) -> None:
@@ -48,6 +48,11 @@ def _rows(made: Plan) -> list[tuple[str, str]]:
         ("CUDA", target.cuda),
         ("torch", target.torch or "not used"),
         ("archs", f"{', '.join(a.sm for a in target.archs.native)}{f'  ({served})' if served else ''}"),
+        *(
+            [("options", ", ".join(f"{name}={'on' if on else 'off'}" for name, on in made.options))]
+            if made.options
+            else []
+        ),
         ("sources", "\n".join(sources)),
         ("patches", "\n".join(str(patch) for patch in made.patches) or "none"),
         ("requires", "\n".join(_pinned(text, pins) for text in made.requires)),
@@ -93,7 +98,7 @@ def _checks(made: Plan) -> list[str]:
         "jit": f"native code or PTX for {archs}",
         "none": "no GPU code",
     }
-    listed = [f"{p.path}: {words[p.code]}{' (if present)' if p.optional else ''}" for p in made.promises]
+    listed = [_promise(promise, words) for promise in made.promises]
     return [
         *listed,
         f"every other library with GPU code: {words['native']}",
@@ -102,6 +107,13 @@ def _checks(made: Plan) -> list[str]:
         f"the true manylinux tag (auditwheel; not grafted: {', '.join(made.exclude) or 'nothing excluded'})",
         f"imports without a GPU: {', '.join(made.imports) or 'none named'}",
     ]
+
+
+def _promise(promise: LibraryPromise, words: dict[str, str]) -> str:
+    says = words[promise.code]
+    if promise.archs is not None:
+        says = f"{promise.code} code for {', '.join(promise.archs)}" if promise.archs else "serves none of the archs"
+    return f"{promise.path}: {says}{' (if present)' if promise.optional else ''}"
 
 
 def _limits(made: Plan) -> Iterator[str]:
@@ -115,8 +127,8 @@ def _limits(made: Plan) -> Iterator[str]:
     if limits.manylinux is not None:
         yield f"runs on {limits.manylinux}"
     if made.target.torch is not None:
-        yield f"requires torch=={made.target.torch}, unless upstream pins a torch itself"
-        yield f"torch {made.target.torch} defines every torch symbol that it needs"
+        yield f"requires the torch that it was compiled against ({made.target.torch}), and no other"
+        yield "that torch defines every torch symbol that it needs"
 
 
 def _expectation(made: Plan) -> str:

@@ -29,7 +29,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         builder = ProjectBuilder(request["source"], python_executable=request["python"], runner=runner)
         settings: dict[str, str] = request["config_settings"]
         if request["check"]:
-            unmet = _unmet(builder, settings, request["python"], environment)
+            unmet = _unmet(builder, settings, request["python"], environment, request["decided"])
             if unmet:
                 return {"unmet": unmet}
         wheel = builder.build("wheel", request["out"], config_settings=settings)
@@ -50,8 +50,13 @@ print(json.dumps(found))
 """
 
 
-def _unmet(builder: ProjectBuilder, settings: dict[str, str], python: str, environment: dict[str, str]) -> list[str]:
-    """What the project itself says that its build requires, and the build environment lacks."""
+def _unmet(
+    builder: ProjectBuilder, settings: dict[str, str], python: str, environment: dict[str, str], decided: list[str]
+) -> list[str]:
+    """What the project itself says that its build requires, and the build environment lacks.
+
+    Of the packages in `decided` any version will do: the plan has chosen it, and said so where the project disagrees.
+    """
     from packaging.requirements import Requirement
 
     wanted = [
@@ -65,7 +70,10 @@ def _unmet(builder: ProjectBuilder, settings: dict[str, str], python: str, envir
         f"{requirement} (found {found[requirement.name] or 'none'})"
         for requirement in wanted
         if found[requirement.name] is None
-        or not requirement.specifier.contains(found[requirement.name], prereleases=True)
+        or (
+            requirement.name not in decided
+            and not requirement.specifier.contains(found[requirement.name], prereleases=True)
+        )
     )
 
 

@@ -4,6 +4,7 @@ from wheelsmith.plan.making import make_plan
 from wheelsmith.plan.model import (
     CANONICAL,
     EPOCH,
+    NIGHTLY,
     SCHEMA_VERSION,
     ArchiveSource,
     DiffPatch,
@@ -29,6 +30,7 @@ __all__ = [
     "EditPatch",
     "Expectation",
     "GitSource",
+    "NIGHTLY",
     "LibraryPromise",
     "Patch",
     "Plan",

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
-from wheelsmith.errors import RecipeError, TargetError
+from wheelsmith.errors import RecipeError, TargetError, UsageError
 from wheelsmith.gpu import ArchSet, family, known_toolkits, toolkit_facts, torch_cuda
 from wheelsmith.plan.model import (
     CANONICAL,
     EPOCH,
+    NIGHTLY,
     ArchiveSource,
     DiffPatch,
     EditPatch,
@@ -35,21 +37,34 @@ from wheelsmith.plan.pins import usable_lock
 
 if TYPE_CHECKING:  # the front door imports this module at start-up, and pydantic takes its time
     from wheelsmith.recipe import LoadedRecipe
-    from wheelsmith.recipe.schema import ContractTable, SourceTable, TreeTable
+    from wheelsmith.recipe.schema import ContractTable, LibraryTable, Recipe, SourceTable, TreeTable
 
 
-def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
+def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mapping[str, bool] | None = None) -> Plan:
     """Decide everything about building `version` of a recipe for `target`.
+
+    Args:
+        loaded: the recipe.
+        version: one of its releases.
+        target: what to build for.
+        options: the recipe's options that are not to have their default.
 
     Raises:
         TargetError: the Python, CUDA, torch and archs do not fit together or the recipe.
         RecipeError: a template names a value that does not exist.
+        UsageError: the recipe has no such option.
     """
     recipe = loaded.recipe
     warnings = tuple(_check_target(loaded, target))
+    chosen = _options(recipe, options or {})
     release = recipe.releases[version]
     values = _template_values(version, target)
-    trees = tuple(_trees(tuple(t for t in recipe.tree if _applies(t.versions, version))))
+    tables = tuple(
+        t
+        for t in recipe.tree
+        if _applies(t.versions, version) and _holds(t.when, chosen) and _serves(t.archs, target.archs)
+    )
+    trees = tuple(_trees(tables))
     paths = {tree.name: tree.path for tree in trees}
 
     environment = dict(_base_environment(recipe.name, version, target))
@@ -62,9 +77,9 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
         environment["NVCC_APPEND_FLAGS"] += flag
         warnings += warning
 
-    requires = recipe.build.requires + ((f"torch=={target.torch}",) if target.torch else ())
+    requires = recipe.build.requires + _torch_requirement(target.torch)
     lock, lock_warning = None, None
-    if target.environment == "isolated":
+    if target.environment == "isolated" and target.torch != NIGHTLY:
         lock, lock_warning = usable_lock(loaded.lock, requires, target.python)
 
     return Plan(
@@ -74,16 +89,17 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target) -> Plan:
         target=target,
         source=_source(release.source, recipe.name, version),
         trees=trees,
-        patches=tuple(_patches(loaded, version, paths)),
+        patches=tuple(_patches(loaded, version, paths, chosen)),
         requires=requires,
         lock=lock,
         config_settings=tuple(sorted((key, _fill(text, values)) for key, text in recipe.build.config_settings.items())),
         environment=tuple(sorted(environment.items())),
-        promises=tuple(LibraryPromise(t.path, t.code, t.optional) for t in recipe.library),
+        promises=tuple(_promise(t, target.archs) for t in recipe.library if _holds(t.when, chosen)),
         exclude=recipe.wheel.exclude,
         imports=recipe.wheel.imports,
         strip=recipe.wheel.strip,
         limits=_limits(recipe.contract),
+        options=tuple(sorted(chosen.items())),
         expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
         recipe=loaded.origin,
         warnings=warnings + ((lock_warning,) if lock_warning else ()),
@@ -103,6 +119,11 @@ def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
     if target.torch is not None and recipe.defaults.torch is None:
         raise TargetError(f"{recipe.name} does not use torch.", "Leave --torch away.")
 
+    if target.archs.ptx and not recipe.build.ptx:
+        raise TargetError(
+            f"The build of {recipe.name} does not pass +PTX on to nvcc; {target.archs} would break its contract.",
+            f"Leave +PTX away: --arch {';'.join(map(str, target.archs.native))!r}.",
+        )
     able = toolkit_facts(target.cuda).archs
     for arch in target.archs.native:
         if arch.base not in able:
@@ -112,7 +133,13 @@ def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
                 f"nvcc of CUDA {target.cuda} cannot compile for {arch.sm} ({family(arch)}).",
                 f"{newer} It compiles for {', '.join(map(str, able))}.",
             )
-    built_with = torch_cuda(target.torch) if target.torch else None
+    if target.torch == NIGHTLY:
+        yield (
+            "torch nightly is whatever the index offers at the first build: it is pinned then, and the wheel requires"
+            f" exactly that one. {recipe.name} is tested with torch {recipe.defaults.torch}."
+        )
+        return
+    built_with = torch_cuda(_version(target.torch)) if target.torch else None
     if built_with is not None and built_with.split(".")[0] != target.cuda.split(".")[0]:
         raise TargetError(
             f"torch {target.torch} is built with CUDA {built_with}; extensions for it cannot use CUDA {target.cuda}.",
@@ -120,8 +147,61 @@ def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
         )
     if built_with is not None and built_with != target.cuda:
         yield f"torch {target.torch} is built with CUDA {built_with}, the extension with CUDA {target.cuda}."
-    if target.torch is not None and target.torch != recipe.defaults.torch:
+    required = recipe.wheel.torch
+    if target.torch is not None and required is not None and not _admits(required, target.torch):
+        yield (
+            f"{recipe.name}'s own metadata require torch{required}. The wheel will require torch {target.torch} instead,"
+            " which it is compiled against, and torchaudio and torchvision in any version that fits that."
+        )
+    elif target.torch is not None and target.torch != recipe.defaults.torch:
         yield f"the recipe is tested with torch {recipe.defaults.torch}, not {target.torch}."
+
+
+def _version(torch: str) -> str:
+    try:
+        return str(Version(torch))
+    except InvalidVersion as error:
+        raise TargetError(f"{torch!r} is not a version of torch.", f"Write it as in 2.9.1, or {NIGHTLY}.") from error
+
+
+def _torch_requirement(torch: str | None) -> tuple[str, ...]:
+    if torch is None:
+        return ()
+    # The specifier names a development version, which admits them (PEP 440, "Handling of pre-releases").
+    return (f"torch=={torch}" if torch != NIGHTLY else "torch>=0.dev0",)
+
+
+def _options(recipe: Recipe, asked: Mapping[str, bool]) -> dict[str, bool]:
+    for name in asked:
+        if name not in recipe.options:
+            raise UsageError(
+                f"The recipe for {recipe.name} has no option {name!r}.",
+                f"It has {', '.join(recipe.options) or 'none'}.",
+            )
+    return {name: asked.get(name, table.default) for name, table in recipe.options.items()}
+
+
+def _holds(condition: str | None, options: Mapping[str, bool]) -> bool:
+    if condition is None:
+        return True
+    return not options[condition[1:]] if condition.startswith("!") else options[condition]
+
+
+def _serves(archs: str | None, requested: ArchSet) -> bool:
+    return archs is None or bool(_among(archs, requested))
+
+
+def _among(archs: str, requested: ArchSet) -> tuple[str, ...]:
+    """Those of the requested archs whose compute capability is in the list `archs`."""
+    bases = {arch.base for arch in ArchSet.parse(archs).native}
+    return tuple(str(arch) for arch in requested.native if arch.base in bases)
+
+
+def _promise(table: LibraryTable, requested: ArchSet) -> LibraryPromise:
+    if table.archs is None:
+        return LibraryPromise(table.path, table.code, table.optional)
+    served = _among(table.archs, requested)
+    return LibraryPromise(table.path, table.code, table.optional or not served, served)
 
 
 def _compression(mode: str, cuda: str) -> tuple[str, tuple[str, ...]]:
@@ -198,6 +278,10 @@ def _limits(table: ContractTable) -> WheelLimits:
     return WheelLimits(tuple(map(str, forbidden)), size, table.needed, table.manylinux)
 
 
+def _admits(specifier: str, version: str) -> bool:
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
 def _applies(specifier: str | None, version: str) -> bool:
     return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
 
@@ -233,9 +317,13 @@ def _trees(tables: tuple[TreeTable, ...]) -> Iterator[Tree]:
         yield Tree(table.name, _git_or_archive(table), path)
 
 
-def _patches(loaded: LoadedRecipe, version: str, paths: Mapping[str, str]) -> Iterator[Patch]:
+def _patches(
+    loaded: LoadedRecipe, version: str, paths: Mapping[str, str], options: Mapping[str, bool]
+) -> Iterator[Patch]:
     for table in loaded.recipe.patch:
-        if not _applies(table.versions, version) or (table.tree is not None and table.tree not in paths):
+        if not _applies(table.versions, version) or not _holds(table.when, options):
+            continue
+        if table.tree is not None and table.tree not in paths:
             continue
         path = f"{CANONICAL}/src" if table.tree is None else paths[table.tree]
         if table.diff is not None:

@@ -25,9 +25,14 @@ CANONICAL = "/tmp/wheelsmith-build"  # noqa: S108 - a mount point, never a place
 EPOCH = 1577836800
 
 
+#: In place of a torch version: the newest there is, development versions included, found out at the first build.
+NIGHTLY = "nightly"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to build for. `python` is `major.minor`; `current` means: use the running interpreter's packages."""
+    """What to build for. `python` is `major.minor`; `current` means: use the running interpreter's packages; `torch` is
+    an exact version, `NIGHTLY`, or None."""
 
     python: str
     archs: ArchSet
@@ -121,11 +126,13 @@ Patch = DiffPatch | EditPatch
 
 @dataclass(frozen=True, slots=True)
 class LibraryPromise:
-    """What the libraries matching `path` (fnmatch, inside the wheel) must carry for every requested arch."""
+    """What the libraries matching `path` (fnmatch, inside the wheel) must carry for every requested arch, or, if
+    `archs` is given, for those (as text, such as `9.0`)."""
 
     path: str
     code: Literal["native", "jit", "none"]
     optional: bool
+    archs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,7 @@ class Plan:
     warnings: tuple[str, ...]
     strip: bool = False
     limits: WheelLimits = WheelLimits()
+    options: tuple[tuple[str, bool], ...] = ()
 
     @property
     def wheel_version(self) -> str:
@@ -197,6 +205,7 @@ class Plan:
         data["pins"] = dict(locked_pins(self.lock, self.target.python)) if self.lock else {}
         data["environment"] = dict(self.environment)
         data["config_settings"] = dict(self.config_settings)
+        data["options"] = dict(self.options)
         data["target"]["archs"] = self.target.archs.torch
         data["schema_version"] = SCHEMA_VERSION
         return data

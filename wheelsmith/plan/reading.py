@@ -45,7 +45,7 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
         target = dict(plain["target"]) | {"gpus": []}
         target["archs"] = dataclasses.asdict(ArchSet.parse(target["archs"]))
         fields = plain | {"target": target, "lock": lock if locked is not None else None}
-        for name in ("environment", "config_settings"):
+        for name in ("environment", "config_settings", "options"):
             fields[name] = sorted(plain[name].items())
         # Strict JSON: no text for a number, but lists for tuples.
         plan = TypeAdapter(Plan).validate_json(json.dumps(fields), strict=True)

@@ -72,6 +72,10 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, 64 lowercase hex digits")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="full git commit, 40 hex digits")]
 CudaVersion = Annotated[str, Field(pattern=r"^\d+\.\d+$", description="CUDA toolkit as major.minor")]
+OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+Condition = Annotated[
+    str, Field(pattern=r"^!?[a-z][a-z0-9-]*$", description="name of an option; `!name`: if it is off")
+]
 PythonVersion = Annotated[str, Field(pattern=r"^3\.\d+$", description="Python as major.minor")]
 
 
@@ -126,6 +130,8 @@ class TreeTable(_Table):
         None, description="place it at this path of another tree, `NAME/path`: how a submodule arrives"
     )
     env: dict[str, str] = Field({}, description="variables that tell the build where it is; {tree} is its path")
+    archs: ArchText | None = Field(None, description="only if one of these archs is requested")
+    when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
 
     @model_validator(mode="after")
     def _one(self) -> TreeTable:
@@ -140,6 +146,7 @@ class PatchTable(_Table):
     why: str = Field(description="one sentence for the person who meets this patch in two years")
     versions: Specifier | None = Field(None, description="only for these versions of the package")
     tree: str | None = Field(None, description="name of the external tree to patch; default: the package itself")
+    when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
     diff: RelativePath | None = Field(None, description="unified diff, a path relative to the recipe file")
     file: RelativePath | None = None
     find: str | None = Field(None, min_length=1)
@@ -172,6 +179,7 @@ class BuildTable(_Table):
     lock: RelativePath | None = Field(None, description="pip requirements file with hashes, relative to the recipe")
     config_settings: dict[str, str] = Field({}, description="PEP 517 config settings; templates are filled in")
     env: dict[str, str] = Field({}, description="environment variables; templates are filled in")
+    ptx: bool = Field(True, description="whether the build passes a requested +PTX on to nvcc")
     compress: Literal["none", "speed", "balance", "size"] | None = Field(
         None,
         description="how nvcc (from CUDA 12.8 on) compresses GPU code; absent: as the project and nvcc choose."
@@ -195,6 +203,7 @@ class WheelTable(_Table):
         (), strict=False, description="libraries that auditwheel must not graft (torch's, the driver's)"
     )
     imports: tuple[str, ...] = Field((), strict=False, description="modules that import without a GPU")
+    torch: Specifier | None = Field(None, description="what its own metadata require of torch (PEP 440)")
     strip: bool = Field(False, description="remove debug information and symbols that nothing links to")
 
 
@@ -220,6 +229,17 @@ class LibraryTable(_Table):
         description="native: SASS for every requested arch; jit: PTX is enough; none: no device code",
     )
     optional: bool = False
+    archs: ArchText | None = Field(
+        None, description="it serves only these; without any of them among the requested ones it may be absent"
+    )
+    when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
+
+
+class OptionTable(_Table):
+    """A choice between two ways to build, for the command line's `--option NAME=on|off`."""
+
+    default: bool
+    why: str = Field(description="one sentence: what it does when on")
 
 
 class ReleaseTable(_Table):
@@ -244,7 +264,16 @@ class Recipe(_Table):
     library: tuple[LibraryTable, ...] = Field((), strict=False)
     tree: tuple[TreeTable, ...] = Field((), strict=False)
     patch: tuple[PatchTable, ...] = Field((), strict=False)
+    options: dict[OptionName, OptionTable] = {}
     releases: dict[VersionText, ReleaseTable] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known_options(self) -> Recipe:
+        conditions = [t.when for t in self.tree] + [p.when for p in self.patch] + [item.when for item in self.library]
+        for when in conditions:
+            if when is not None and when.removeprefix("!") not in self.options:
+                raise ValueError(f"when = {when!r} names no entry of [options]")
+        return self
 
 
 def json_schema() -> dict[str, Any]:

@@ -42,11 +42,13 @@ class LibraryRule:
             rule that matches counts.
         code: `native`: machine code for every arch; `jit`: machine code or PTX; `none`: no GPU code at all.
         optional: whether the wheel may lack such a library.
+        archs: the requested archs that it is for; None: all of them.
     """
 
     pattern: str
     code: Literal["native", "jit", "none"]
     optional: bool = False
+    archs: tuple[Arch, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,8 @@ def _library_violations(
         return
     held = f"it holds {_held(library)}."
     for row in rows:
+        if rule is not None and rule.archs is not None and row.arch not in rule.archs:
+            continue
         if row.outcome == "missing":
             yield f"{library.path} does not run on {row.arch}: {held}"
         elif row.outcome == "jit" and (rule is None or rule.code == "native"):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _VERSION_LINE = re.compile(rb"^(Version:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
 _REQUIRES_LINE = re.compile(rb"^(Requires-Dist:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
+#: Released in step with a torch, of which each requires exactly one: a pin of the old pair cannot be met any more.
+_COMPANIONS = {"torch": ("torchaudio", "torchvision")}
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 
@@ -45,8 +47,9 @@ def seal(
         out_dir: an existing folder for the result.
         local_version: for example `"cu130"`; None keeps the version as it is.
         epoch: the time of every member, in seconds since 1970.
-        pins: versions, by normalized name, for requirements that the metadata leave open: a library that was compiled
-            against one torch does not load with the next one. Requirements with `==` stay.
+        pins: versions, by normalized name, of what the wheel was compiled against: a library made for one torch does
+            not load with the next one. Requirements that leave it open are pinned; one with `==` stays if it says the
+            same, and gives way if it does not. Then torch's companions are taken in any version.
         extra: files to put into the `.dist-info` directory, such as an SBOM, by their path below it.
 
     Returns:
@@ -112,19 +115,40 @@ def _with_version(archive: Archive, suffix: str) -> bytes:
 
 
 def _with_pins(text: bytes, pins: Mapping[str, str]) -> bytes:
-    """METADATA with open requirements of `pins` fixed to their version; every other byte stays."""
-
-    def pinned(match: re.Match[bytes]) -> bytes:
-        try:
-            requirement = Requirement(match[2].decode())
-        except (InvalidRequirement, UnicodeDecodeError):  # not ours to judge: pip will
-            return match[0]
-        version = pins.get(canonicalize_name(requirement.name))
-        if version is None or requirement.url or any(item.operator == "==" for item in requirement.specifier):
-            return match[0]
-        requirement.specifier = SpecifierSet(f"=={version}")
-        return match[1] + str(requirement).encode() + match[3]
-
+    """METADATA with the requirements of `pins` fixed to their version; every other byte stays."""
     end = _END_OF_HEADERS.search(text)
     headers = text[: end.start()] if end else text
+    wanted = [found for line in _REQUIRES_LINE.finditer(headers) if (found := _requirement(line[2]))]
+    swapped = {name for item in wanted if (name := canonicalize_name(item.name)) in pins and _contradicts(item, pins)}
+    loosened = {companion for name in swapped for companion in _COMPANIONS.get(name, ())}
+
+    def pinned(match: re.Match[bytes]) -> bytes:
+        requirement = _requirement(match[2])
+        if requirement is None or requirement.url:
+            return match[0]
+        name = canonicalize_name(requirement.name)
+        if name in loosened:
+            requirement.specifier = SpecifierSet()
+        elif name in pins and (name in swapped or not _exact(requirement)):
+            requirement.specifier = SpecifierSet(f"=={pins[name]}")
+        else:
+            return match[0]
+        return match[1] + str(requirement).encode() + match[3]
+
     return _REQUIRES_LINE.sub(pinned, headers) + text[len(headers) :]
+
+
+def _requirement(text: bytes) -> Requirement | None:
+    try:
+        return Requirement(text.decode())
+    except (InvalidRequirement, UnicodeDecodeError):  # not ours to judge: pip will
+        return None
+
+
+def _exact(requirement: Requirement) -> bool:
+    return any(item.operator == "==" for item in requirement.specifier)
+
+
+def _contradicts(requirement: Requirement, pins: Mapping[str, str]) -> bool:
+    version = pins[canonicalize_name(requirement.name)]
+    return _exact(requirement) and not requirement.specifier.contains(version, prereleases=True)
