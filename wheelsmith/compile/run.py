@@ -116,6 +116,7 @@ def _request(plan: Plan, room: Room, environment: BuildEnvironment, jobs: int) -
         "environment": variables,
         "config_settings": {key: room.seen(value) for key, value in plan.config_settings},
         "check": plan.target.environment == "isolated",
+        "decided": ["torch"] if plan.target.torch else [],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,7 @@ def plan(
     cuda: str | None = None,
     torch: str | None = None,
     environment: Literal["isolated", "current"] = "isolated",
+    options: Mapping[str, bool] | None = None,
     recipes: Sequence[PathLike] = (),
 ) -> Plan:
     """Decide everything about a build. Touches neither network nor disk, except to read recipes.
@@ -46,6 +47,7 @@ def plan(
         cuda: toolkit `major.minor`; default: the recipe's.
         torch: exact version; default: the recipe's.
         environment: `isolated` (locked requirements) or `current` (the running interpreter's packages).
+        options: options of the recipe by name, on or off, where its defaults are not wanted.
         recipes: directories whose recipes go before the shipped ones.
 
     Raises:
@@ -68,7 +70,7 @@ def plan(
         gpus=named,
         environment=environment,
     )
-    return make_plan(loaded, version, target)
+    return make_plan(loaded, version, target, options)
 
 
 def build(
