@@ -1,0 +1,114 @@
+"""How much vLLM's build compiles: translation units and device passes, upstream's default against the recipe's.
+
+Runs `wheelsmith build` up to the point at which ninja starts, for both values of the recipe's option `standalone`, with
+the stand-ins of `benchmarks.standins` in place of what a package index does not have, and counts in build.ninja what
+the build was about to run. The files of FlashAttention-2 and -3 are stand-ins in content, not in number. Needs network
+to a package index, 10 GB of disk and a few minutes; compiles nothing.
+
+    python -m benchmarks.vllm_units [VERSION] [ARCHS]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import wheelsmith
+from benchmarks.standins import make_standins
+from wheelsmith.errors import InterruptedBuildError
+from wheelsmith.events import Event, ToolLine, ignore
+from wheelsmith.plan import SdistSource
+from wheelsmith.sources import archive, sdist
+from wheelsmith.store import Store
+
+#: What a package index offers a compiler for: nvcc comes as a wheel from CUDA 13.0 on, torch 2.11.0 is built with it.
+CUDA, TORCH = "13.0", "2.11.0"
+BUILD_FILES = "work/*/src/build/temp*/build.ninja"
+_GENCODE = re.compile(r"code=\[?((?:(?:sm|compute)_\w+,?)+)")
+_SOURCE = re.compile(r" -c (\S+\.cu)\b")
+
+
+class _Stop:
+    """A listener that interrupts the build when ninja starts, as Ctrl-C would."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self, event: Event, /) -> None:
+        if isinstance(event, ToolLine) and (found := re.match(r"\[\d+/(\d+)\]", event.text)):
+            self.steps = int(found[1])
+            raise KeyboardInterrupt
+
+
+def count(version: str, archs: str, recipes: Path, store: Path, *, standalone: bool) -> dict[str, Counter[str]]:
+    """For each extension: `units`, and device passes by arch as nvcc's `code=` names them."""
+    stop = _Stop()
+    plan = wheelsmith.plan(
+        f"vllm=={version}",
+        arch=archs,
+        cuda=CUDA,
+        torch=TORCH,
+        recipes=[recipes],
+        options={"standalone": standalone},
+    )
+    known = set(store.glob(BUILD_FILES))
+    with tempfile.TemporaryDirectory() as index, contextlib.suppress(InterruptedBuildError):
+        wheelsmith.build(plan, store=store, index=index, jobs=1, toolkit="wheels", listener=stop)
+    (build_file,) = set(store.glob(BUILD_FILES)) - known
+    left_out = {"_vllm_fa3_C"} if standalone and "9.0" not in archs else set()
+    return _count(next(store.glob("envs/*/venv/bin/ninja")), build_file, left_out, stop.steps)
+
+
+def _count(ninja: Path, build_file: Path, left_out: set[str], steps: int) -> dict[str, Counter[str]]:
+    text = (build_file.parents[2] / "setup.py").read_text("utf-8")
+    targets = set(re.findall(r'CMakeExtension\(name="vllm\.(?:vllm_flash_attn\.)?(\w+)"', text)) - left_out
+    found: dict[str, Counter[str]] = {}
+    for target in sorted(targets):
+        command_list = [str(ninja), "-C", str(build_file.parent), "-t", "commands", target]
+        done = subprocess.run(command_list, capture_output=True, text=True, check=False)
+        for command in done.stdout.splitlines():
+            if _SOURCE.search(command) is None:
+                continue
+            counts = found.setdefault(target, Counter())
+            counts["units"] += 1
+            codes = [code for group in _GENCODE.findall(command) for code in group.strip(",").split(",")]
+            counts.update(codes or ["(default arch)"])
+    total = sum(counts["units"] for counts in found.values())
+    assert 0 < total <= steps, f"ninja was about to run {steps} steps, and {total} CUDA units were found"
+    return found
+
+
+def main() -> None:
+    """Print a table for both ways, and the ratio."""
+    version, archs = (*sys.argv[1:], *("0.16.0", "8.6;12.0")[len(sys.argv) - 1 :])
+    totals = {}
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-units-") as temporary:
+        place = Path(temporary)
+        store = place / "store"
+        plan = wheelsmith.plan(f"vllm=={version}")
+        assert isinstance(plan.source, SdistSource), "0.15.1 has none: its neighbours differ by one source file"
+        sdist.fetch(plan.source, Store(store), None, ignore)
+        archive.lay_out(plan.source, Store(store), place / "source")
+        recipes = make_standins(place / "recipes", place / "source")
+        for standalone in (False, True):
+            found = count(version, archs, recipes, store, standalone=standalone)
+            name = "recipe" if standalone else "upstream"
+            print(f"\n{name}: vLLM {version} for {archs}")
+            for target, counts in found.items():
+                codes = "  ".join(f"{code}:{number}" for code, number in sorted(counts.items()) if code != "units")
+                print(f"  {target:<22} {counts['units']:>4} units   {codes}")
+            units = sum(counts["units"] for counts in found.values())
+            passes = sum(sum(counts.values()) - counts["units"] for counts in found.values())
+            totals[name] = (units, passes)
+            print(f"  {'together':<22} {units:>4} units, {passes} device passes (machine code and PTX)")
+    ours, theirs = totals["recipe"], totals["upstream"]
+    print(f"\nratio, recipe to upstream: units {ours[0] / theirs[0]:.2f}, device passes {ours[1] / theirs[1]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
