@@ -7,6 +7,7 @@ In: a plan, the raw wheel, and what it was made by. Out: the sealed wheel and th
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def prove(
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
     from wheelsmith.wheel import check, check_paths, enforce, inspect_path, repair, seal
 
-    work = raw.parent.parent / "proof"
+    root = raw.parent.parent
+    work = root / "proof"
     shutil.rmtree(work, ignore_errors=True)
     (work / "repaired").mkdir(parents=True)
     slimmer: dict[str, Any] = {}
@@ -67,7 +69,8 @@ def prove(
     verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
     enforce(verdict)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
-    leaks = check_paths(sealed, sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/")))
+    forbidden = sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/"))
+    leaks = [name for name in check_paths(sealed, forbidden) if not _is_upstreams(sealed, name, root / "src")]
     if leaks and isolation.canonical:
         raise ContractError(
             f"Paths of this machine are in the wheel: {', '.join(leaks)}.",
@@ -76,6 +79,16 @@ def prove(
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
     return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+
+
+def _is_upstreams(wheel: Path, name: str, source: Path) -> bool:
+    """Whether a member of the wheel is a file of the source as it came, whatever it says: `/root` in somebody's
+    JavaScript tells nothing about this machine. What the build wrote does not have the source's time."""
+    original = source / name
+    if not original.is_file() or original.stat().st_mtime != EPOCH:
+        return False
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(name) == original.read_bytes()
 
 
 def _torch_version(plan: Plan, environment: BuildEnvironment) -> str:

@@ -107,6 +107,19 @@ def test_an_arch_that_the_build_drops_fails_with_the_table(toolkit_store, tmp_pa
     assert not list(tmp_path.glob("dist/*.whl"))
 
 
+def test_a_path_of_this_machine_is_a_leak_where_the_build_wrote_it_and_not_where_upstream_did(toolkit_store, tmp_path):
+    files = toyproject.files()
+    written = f'file(WRITE ${{CMAKE_BINARY_DIR}}/made.txt "{Path.home()}/x")\n'
+    files["CMakeLists.txt"] += written + "install(FILES ${CMAKE_BINARY_DIR}/made.txt DESTINATION toycuda)\n"
+    files["toycuda/words.py"] = f"PLACE = '{Path.home()}/x'\n"
+    recipes = toyproject.make(tmp_path, files)
+    if not isolation_here().canonical:
+        pytest.skip("without namespaces it is a warning")
+    with pytest.raises(ContractError) as caught:
+        build(recipes, toolkit_store, tmp_path / "dist")
+    assert caught.value.cause == "Paths of this machine are in the wheel: toycuda/made.txt."
+
+
 def test_limits_of_the_whole_wheel_are_enforced(toolkit_store, tmp_path):
     contract = '[contract]\nmax_size_mb = 0.001\nforbidden = "12.0"\nneeded = ["libc.so.6"]\n\n[releases'
     recipes = toyproject.make(tmp_path, recipe=toyproject.RECIPE.replace("[releases", contract))
