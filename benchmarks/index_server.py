@@ -1,11 +1,13 @@
 """Requests per second of one project page: our server against others, in one run, on loopback.
 
 In: the number of files on the page, seconds per measurement, connections. Out: a table, or JSON with `--json`: for
-each server that is installed (ours, nginx, `python -m http.server`, pypiserver) the best of the rounds, and its ratio
-to ours. Rounds go round the servers, so that a busy machine hurts all of them. Fails with the error of a server that
-does not start. The client is one Python process: where it is the busy one (nginx), the figure is a lower bound.
+each server that is installed (ours, nginx, `python -m http.server`, pypiserver, devpi) the best of the rounds, and its
+ratio to ours. Rounds go round the servers, so that a busy machine hurts all of them. Fails with the error of a server
+that does not start. The client is one Python process: where it is the busy one (nginx), the figure is a lower bound.
 
-    python benchmarks/index_server.py --files 500 --seconds 4
+    python -m benchmarks.index_server --files 500 --seconds 4
+
+pypiserver and devpi are found on PATH; put the folders of their environments there. Filling devpi takes minutes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import requests
 
 from wheelsmith.index import publish
 
@@ -140,6 +144,32 @@ def find_candidates(work: Path, root: Path) -> Iterator[Candidate]:
         port = free_port()
         command = [pypiserver, "run", "--interface", "127.0.0.1", "-p", str(port), str(work / "in")]
         yield Candidate("pypiserver", command, port, page)
+    if (devpi := shutil.which("devpi-server")) and (init := shutil.which("devpi-init")):
+        yield fill_devpi(work, devpi, init)
+
+
+def fill_devpi(work: Path, devpi: str, init: str) -> Candidate:
+    """A devpi with a stage that has no bases, and all wheels uploaded to it."""
+    port, secret, folder = free_port(), "benchmark", str(work / "devpi")
+    subprocess.run(
+        [init, "--serverdir", folder, "--no-root-pypi", "--root-passwd", secret], check=True, capture_output=True
+    )
+    candidate = Candidate(
+        "devpi", [devpi, "--serverdir", folder, "--port", str(port)], port, f"/root/dev/+simple/{PROJECT}/"
+    )
+    with started(candidate):
+        session = requests.Session()
+        session.headers["Accept"] = "application/json"
+        url = f"http://127.0.0.1:{port}"
+        login = session.post(f"{url}/+login", json={"user": "root", "password": secret}, timeout=60).json()
+        session.auth = ("root", login["result"]["password"])
+        stage = {"type": "stage", "bases": [], "acl_upload": ["root"]}
+        session.put(f"{url}/root/dev", json=stage, timeout=60).raise_for_status()
+        for wheel in sorted((work / "in").glob("*.whl")):
+            form = {":action": "file_upload", "name": PROJECT, "version": wheel.name.split("-")[1]}
+            files = {"content": (wheel.name, wheel.read_bytes())}
+            session.post(f"{url}/root/dev/", data=form, files=files, timeout=60).raise_for_status()
+    return candidate
 
 
 def free_port() -> int:
@@ -193,12 +223,25 @@ async def ask_until(candidate: Candidate, end: float, times: list[float]) -> int
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise RuntimeError(f"{candidate.name} answers {head.decode()}")
-        size = int(head.partition(b"content-length:")[2].split(maxsplit=1)[0])
-        await reader.readexactly(size)
+        size = await read_body(reader, head)
         times.append(time.monotonic() - began)
         if head.startswith(b"http/1.0") or b"connection: close" in head:
             writer.close()
             reader, writer = await asyncio.open_connection("127.0.0.1", candidate.port, limit=2**22)
+
+
+async def read_body(reader: asyncio.StreamReader, head: bytes) -> int:
+    """Read a body, whole or in chunks, and return its bytes."""
+    if b"content-length:" in head:
+        size = int(head.partition(b"content-length:")[2].split(maxsplit=1)[0])
+        await reader.readexactly(size)
+        return size
+    total = 0
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        await reader.readexactly(size + 2)
+        total += size
+    await reader.readexactly(2)
+    return total
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What publish refuses, before anything is stored."""
 
 import hashlib
-import json
 import stat
 import subprocess
 import zipfile
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wheelsmith.errors import HashMismatchError, InvalidWheelError, WheelsmithError
-from wheelsmith.index import open_storage, publish, verify
+from wheelsmith.index import open_storage, publish
 
 from .looking import listed
 from .wheels import make_wheel
@@ -61,9 +60,9 @@ def _provenance(text: str) -> Callable[[Path], Path]:
             "its WHEEL states the tags py3-none-any, its name cp312-cp312-linux_x86_64",
         ),
         (lambda folder: make_wheel(folder, "pkg", "1.0", tag="py2.py3-none-any", tag_inside="py3-none-any"), "states"),
-        (_provenance("{"), "no provenance object"),
-        (_provenance('{"version": 2, "attestation_bundles": []}'), "no provenance object"),
-        (_provenance("[" * 100_000), "no provenance object"),
+        (_provenance("{"), "no valid attestations"),
+        (_provenance('{"version": 2, "attestation_bundles": []}'), "provenance object: version: Input should be 1"),
+        (_provenance("[" * 100_000), "no valid attestations"),
     ],
 )
 @pytest.mark.parametrize("where", ["directory", "memory:///"])
@@ -99,23 +98,6 @@ def test_a_wrong_digest_is_refused_and_the_right_one_is_not(tmp_path: Path, wher
     assert listed(storage) == ["pkg"]
 
 
-def test_provenance_beside_the_wheel_is_published_with_it(tmp_path: Path) -> None:
-    text = '{"version": 1, "attestation_bundles": []}'
-    wheel = _provenance(text)(tmp_path / "in")
-    publish([wheel], tmp_path / "dist")
-    (file,) = json.loads((tmp_path / "dist/simple/pkg/index.json").read_bytes())["files"]
-    assert file["provenance"] == f"../../{NAME}.provenance"
-    stored = tmp_path / "dist" / f"{NAME}.provenance"
-    assert stored.read_text() == text
-
-    stored.write_text(text + " ")
-    first = verify(tmp_path / "dist", repair=True).findings[0]
-    assert (first.kind, first.repaired) == ("provenance", True)
-    assert verify(tmp_path / "dist").findings == ()
-    (file,) = json.loads((tmp_path / "dist/simple/pkg/index.json").read_bytes())["files"]
-    assert "provenance" not in file
-
-
 def test_a_library_that_needs_a_newer_glibc_than_its_tag_promises(tmp_path: Path) -> None:
     source = tmp_path / "x.c"
     version = '__asm__(".symver new_one,new_one@GLIBC_2.38");\nint new_one(void);\nint g(void) { return new_one(); }\n'
@@ -138,3 +120,78 @@ def test_a_library_that_needs_a_newer_glibc_than_its_tag_promises(tmp_path: Path
     for tag in ("manylinux_2_38_x86_64", "linux_x86_64"):
         publish([make_wheel(tmp_path / "in", "pkg", "1.0", tag=f"py3-none-{tag}", more=library)], storage)
     assert len(list(storage.wheels())) == 2
+
+
+def _library(machine: int = 62, *, kind: int = 2, order: str = "little") -> bytes:
+    """An ELF file of 64 bytes: a header without any section."""
+    number = machine.to_bytes(2, order)
+    ident = b"\x7fELF" + bytes([kind, 1 if order == "little" else 2, 1]) + bytes(9)
+    return (ident + (3).to_bytes(2, order) + number).ljust(64, b"\0")
+
+
+ANY, X86, ARM = "py3-none-any", "cp311-cp311-manylinux_2_28_x86_64", "cp311-cp311-musllinux_1_2_aarch64"
+
+
+@pytest.mark.parametrize(
+    ("tag", "member", "data", "cause"),
+    [
+        (ANY, "pkg/_C.so", _library(), r"it is for any platform, and pkg/_C\.so is a library of one"),
+        (ANY, "pkg/data.bin", _library(), r"it is for any platform, and pkg/data\.bin is a library of one"),
+        (ANY, "pkg/libx.so.1.2", b"\xcf\xfa\xed\xfe", r"it is for any platform, and pkg/libx\.so\.1\.2 is a library"),
+        ("cp311-none-any", "pkg/_C.so", _library(), "it is for any platform"),
+        (f"{ANY}.linux_x86_64", "pkg/_C.so", _library(), "it is for any platform"),
+        (X86, "pkg/_C.so", _library(183), r"pkg/_C\.so is for aarch64, and its tag says x86_64"),
+        (X86, "pkg/tool", _library(3), "pkg/tool is for i386 or i486 or i586 or i686, and its tag says x86_64"),
+        ("py3-none-linux_x86_64", "pkg/_C.so", _library(183), "is for aarch64"),
+        (ARM, "pkg/_C.so", _library(62), r"pkg/_C\.so is for x86_64, and its tag says aarch64"),
+        (X86, "pkg/_C.so", _library(22, order="big"), "is for s390x"),
+        (X86, "pkg/_C.so", _library(4711), "is for the unknown processor 4711"),
+        (X86, "pkg/_C.so", b"\x7fELF", "is for the unknown processor 0"),
+    ],
+)
+def test_a_wheel_that_lies_about_its_platform_is_refused(
+    tmp_path: Path, tag: str, member: str, data: bytes, cause: str
+) -> None:
+    storage = open_storage("memory:///")
+    with pytest.raises(InvalidWheelError, match=cause):
+        publish([make_wheel(tmp_path, "pkg", "1.0", tag=tag, more={member: data})], storage)
+    assert list(storage.names()) == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "member", "data"),
+    [
+        ("cp311-cp311-linux_x86_64", "pkg/_C.so", _library()),
+        (ARM, "pkg/_C.so", _library(183)),
+        ("py3-none-linux_x86_64.linux_aarch64", "pkg/_C.so", _library(183)),
+        ("py3-none-linux_i686", "pkg/_C.so", _library(3, kind=1)),
+        (ANY, "pkg/kernel.cubin", _library(190)),
+        (X86, "pkg/kernel.cubin", _library(190)),
+        (ANY, "pkg/empty.so", b""),
+        (ANY, "pkg/also.so.py", b"x = 1"),
+    ],
+)
+def test_a_wheel_that_says_what_it_holds_is_not(tmp_path: Path, tag: str, member: str, data: bytes) -> None:
+    storage = open_storage("memory:///")
+    publish([make_wheel(tmp_path, "pkg", "1.0", tag=tag, more={member: data})], storage)
+    assert listed(storage) == ["pkg"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "line", "accepted"),
+    [
+        (ANY, "Root-Is-Purelib: true", True),
+        (X86, "Root-Is-Purelib: false", True),
+        (X86, "Root-Is-Purelib: true", True),  # pip and uv unpack it into the other of two folders, mostly the same one
+        (ANY, "Root-Is-Purelib: maybe", False),
+        (ANY, "X: y", False),
+        (ANY, "Root-Is-Purelib: true\nRoot-Is-Purelib: false", False),
+    ],
+)
+def test_root_is_purelib_must_be_one_of_two_words(tmp_path: Path, tag: str, line: str, accepted: bool) -> None:
+    wheel = make_wheel(tmp_path, "pkg", "1.0", tag=tag, purelib=line)
+    if accepted:
+        publish([wheel], open_storage("memory:///"))
+    else:
+        with pytest.raises(InvalidWheelError, match="its WHEEL states Root-Is-Purelib"):
+            publish([wheel], open_storage("memory:///"))

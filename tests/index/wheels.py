@@ -16,10 +16,12 @@ def make_wheel(
     code: str = "",
     tag_inside: str | None = None,
     more: Mapping[str, bytes] | None = None,
+    purelib: str = "Root-Is-Purelib: true",
 ) -> Path:
     """Write `folder/name-version-tag.whl` with a module `name` of `code`.
 
-    `says` is METADATA's Name, `tag_inside` the Tag in WHEEL, `more` further members (bytes by name).
+    `says` is METADATA's Name, `tag_inside` the Tag in WHEEL, `more` further members (bytes by name),
+    `purelib` a line of WHEEL.
     """
     stem = f"{name}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,9 +30,7 @@ def make_wheel(
         f"{name}.py": code,
         **(more or {}),
         f"{stem}.dist-info/METADATA": (f"Metadata-Version: 2.1\nName: {says or name}\nVersion: {version}\n{metadata}"),
-        f"{stem}.dist-info/WHEEL": (
-            f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag_inside or tag}\n"
-        ),
+        f"{stem}.dist-info/WHEEL": (f"Wheel-Version: 1.0\nGenerator: test\n{purelib}\nTag: {tag_inside or tag}\n"),
     }
     members[f"{stem}.dist-info/RECORD"] = "".join(f"{member},,\n" for member in members)
     with zipfile.ZipFile(path, "w") as archive:

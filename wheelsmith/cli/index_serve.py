@@ -23,9 +23,12 @@ def _configure_serve(commands: Any) -> None:
     parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for any free one (default: 8080)")
     parser.add_argument("--private", action="store_true", help="reading needs a token too")
     parser.add_argument("--public-url", metavar="URL", help="address of simple/ as clients know it, behind a proxy")
-    parser.add_argument("--upstream", metavar="URL", help="simple index to redirect to, for the names in --allow")
+    parser.add_argument("--upstream", metavar="URL", help="simple index that the names in --allow come from")
     parser.add_argument(
         "--allow", metavar="NAME", nargs="+", default=[], help="names, or patterns with *, that may come from there"
+    )
+    parser.add_argument(
+        "--proxy", action="store_true", help="fetch, check and keep what comes from --upstream, instead of redirecting"
     )
     parser.add_argument(
         "--reserve", metavar="NAME", nargs="+", default=[], help="names that are ours though not published yet"
@@ -76,6 +79,7 @@ def serve(options: argparse.Namespace) -> int:
         private=options.private,
         upstream=options.upstream,
         allow=tuple(options.allow),
+        proxy=options.proxy,
         reserve=tuple(options.reserve),
         public_url=options.public_url,
         max_upload=options.max_upload * 2**20,

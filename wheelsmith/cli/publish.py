@@ -13,6 +13,9 @@ def configure(commands: Any) -> None:
     parser = commands.add_parser("publish", help="put finished wheels into a package index")
     parser.add_argument("wheels", nargs="+", metavar="WHEEL")
     parser.add_argument("--variant", metavar="NAME", help="the path that shows them, such as cu128-torch2.9")
+    parser.add_argument(
+        "--wheel-variants", action="store_true", help="also take variant wheels, a draft; /variants/simple/ shows them"
+    )
     add_index(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
@@ -23,7 +26,9 @@ def execute(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
 
-    published = wheelsmith.publish(options.wheels, index=options.index, variant=options.variant)
+    published = wheelsmith.publish(
+        options.wheels, index=options.index, variant=options.variant, wheel_variants=options.wheel_variants
+    )
     if options.json:
         rows = [
             {"filename": p.filename, "sha256": p.sha256, "size": p.size, "already_there": p.already_there}

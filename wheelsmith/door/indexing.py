@@ -19,6 +19,7 @@ def publish(
     index: PathLike = DEFAULT_INDEX,
     variant: str | None = None,
     sha256: Mapping[str, str] | None = None,
+    wheel_variants: bool = False,
     listener: Listener = ignore,
 ) -> tuple[Published, ...]:
     """Put wheels into the index at `index`: all of them or none.
@@ -28,6 +29,7 @@ def publish(
         index: a directory, or `file:`, `s3://bucket/prefix`, `gs://…`, `az://…`.
         variant: the path that shows them, such as `cu128-torch2.9`; default: what each wheel's own metadata tell.
         sha256: expected digests, by file name.
+        wheel_variants: also take wheels with a variant label in their names (a draft); `/variants/simple/` shows them.
         listener: told of every step.
 
     Raises:
@@ -39,7 +41,9 @@ def publish(
 
     with disk_full():
         paths = [Path(wheel) for wheel in wheels]
-        published = publish_wheels(paths, index, variant=variant, sha256=sha256, listener=listener)
+        published = publish_wheels(
+            paths, index, variant=variant, sha256=sha256, wheel_variants=wheel_variants, listener=listener
+        )
         show_people(index)
         return published
 

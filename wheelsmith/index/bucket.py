@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from obstore import Attributes, PutMode
+    from obstore import Attributes, PutMode, UpdateVersion
     from obstore.store import ObjectStore
 
     from wheelsmith.events import Listener
@@ -49,11 +49,13 @@ if TYPE_CHECKING:
 _CHUNK = 8 << 20  # of a multipart upload: S3 allows 10,000 parts, so 80 GB
 _AT_ONCE = 16
 _IMMUTABLE = "public, max-age=31536000, immutable"
+_ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL",), "az": ("AZURITE_BLOB_STORAGE_URL",)}
+_LASTING = (".whl", ".metadata")
 _TYPES = {
-    ".json": "application/vnd.pypi.simple.v1+json",
+    ".json": "application/json",
     ".html": "text/html; charset=utf-8",
     ".metadata": "text/plain; charset=utf-8",
-    ".provenance": "application/json",
+    ".provenance": "application/vnd.pypi.integrity.v1+json",
 }
 
 
@@ -71,7 +73,7 @@ class BucketStorage:
         Raises:
             UsageError: the URL, or the configuration in the environment, is not usable.
         """
-        plain = url.startswith("s3") and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS.get(url[:2], ()))
         try:
             store = from_url(url, client_options={"allow_http": True}) if plain else from_url(url)
         except (BaseError, UnknownConfigurationKeyError, ValueError) as error:
@@ -84,14 +86,14 @@ class BucketStorage:
         """See `Storage`."""
         with self._errors(), suppress(FileNotFoundError):
             result = obstore.get(self.store, key)
-            return Stored(bytes(result.bytes()), result.meta["e_tag"] or "")
+            return Stored(bytes(result.bytes()), f"{result.meta['e_tag'] or ''}\n{result.meta['version'] or ''}")
         return None
 
     def swap(self, key: str, data: bytes, expected: Stored | None) -> bool:
         """See `Storage`."""
         if expected is not None and expected.data == data:
             return True
-        mode: PutMode = "create" if expected is None else {"e_tag": expected.version}
+        mode: PutMode = "create" if expected is None else _unchanged(expected)
         try:
             with self._errors():
                 self._put(key, data, mode)
@@ -266,12 +268,19 @@ class BucketInbox:
             )
 
 
+def _unchanged(expected: Stored) -> UpdateVersion:
+    """The condition that an object is still what was read: S3 and Azure compare ETags, GCS generations."""
+    e_tag, _, version = expected.version.partition("\n")
+    return {"e_tag": e_tag, "version": version} if version else {"e_tag": e_tag}
+
+
 def _attributes(key: str) -> Attributes:
     """What a static server in front of the bucket tells clients: files are for good, all else is asked for again."""
-    ending = Path(key).suffix
+    kind = _TYPES.get(Path(key).suffix, "application/octet-stream")
+    is_page = key.endswith(".json") and keys.is_page(key)
     return {
-        "Content-Type": _TYPES.get(ending, "application/octet-stream"),
-        "Cache-Control": _IMMUTABLE if key.startswith(keys.FILES) else "no-cache",
+        "Content-Type": "application/vnd.pypi.simple.v1+json" if is_page else kind,
+        "Cache-Control": _IMMUTABLE if key.endswith(_LASTING) else "no-cache",
     }
 
 

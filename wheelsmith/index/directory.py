@@ -154,7 +154,7 @@ class DirectoryStorage:
                 final = self.root / staged.name
                 linked = final.is_file() and final.samefile(staged) and staged.parent.name != _IN_PLACE
                 if linked and not is_published(staged.name):
-                    for name in (keys.metadata(final.name), keys.provenance(final.name), final.name):
+                    for name in (*keys.beside(final.name), final.name):
                         (self.root / name).unlink(missing_ok=True)
             shutil.rmtree(folder)
         for temporary in self.layout.staging.glob("*.tmp"):  # written under the lock, which we hold

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from packaging.version import Version
 
@@ -28,6 +29,7 @@ class Entry:
         variant: such as `cu128-torch2.9`, or None for a file that fits every variant.
         provenance_sha256: of the attestations beside the wheel (PEP 740), or None where there are none.
         publication: name of the publication that brought it, or None.
+        wheel_variant: `variant.json` of a variant wheel (see `wheelvariant`), or None for a plain one.
         stored_at: key of the wheel relative to the index's root, if that is not its file name.
     """
 
@@ -44,6 +46,7 @@ class Entry:
     provenance_sha256: str | None = None
     publication: str | None = None
     stored_at: str | None = None
+    wheel_variant: dict[str, Any] | None = None
 
     @property
     def path(self) -> str:

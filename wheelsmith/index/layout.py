@@ -116,12 +116,16 @@ class Layout:
         return self.record(project).find(filename)
 
     def entries(self, project: str) -> tuple[Entry, ...]:
-        """The files of `project` that clients may see and whose wheel and METADATA are there, in page order.
+        """The plain wheels of `project` that clients may see and whose wheel and METADATA are there, in page order.
 
         Raises:
             StoreError: the record is damaged.
         """
-        return tuple(entry for entry in self.record(project).shown if self._is_complete(entry.path))
+        return tuple(
+            entry
+            for entry in self.record(project).shown
+            if entry.wheel_variant is None and self._is_complete(entry.path)
+        )
 
     def _is_complete(self, path: str) -> bool:
         return (self.root / path).is_file() and (self.root / keys.metadata(path)).is_file()

@@ -203,7 +203,7 @@ def _select(storage: Storage, what: str) -> tuple[Entry, ...]:
 
 
 def _change(storage: Storage, project: str, change: Callable[[ProjectRecord], ProjectRecord]) -> None:
-    truth.update(storage, project, change)
+    truth.update(storage, project, change, remember=True)
     truth.refresh(storage, {project}, lists=True)
 
 
@@ -212,15 +212,19 @@ def _remove(storage: Storage, entries: Iterable[Entry], publications: Iterable[s
     going = tuple(entries)
     names = _names(going)
     for project in sorted({entry.project for entry in going}):
-        truth.update(storage, project, lambda record: record.without(names))
-    storage.delete(*map(keys.publication_record, publications))
+        truth.update(storage, project, lambda record: record.without(names), remember=True)
+    dropped = set(publications)
+    told = {name for one in truth.load_publications(storage) if one.name in dropped for name in one.files}
+    for project in sorted(told):  # when its files came, only the dropped publications said
+        truth.copy_record(storage, truth.load(storage, project))
+    storage.delete(*map(keys.publication_record, dropped))
     truth.refresh_everything(storage)
     _delete_wheels(storage, [entry.path for entry in going])
 
 
 def _delete_wheels(storage: Storage, paths: Iterable[str]) -> None:
     for path in paths:
-        storage.delete(path, keys.metadata(path), keys.provenance(path))
+        storage.delete(path, *keys.beside(path))
 
 
 def _orphans(storage: Storage, records: Iterable[ProjectRecord], now: datetime) -> tuple[str, ...]:

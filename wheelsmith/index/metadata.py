@@ -8,8 +8,11 @@ needs, its variant, and its METADATA byte for byte. Members are streamed, never 
 from __future__ import annotations
 
 import re
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
@@ -20,10 +23,13 @@ from packaging.version import InvalidVersion, Version
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.index.tags import check_members, check_tags
 from wheelsmith.index.variant import derive
-from wheelsmith.wheel.archive import open_archive
+from wheelsmith.index.wheelvariant import read_info, split_name
+from wheelsmith.index.ziphead import open_wheel_archive
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from wheelsmith.wheel.archive import Archive
 
 _SAFE_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 _REMEDY = "Build the wheel again, or fix it with `wheel unpack` and `wheel pack`; nothing was published."
@@ -39,6 +45,7 @@ class WheelFacts:
         requires_python: `Requires-Python`, or None where the wheel has none.
         variant: what its local version and torch requirement tell, `cu130-torch2.9`, or None.
         metadata: the bytes of `*.dist-info/METADATA`, unchanged (PEP 658).
+        wheel_variant: `*.dist-info/variant.json` of a wheel with a variant label in its name; else None.
     """
 
     project: str
@@ -46,6 +53,7 @@ class WheelFacts:
     requires_python: str | None
     variant: str | None
     metadata: bytes
+    wheel_variant: dict[str, Any] | None = None
 
 
 def parse_filename(filename: str) -> tuple[str, Version]:
@@ -60,7 +68,7 @@ def parse_filename(filename: str) -> tuple[str, Version]:
             "Give the wheel under the name that the build backend gave it.",
         )
     try:
-        project, version, _build, _tags = parse_wheel_filename(filename)
+        project, version, _build, _tags = parse_wheel_filename(split_name(filename)[0])
     except (InvalidWheelFilename, InvalidVersion) as error:
         raise InvalidWheelError(
             f"{filename!r} is no wheel file name: {error}.",
@@ -79,10 +87,12 @@ def read_wheel(path: Path, filename: str) -> WheelFacts:
         InvalidWheelError: the file cannot be read as a wheel, is not safe to unpack, or contradicts its name.
     """
     project, version = parse_filename(filename)
-    with open_archive(path) as archive:
+    plain, label = split_name(filename)
+    with _named(path, plain) as named, open_wheel_archive(named) as archive:
         metadata = archive.text("METADATA")
         check_tags(archive)
         check_members(archive)
+        info = None if label is None else _variant_info(archive, filename, label)
     raw = _parse(metadata, filename)
     _check_identity(raw, filename, project, version)
     return WheelFacts(
@@ -91,7 +101,26 @@ def read_wheel(path: Path, filename: str) -> WheelFacts:
         requires_python=_requires_python(raw, filename),
         variant=derive(version, requirements_of(metadata, filename)),
         metadata=metadata,
+        wheel_variant=info,
     )
+
+
+@contextmanager
+def _named(path: Path, filename: str) -> Iterator[Path]:
+    """The file under this name, without the label that nobody but us knows."""
+    if path.name == filename:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-index-") as folder:
+        named = Path(folder) / filename
+        named.symlink_to(path.absolute())
+        yield named
+
+
+def _variant_info(archive: Archive, filename: str, label: str) -> dict[str, Any]:
+    if all(member.filename != f"{archive.dist_info}/variant.json" for member in archive.members):
+        raise InvalidWheelError(f"{filename} has the variant label {label!r}, and no variant.json.", _REMEDY)
+    return read_info(archive.text("variant.json"), filename, label)
 
 
 def requirements_of(metadata: bytes, filename: str) -> tuple[Requirement, ...]:

@@ -36,12 +36,15 @@ def project_html(
     *,
     status: str = "active",
     status_reason: str | None = None,
+    beside: Iterable[str] = (),
 ) -> bytes:
-    """Return the HTML page of one project (PEP 503); `status` is its PEP 792 status."""
+    """Return the HTML page of one project (PEP 503); `status` is PEP 792's, `beside` are files in the same folder."""
     marks = {"pypi:project-status": status, "pypi:project-status-reason": status_reason}
     if status == "active" and status_reason is None:
         marks = {}
-    return _html(f"Links for {project}", (_file_link(entry, base) for entry in entries), marks)
+    links = [_file_link(entry, base) for entry in entries]
+    links += [link(name, {"href": quote(name)}) for name in beside]
+    return page_html(f"Links for {project}", links, marks)
 
 
 def project_json(
@@ -51,8 +54,9 @@ def project_json(
     *,
     status: str = "active",
     status_reason: str | None = None,
+    beside: Iterable[str] = (),
 ) -> bytes:
-    """Return the JSON page of one project (PEP 691, 700); `status` is its PEP 792 status."""
+    """Return the JSON page of one project (PEP 691, 700); the arguments are as for `project_html`."""
     document: dict[str, Any] = {"meta": {"api-version": API_VERSION}, "name": project}
     if status != "active" or status_reason is not None:
         document["project-status"] = {"status": status}
@@ -60,18 +64,19 @@ def project_json(
             document["project-status"]["reason"] = status_reason
     document["versions"] = list(dict.fromkeys(entry.version for entry in entries))
     document["files"] = [_file_object(entry, base) for entry in entries]
-    return _json(document)
+    document["files"] += [{"filename": name, "url": quote(name), "hashes": {}} for name in beside]
+    return page_json(document)
 
 
 def root_html(projects: Iterable[str]) -> bytes:
     """Return the HTML page that lists all projects (PEP 503)."""
     links = (f'<a href="{quote(name)}/">{escape(name)}</a>' for name in projects)
-    return _html("Simple index", links, {})
+    return page_html("Simple index", links, {})
 
 
 def root_json(projects: Iterable[str]) -> bytes:
     """Return the JSON page that lists all projects (PEP 691)."""
-    return _json({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in projects]})
+    return page_json({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in projects]})
 
 
 def _file_link(entry: Entry, base: str) -> str:
@@ -82,8 +87,13 @@ def _file_link(entry: Entry, base: str) -> str:
         "data-provenance": _provenance_url(entry, base),
         "data-yanked": entry.yanked,
     }
-    text = " ".join(f'{key}="{escape(value)}"' for key, value in attributes.items() if value is not None)
-    return f"<a {text}>{escape(entry.filename)}</a>"
+    return link(entry.filename, attributes)
+
+
+def link(text: str, attributes: dict[str, str | None]) -> str:
+    """Return an HTML link; attributes that are None are left out."""
+    inside = " ".join(f'{key}="{escape(value)}"' for key, value in attributes.items() if value is not None)
+    return f"<a {inside}>{escape(text)}</a>"
 
 
 def _file_object(entry: Entry, base: str) -> dict[str, Any]:
@@ -108,7 +118,8 @@ def _provenance_url(entry: Entry, base: str) -> str | None:
     return file_url(keys.provenance(entry.path), base) if entry.provenance_sha256 else None
 
 
-def _html(title: str, links: Iterable[str], marks: dict[str, str | None]) -> bytes:
+def page_html(title: str, links: Iterable[str], marks: dict[str, str | None]) -> bytes:
+    """Return an HTML page of links (PEP 503); `marks` are meta elements by name, those that are None left out."""
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en">',
@@ -128,5 +139,6 @@ def _html(title: str, links: Iterable[str], marks: dict[str, str | None]) -> byt
     return "\n".join(lines).encode()
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def page_json(document: dict[str, Any]) -> bytes:
+    """Return a JSON page (PEP 691)."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"

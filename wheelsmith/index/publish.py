@@ -15,28 +15,29 @@ Fails with `InvalidWheelError`, `HashMismatchError` or `IndexConflictError`, and
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.errors import HashMismatchError, InvalidWheelError
+from wheelsmith.errors import HashMismatchError, InvalidWheelError, VerificationError
 from wheelsmith.events import Listener, StageDone, StageStarted, ignore
 from wheelsmith.index import keys, pages, truth
+from wheelsmith.index.attestation import MAX_BYTES, check_provenance
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.metadata import WheelFacts, parse_filename, read_wheel
 from wheelsmith.index.record import ProjectRecord, Publication, conflict, to_bytes
 from wheelsmith.index.storage import Arrival, Inbox, Storage, open_storage
 from wheelsmith.index.variant import check_name
+from wheelsmith.index.wheelvariant import split_name
+from wheelsmith.wheel.provenance import read_provenance
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
 _STAGE = "index"
-_MAX_PROVENANCE = 4 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class _Checked:
     arrival: Arrival
     facts: WheelFacts
     provenance: bytes | None
+    statement: bytes | None
     entry: Entry
 
 
@@ -78,19 +80,22 @@ def publish(
     *,
     variant: str | None = None,
     sha256: Mapping[str, str] | None = None,
+    wheel_variants: bool = False,
     listener: Listener = ignore,
 ) -> tuple[Published, ...]:
     """Publish wheels to the index at `root`, all or none of them, and bring the pages up to date.
 
     A file name is for good: publishing the same bytes again does nothing, other bytes are refused. Wheels may lie in
-    a directory `root` already. A file `<wheel>.provenance` beside a wheel is published with it (PEP 740). Any number
-    of processes may publish at the same time.
+    a directory `root` already. What lies beside a wheel is published with it: `<wheel>.provenance`, attestations (PEP
+    740), and `<wheel>.provenance.json`, how it was built. Any number of processes may publish at the same time.
 
     Args:
         wheels: paths of wheel files.
         root: the index: a directory, which is made if it is not there, or a URL (see `open_storage`).
         variant: of all these wheels; default: what each one's local version and torch requirement tell.
         sha256: expected digests in hexadecimal, by file name.
+        wheel_variants: also take wheels with a variant label in their names, a draft that few clients know. They are
+            shown under `/variants/simple/` only.
         listener: hears `StageStarted`, `Progress` (bytes copied) and `StageDone` of the stage `index`.
 
     Raises:
@@ -106,13 +111,19 @@ def publish(
     storage = open_storage(root)
     if variant is not None:
         check_name(variant)
+    labelled = [Path(wheel).name for wheel in wheels if split_name(Path(wheel).name)[1]]
+    if labelled and not wheel_variants:
+        raise InvalidWheelError(
+            f"{labelled[0]} is a variant wheel, a draft that pip does not know.",
+            "Publish a plain wheel, or give --wheel-variants too.",
+        )
     listener(StageStarted(_STAGE, f"{len(wheels)} wheels to {storage.url}"))
     now = _now()
     with storage.inbox(listener) as inbox:
         checked = [_check(Path(wheel), inbox, storage, variant, sha256 or {}, now) for wheel in wheels]
         with storage.exclusive():
             settle(storage)
-            results = _commit(checked, inbox, storage, now)
+            results = _commit(checked, inbox, storage, now, told=variant is not None)
             inbox.done()
     reused = all(result.already_there for result in results)
     listener(StageDone(_STAGE, storage.url, time.monotonic() - started, reused=reused))
@@ -148,7 +159,7 @@ def _check(
             f"{arrival.filename} has the SHA-256 {arrival.sha256}, not {wanted}.", "Send the file again, whole."
         )
     facts = read_wheel(arrival.path, arrival.filename)
-    provenance = _provenance(source)
+    provenance = _provenance(source, arrival)
     entry = Entry(
         filename=arrival.filename,
         project=facts.project,
@@ -161,11 +172,15 @@ def _check(
         variant=variant or facts.variant,
         provenance_sha256=hashlib.sha256(provenance).hexdigest() if provenance else None,
         stored_at=storage.stored_at(arrival.filename, arrival.sha256),
+        wheel_variant=facts.wheel_variant,
     )
-    return _Checked(arrival, facts, provenance, entry)
+    return _Checked(arrival, facts, provenance, _statement(source, arrival), entry)
 
 
-def _commit(checked: Sequence[_Checked], inbox: Inbox, storage: Storage, now: datetime) -> tuple[Published, ...]:
+def _commit(
+    checked: Sequence[_Checked], inbox: Inbox, storage: Storage, now: datetime, *, told: bool
+) -> tuple[Published, ...]:
+    """Put the wheels in their places and commit; `told`: their variant is not what they say themselves."""
     fresh = _refuse_conflicts(checked, inbox, storage)
     publication = _announce(checked, storage, now) if fresh else None
     for one in checked:
@@ -173,11 +188,19 @@ def _commit(checked: Sequence[_Checked], inbox: Inbox, storage: Storage, now: da
             beside = {keys.metadata(one.entry.path): one.facts.metadata}
             if one.provenance is not None:
                 beside[keys.provenance(one.entry.path)] = one.provenance
+            if one.statement is not None:
+                beside[keys.statement(one.entry.path)] = one.statement
             inbox.keep(one.arrival, beside)
     inbox.secure()
+    name = publication.name if publication else None
     projects = sorted({one.entry.project for one in checked})
     records: dict[str, ProjectRecord] = {}
-    storage.each(lambda name: records.__setitem__(name, _add(storage, name, checked, publication)), projects)
+
+    def add(project: str) -> None:
+        entries = [replace(one.entry, publication=name) for one in checked if one.entry.project == project]
+        records[project] = truth.update(storage, project, lambda record: record.with_files(entries), remember=told)
+
+    storage.each(add, projects)
     entries = [records[one.entry.project].find(one.entry.filename) or one.entry for one in checked]
     named = {*_publications(entries), *({publication.name} if publication else ())}
     truth.refresh(storage, projects, publications=named, lists=not fresh)
@@ -213,14 +236,9 @@ def _refuse_conflicts(checked: Sequence[_Checked], inbox: Inbox, storage: Storag
         known = claimed.setdefault(name, inbox.occupied(one.arrival) or offered)
         if known != offered:
             raise conflict(name, known, offered)
+    for project, record in records.items():
+        record.with_files(one.entry for one in checked if one.entry.project == project)  # as the commit will
     return fresh
-
-
-def _add(storage: Storage, project: str, checked: Sequence[_Checked], publication: Publication | None) -> ProjectRecord:
-    """Commit the wheels of one project."""
-    name = publication.name if publication else None
-    entries = [replace(one.entry, publication=name) for one in checked if one.entry.project == project]
-    return truth.update(storage, project, lambda record: record.with_files(entries))
 
 
 def _announce(checked: Iterable[_Checked], storage: Storage, now: datetime) -> Publication:
@@ -231,27 +249,40 @@ def _announce(checked: Iterable[_Checked], storage: Storage, now: datetime) -> P
     return publication
 
 
-def _provenance(source: Path) -> bytes | None:
+def _provenance(source: Path, arrival: Arrival) -> bytes | None:
     """The attestations beside a wheel, or None.
 
     Raises:
-        InvalidWheelError: they are no provenance object of PEP 740.
+        InvalidWheelError: they are no provenance object of PEP 740 about this file.
     """
     path = source.with_name(keys.provenance(source.name))
     if not path.is_file():
         return None
     with path.open("rb") as stream:
-        data = stream.read(_MAX_PROVENANCE + 1)
-    try:
-        document = json.loads(data) if len(data) <= _MAX_PROVENANCE else None
-    except (ValueError, RecursionError):
-        document = None
-    fields = document if isinstance(document, dict) else {}
-    if fields.get("version") != 1 or not isinstance(fields.get("attestation_bundles"), list):
-        raise InvalidWheelError(
-            f"{path.name} is no provenance object (PEP 740).", "Write one, or take the file away from beside the wheel."
-        )
+        data = stream.read(MAX_BYTES + 1)
+    check_provenance(data, arrival.filename, arrival.sha256)
     return data
+
+
+def _statement(source: Path, arrival: Arrival) -> bytes | None:
+    """How a wheel was built, as the statement beside it says, or None.
+
+    Raises:
+        InvalidWheelError: it is no such statement, or is about other bytes.
+    """
+    path = source.with_name(keys.statement(source.name))
+    if not path.is_file():
+        return None
+    try:
+        stated = read_provenance(path).sha256
+    except VerificationError as error:
+        raise InvalidWheelError(error.cause, error.remedy) from error
+    if stated != arrival.sha256:
+        raise InvalidWheelError(
+            f"{path.name} is about a wheel with the SHA-256 {stated}, not {arrival.sha256}.",
+            "Take it away from beside the wheel, or publish the wheel that it is about.",
+        )
+    return path.read_bytes()
 
 
 def _now() -> datetime:

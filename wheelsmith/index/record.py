@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from wheelsmith.errors import IndexConflictError, StoreError
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.variant import fits
+from wheelsmith.index.wheelvariant import PLACE, merge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -55,11 +56,11 @@ class ProjectRecord:
     @property
     def variants(self) -> tuple[str, ...]:
         """The variants of its files, sorted; `""` stands for files without one."""
-        return tuple(sorted({entry.variant or "" for entry in self.entries}))
+        return tuple(sorted({_place_of(entry) or "" for entry in self.entries}))
 
     def at(self, place: str) -> tuple[Entry, ...]:
         """Its files that fit the variant `place`, whatever the project's status; all for `""`."""
-        return tuple(entry for entry in self.entries if fits(entry.variant, place))
+        return tuple(entry for entry in self.entries if fits(_place_of(entry), place))
 
     def find(self, filename: str) -> Entry | None:
         """The entry of one file."""
@@ -81,12 +82,16 @@ class ProjectRecord:
         """This record and those of `entries` that it lacks.
 
         Raises:
-            IndexConflictError: a name stands for other bytes, or the project takes no files (PEP 792).
+            IndexConflictError: a name stands for other bytes, the project takes no files (PEP 792), or variant wheels
+                of one version contradict each other.
         """
         new = [entry for entry in entries if not self.holds(entry.filename, entry.sha256)]
         if not new:
             return self
         self.require_open()
+        for version in {entry.version for entry in new if entry.wheel_variant is not None}:
+            infos = (entry.wheel_variant for entry in (*self.entries, *new) if entry.version == version)
+            merge((info for info in infos if info is not None), f"{self.project} {version}")
         names = {entry.filename for entry in new}
         return replace(
             self,
@@ -211,10 +216,15 @@ def from_bytes(kind: type[_Record], data: bytes, where: str) -> _Record:
     except ValidationError as error:
         raise StoreError(
             f"The index record {where} is damaged ({error.error_count()} errors).",
-            "Restore it from a backup, or delete it and publish its wheels again.",
+            "Run `wheelsmith index verify --repair`: it makes records again from the wheels.",
             detail=str(error),
         ) from error
     return record
+
+
+def _place_of(entry: Entry) -> str | None:
+    """The variant whose path shows a file."""
+    return entry.variant if entry.wheel_variant is None else PLACE
 
 
 def conflict(filename: str, known: str, offered: str) -> IndexConflictError:

@@ -7,10 +7,11 @@ never backed up, only made again.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wheelsmith.index import keys, pages
 from wheelsmith.index.record import Catalog, ProjectRecord, Publication, to_bytes
+from wheelsmith.index.wheelvariant import PLACE, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,13 @@ def project_pages(record: ProjectRecord, places: Iterable[str]) -> dict[str, byt
         if fitting := record.at(place):
             made |= _project(record, place, () if record.status == "quarantined" else fitting)
     return made
+
+
+def page_keys(record: ProjectRecord, places: Iterable[str]) -> set[str]:
+    """Return the keys of the pages that one project may have at the merged path and at `places`."""
+    wanted = {keys.page(place, record.project, kind) for place in ("", *places) for kind in keys.KINDS}
+    versions = {entry.version for entry in record.entries if entry.wheel_variant is not None}
+    return wanted | {keys.variants_json(PLACE, record.project, version) for version in versions}
 
 
 def list_pages(catalog: Catalog, places: Iterable[str]) -> dict[str, bytes]:
@@ -70,9 +78,19 @@ def whole_site(records: Mapping[str, ProjectRecord], publications: Iterable[Publ
 def _project(record: ProjectRecord, place: str, entries: Sequence[Entry]) -> dict[str, bytes]:
     base = keys.base(place)
     status, reason = record.status, record.status_reason
-    html = pages.project_html(record.project, entries, base, status=status, status_reason=reason)
-    document = pages.project_json(record.project, entries, base, status=status, status_reason=reason)
+    infos: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        if entry.wheel_variant is not None:
+            infos.setdefault(entry.version, []).append(entry.wheel_variant)
+    beside = {
+        keys.variants_json(place, record.project, version): pages.page_json(merge(found, version))
+        for version, found in infos.items()
+    }
+    names = [key.rpartition("/")[2] for key in beside]
+    html = pages.project_html(record.project, entries, base, status=status, status_reason=reason, beside=names)
+    document = pages.project_json(record.project, entries, base, status=status, status_reason=reason, beside=names)
     return {
+        **beside,
         keys.page(place, record.project, "html"): html,
         keys.page(place, record.project, "json"): document,
     }

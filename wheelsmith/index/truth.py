@@ -11,8 +11,10 @@ brings its pages up to date afterwards.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wheelsmith.errors import BusyError, UsageError
@@ -22,7 +24,7 @@ from wheelsmith.index.storage import Storage, Stored, open_storage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 _TRIES = 200
 _LONGEST = 1.0  # seconds between two tries
@@ -49,30 +51,34 @@ def load(storage: Storage, project: str) -> ProjectRecord:
     return _record(project, storage.read(keys.project_record(project)))
 
 
-def load_all(storage: Storage) -> dict[str, ProjectRecord]:
-    """Return the records of all projects, by name.
+def load_all(storage: Storage, *, but: Collection[str] = ()) -> dict[str, ProjectRecord]:
+    """Return the records of all projects, by name, without those under the keys `but`.
 
     Raises:
         StoreError: a record is damaged.
     """
-    names = [_name(key) for key in storage.names(keys.PROJECTS) if key.endswith(".json")]
+    names = [_name(key) for key in storage.names(keys.PROJECTS) if key.endswith(".json") and key not in but]
     stored = _read_each(storage, map(keys.project_record, names))
     return {name: _record(name, stored[keys.project_record(name)]) for name in sorted(names)}
 
 
-def load_publications(storage: Storage) -> tuple[Publication, ...]:
-    """Return all publications, by name.
+def load_publications(storage: Storage, *, but: Collection[str] = ()) -> tuple[Publication, ...]:
+    """Return all publications, by name, without those under the keys `but`.
 
     Raises:
         StoreError: a record is damaged.
     """
-    names = [key for key in storage.names(keys.PUBLICATIONS) if key.endswith(".json")]
+    names = [key for key in storage.names(keys.PUBLICATIONS) if key.endswith(".json") and key not in but]
     stored = _read_each(storage, names)
     return tuple(from_bytes(Publication, one.data, key) for key in names if (one := stored[key]) is not None)
 
 
-def update(storage: Storage, project: str, change: Callable[[ProjectRecord], ProjectRecord]) -> ProjectRecord:
+def update(
+    storage: Storage, project: str, change: Callable[[ProjectRecord], ProjectRecord], *, remember: bool = False
+) -> ProjectRecord:
     """Replace a project's record by what `change` makes of it, and return the new one. This is the commit.
+
+    `remember` leaves a copy first, for changes that neither wheels nor publications could tell (see `recovery`).
 
     Raises:
         BusyError: other writers won every time.
@@ -83,9 +89,18 @@ def update(storage: Storage, project: str, change: Callable[[ProjectRecord], Pro
         stored = storage.read(key)
         before = _record(project, stored)
         after = change(before)
+        if remember and after != before:
+            copy_record(storage, after)
         if after == before or storage.swap(key, to_bytes(after), stored):
             return after
     raise _busy(key)
+
+
+def copy_record(storage: Storage, record: ProjectRecord) -> None:
+    """Leave a copy of a record under `records/history/`; they are only ever added."""
+    data = to_bytes(record)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z-{hashlib.sha256(data).hexdigest()[:12]}"
+    storage.write(f"{keys.HISTORY}{record.project}/{name}.json", data)
 
 
 def refresh(
@@ -118,12 +133,12 @@ def refresh(
 def refresh_publication(storage: Storage, publication: Publication) -> None:
     """Bring the pages of one publication up to date: written once, changed only if files are removed or quarantined."""
     place = keys.publication_place(publication.name)
-    wanted = [keys.page(place, project, kind) for project in (None, *publication.files) for kind in keys.KINDS]
-    converge(
-        storage,
-        wanted,
-        lambda: site.publication_pages(publication, {name: load(storage, name) for name in publication.files}),
-    )
+    wanted = {keys.page(place, project, kind) for project in (None, *publication.files) for kind in keys.KINDS}
+
+    def render() -> dict[str, bytes]:
+        return site.publication_pages(publication, {name: load(storage, name) for name in publication.files})
+
+    converge(storage, wanted | render().keys(), render)
 
 
 def refresh_everything(storage: Storage) -> tuple[str, ...]:
@@ -139,9 +154,18 @@ def refresh_everything(storage: Storage) -> tuple[str, ...]:
     raise _busy(storage.url)
 
 
-def stale_pages(storage: Storage) -> tuple[str, ...]:
-    """Return the keys of pages that are not what the records say: missing, other, or too many."""
-    made = site.whole_site(load_all(storage), load_publications(storage))
+def stale_pages(
+    storage: Storage,
+    records: Mapping[str, ProjectRecord] | None = None,
+    publications: Iterable[Publication] | None = None,
+) -> tuple[str, ...]:
+    """Return the keys of pages that are not what the records (default: the stored ones) say: missing, other, too many.
+
+    Raises:
+        StoreError: a record is damaged.
+    """
+    records = load_all(storage) if records is None else records
+    made = site.whole_site(records, load_publications(storage) if publications is None else publications)
     present = _read_each(storage, {*_page_keys(storage), *made})
     return tuple(sorted(key for key, now in present.items() if now is None or now.data != made.get(key)))
 
@@ -191,8 +215,8 @@ def _put(
 
 def _refresh_projects(storage: Storage, projects: Iterable[str], places: Iterable[str]) -> None:
     names, fixed = list(projects), set(places)
-    own = {place for name in names for place in load(storage, name).variants} - {""}
-    every = sorted(fixed | own)
+    records = [load(storage, name) for name in names]
+    every = sorted(fixed | {place for record in records for place in record.variants} - {""})
 
     def render() -> dict[str, bytes]:
         made: dict[str, bytes] = {}
@@ -200,8 +224,7 @@ def _refresh_projects(storage: Storage, projects: Iterable[str], places: Iterabl
             made |= site.project_pages(load(storage, name), every)
         return made
 
-    wanted = [keys.page(place, name, kind) for name in names for place in ("", *every) for kind in keys.KINDS]
-    converge(storage, wanted, render)
+    converge(storage, {key for record in records for key in site.page_keys(record, every)}, render)
 
 
 def _update_catalog(storage: Storage, projects: Iterable[str]) -> Catalog:

@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import UsageError
 from wheelsmith.index.keys import RESERVED
+from wheelsmith.index.wheelvariant import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +52,7 @@ def check_name(name: str) -> str:
     Raises:
         UsageError: it cannot.
     """
-    if not _NAME.fullmatch(name) or name in RESERVED:
+    if not _NAME.fullmatch(name) or name in {*RESERVED, PLACE}:
         raise UsageError(
             f"{name!r} is no name for a variant.",
             "Use lower-case letters, digits, '.' and '-', as in cu128-torch2.9, and none of the index's own folders.",
@@ -63,8 +64,10 @@ def fits(variant: str | None, place: str) -> bool:
     """Whether the path of variant `place` shows a file of `variant`: every part that the file states is the path's.
 
     So `/cu128-torch2.9/` shows files of `cu128-torch2.9`, of `cu128` (no torch in it) and those without a variant.
-    The merged path, `""`, shows everything.
+    The merged path, `""`, shows everything; so does `/variants/`, and only that shows variant wheels (`PLACE`).
     """
+    if PLACE in (variant, place):
+        return place == PLACE
     return not place or variant is None or set(variant.split("-")) <= set(place.split("-"))
 
 

@@ -1,8 +1,8 @@
 """Proving an index: every published file whole, every page what the records say, nothing half done.
 
 In: a location. Out: `Verification`: what was looked at and what is wrong. With `repair` whatever can be mended is, and
-what cannot leaves the pages: afterwards each wheel is published, whole, or not at all. Fails as the storage does, and
-with `StoreError` on a damaged record.
+what cannot leaves the pages: afterwards each wheel is published, whole, or not at all. A damaged record is a finding
+like any other. Fails as the storage does.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Literal
 from wheelsmith.durable import sha256_of
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.events import Listener, Progress, ignore
-from wheelsmith.index import keys, truth
+from wheelsmith.index import keys, recovery, truth
 from wheelsmith.index.metadata import read_wheel
 from wheelsmith.index.publish import settle
 from wheelsmith.index.storage import Storage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wheelsmith.index.entry import Entry
+    from wheelsmith.index.record import ProjectRecord
+    from wheelsmith.index.recovery import Restored
 
-Kind = Literal["interrupted", "missing", "damaged", "metadata", "provenance", "page"]
+Kind = Literal["interrupted", "record", "missing", "damaged", "metadata", "provenance", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: `interrupted` a writer died; `missing`, `damaged` a published wheel; `metadata`, `provenance` the file
-            beside one; `page` a page that is not what the records say.
+        kind: `interrupted` a writer died; `record` the truth about a project or a publication; `missing`, `damaged` a
+            published wheel; `metadata`, `provenance` the file beside one; `page` a page that is not what they say.
         key: what it is about: a key, or a file name.
         text: what is wrong, for people.
         repaired: it no longer is.
@@ -75,33 +77,38 @@ def verify(
 
     Args:
         where: the index.
-        repair: roll back what dead writers left, write METADATA and pages again, take off the pages attestations that
-            are not what was published, and wheels that are missing or damaged (those are moved to
-            `.wheelsmith/damaged/`; their names stay their own).
+        repair: make damaged and missing records again (see `recovery` for what comes back), roll back what dead writers
+            left, write METADATA and pages again, take off the pages attestations that are not what was published, and
+            wheels that are missing or damaged (those are moved to `.wheelsmith/damaged/`; their names stay their own).
         listener: hears `Progress` of the stage `index` after each file.
 
     Raises:
-        StoreError: a record is damaged, or the storage fails.
+        StoreError: the storage fails.
     """
     storage = truth.open_index(where)
     findings: list[Finding] = []
     with storage.exclusive():
+        lost = recovery.survey(storage)
+        findings += [Finding("record", one.key, one.text, repair and _put_back(storage, one)) for one in lost]
+        if repair:
+            lost = ()
         for name in storage.leftovers():
             text = "its writer died: it is published if its project's record names it, and else not"
             findings.append(Finding("interrupted", name, text, repair))
         if repair:
             settle(storage)
-    entries = [entry for record in truth.load_all(storage).values() for entry in record.entries]
+    virtual = recovery.restored_records(lost)[0]
+    entries = [entry for record in _records(storage, lost).values() for entry in record.entries]
     for number, entry in enumerate(entries, 1):
         for kind, key, text in _problems(storage, entry):
-            if not _still_published(storage, entry):
+            if entry.project not in virtual and not _still_published(storage, entry):
                 break
             findings.append(Finding(kind, key, text, repair and _mend(storage, entry, kind)))
         listener(Progress("index", entry.filename, number, len(entries), "files"))
     with storage.exclusive():
-        old = set(truth.stale_pages(storage))
+        old = _stale_pages(storage, lost)
         if old and not repair:
-            old &= set(truth.stale_pages(storage))  # in a bucket another writer may have been between two pages
+            old &= _stale_pages(storage, lost)  # in a bucket another writer may have been between two pages
         if repair:
             old.update(truth.refresh_everything(storage))
         findings += [Finding("page", key, "it is not what the records say", repair) for key in sorted(old)]
@@ -159,6 +166,26 @@ def _problems(storage: Storage, entry: Entry) -> Iterator[tuple[Kind, str, str]]
             yield "damaged", entry.path, f"it is a wheel of {facts.project} {facts.version}"
 
 
+def _records(storage: Storage, lost: Sequence[Restored]) -> dict[str, ProjectRecord]:
+    """All records, as they are or as they should be."""
+    records = truth.load_all(storage, but={one.key for one in lost})
+    return records | recovery.restored_records(lost)[0]
+
+
+def _stale_pages(storage: Storage, lost: Sequence[Restored]) -> set[str]:
+    publications = truth.load_publications(storage, but={one.key for one in lost})
+    publications += recovery.restored_records(lost)[1]
+    return set(truth.stale_pages(storage, _records(storage, lost), publications))
+
+
+def _put_back(storage: Storage, one: Restored) -> bool:
+    """Write a record again; one of which nothing is known goes, so that it stands in nobody's way."""
+    if one.record is not None:
+        return one.write(storage)
+    storage.set_aside(one.key)
+    return True
+
+
 def _still_published(storage: Storage, entry: Entry) -> bool:
     """Whether nobody has removed it while it was being looked at."""
     return truth.load(storage, entry.project).find(entry.filename) is not None
@@ -173,7 +200,9 @@ def _mend(storage: Storage, entry: Entry, kind: Kind) -> bool:
                         return False
                     storage.write(keys.metadata(entry.path), read_wheel(path, entry.filename).metadata)
             case "provenance":
-                truth.update(storage, entry.project, lambda record: record.without_provenance(entry.filename))
+                truth.update(
+                    storage, entry.project, lambda record: record.without_provenance(entry.filename), remember=True
+                )
             case "missing" | "damaged":
                 # the pages of everything are written at the end; until then they are no worse than they were
                 _forget(storage, entry)
@@ -188,4 +217,4 @@ def _forget(storage: Storage, *entries: Entry) -> None:
     """Take files of one project out of its record."""
     names = {entry.filename for entry in entries}
     if entries:
-        truth.update(storage, entries[0].project, lambda record: record.without(names))
+        truth.update(storage, entries[0].project, lambda record: record.without(names), remember=True)

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import zipfile
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -128,7 +127,7 @@ def test_the_static_pages_stand_alone(tmp_path: Path) -> None:
             target = Path(unquote(urlsplit(urljoin(path.as_uri(), link["href"])).path))
             assert target.is_file() or (target / "index.html").is_file(), link
     text = (tmp_path / "dist/project/leaf/index.html").read_text()
-    assert "<code>pip install torch==2.9.1</code><code>pip install --index-url INDEX_URL leaf==1.0+cu130</code>" in text
+    assert "<code>pip install torch==2.9.1</code>\n<code>pip install --index-url INDEX_URL leaf==1.0+cu130</c" in text
     assert "<dt>torch</dt><dd>==2.9.1</dd>" in text
     assert "extra-index" not in text
 
@@ -170,9 +169,9 @@ def test_a_wheel_is_inspected_once_and_a_bad_card_is_made_again(
 
 
 def test_a_wheel_that_cannot_be_read_does_not_take_the_page_with_it(tmp_path: Path) -> None:
-    broken = make_wheel(tmp_path / "in", "leaf", "2.0")
-    with zipfile.ZipFile(broken, "a") as archive:
-        archive.writestr("leaf/_C.so", b"\x7fELF and then nonsense")
+    header = b"\x7fELF\2\1\1" + bytes(9) + b"\3\0\x3e\0"  # of x86-64, and then nonsense
+    nonsense = {"leaf/_C.so": header + b"\xff" * 60}
+    broken = make_wheel(tmp_path / "in", "leaf", "2.0", tag="py3-none-linux_x86_64", more=nonsense)
     publish([broken, make_wheel(tmp_path / "in", "leaf", "1.0")], tmp_path / "dist")
     text = project_page(tmp_path / "dist", "leaf").decode()
     assert "What is in it could not be read" in text

@@ -1,6 +1,7 @@
 """The clients' own configuration, and the clients themselves: pip, uv, twine, nginx."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from wheelsmith.errors import UsageError
 from wheelsmith.index import publish
 from wheelsmith.index.clients import CLIENTS, client_config
 
+from ..attesting import attest
 from ..wheels import make_wheel
 from .running import running
 
@@ -246,3 +248,20 @@ def test_the_nginx_example_serves_the_same(tmp_path: Path, pip_here: str) -> Non
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("client", ["twine", "uv"])
+def test_publishers_send_attestations(tmp_path: Path, client: str) -> None:
+    wheel = make_wheel(tmp_path / "in", "leaf", "1.0")
+    attestation = wheel.with_name(f"{wheel.name}.publish.attestation")
+    attestation.write_text(json.dumps(attest(wheel)))
+    with running(tmp_path / "dist") as server:
+        url, token = f"{server.url}upload/", server.token(publish=("leaf",))
+        command = [sys.executable, "-m", "twine", "upload", "--non-interactive", "--attestations"]
+        command += ["--repository-url", url, "-u", "__token__", "-p", token, str(wheel), str(attestation)]
+        if client == "uv":
+            command = [find_uv_bin(), "publish", "--publish-url", url, "--token", token, f"{wheel.parent}/*"]
+        subprocess.run(command, env=_environment(tmp_path), check=True, stdin=subprocess.DEVNULL, timeout=60)
+        (bundle,) = json.loads(server.ask(f"/{wheel.name}.provenance").body)["attestation_bundles"]
+    assert bundle["attestations"] == [json.loads(attestation.read_text())]

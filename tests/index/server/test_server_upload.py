@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from wheelsmith.errors import UsageError
 from wheelsmith.index.server import TokenBook
 
+from ..attesting import attest
 from ..wheels import make_wheel
 from .running import Running, form, running
 
@@ -43,6 +45,29 @@ def test_an_upload_is_published_with_its_pages(server: Running, tmp_path: Path) 
     assert line["token"] == token.split("_")[1]
     assert token not in server.settings.audit.read_text()
     assert list(server.settings.incoming.glob("*/*")) == []
+
+
+def test_attestations_are_stored_and_served_or_refused_with_the_upload(server: Running, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path / "in", "leaf", "1.0")
+    token = server.token(publish=("leaf",))
+    for wrong in ("[]", "{", json.dumps([attest(wheel, sha256="0" * 64)]), " " * (2**20 - 1) + "[]"):
+        answer = server.upload(wheel.read_bytes(), NAME, token, {"attestations": wrong})
+        assert answer.status in {400, 413}, answer.body
+    assert server.stored() == set()
+
+    given = [attest(wheel)]
+    assert server.upload(wheel.read_bytes(), NAME, token, {"attestations": json.dumps(given)}).status == 200
+
+    page = server.ask("/simple/leaf/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    (file,) = json.loads(page.body)["files"]
+    assert file["provenance"] == f"../../{NAME}.provenance"
+    served = server.ask(f"/{NAME}.provenance")
+    assert served.headers["content-type"] == "application/vnd.pypi.integrity.v1+json"
+    (bundle,) = json.loads(served.body)["attestation_bundles"]
+    assert bundle == {
+        "publisher": {"kind": "wheelsmith-token", "claims": {"token": token.split("_")[1]}},
+        "attestations": given,
+    }
 
 
 NAME = "leaf-1.0-py3-none-any.whl"

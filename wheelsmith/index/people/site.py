@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from wheelsmith.errors import UnknownGpuError, UsageError
 from wheelsmith.gpu import Arch, all_gpus, family, gpus_of
+from wheelsmith.index import keys
 from wheelsmith.index.files import locked, storage_errors, write_atomic
 from wheelsmith.index.layout import Layout
 from wheelsmith.index.people.advice import Fit, find_arch, fit, is_arm_only, parse_driver
@@ -226,6 +227,8 @@ def _wheels(layout: Layout, project: str) -> tuple[Wheel, ...]:
             continue  # a page that somebody else wrote
         if provenance := file.get("provenance"):
             file["provenance"] = urljoin(f"../../simple/{project}/", provenance)
+        if (layout.root / keys.statement(wheel)).is_file():
+            file["statement"] = f"../../{quote(keys.statement(wheel))}"
         found.append(
             Wheel(
                 file=file,

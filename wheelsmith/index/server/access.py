@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USER = "__token__"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: context managers set the traceback of what passes them
 class Refusal(Exception):  # noqa: N818  it is an answer, not a failure of ours
     """An answer that says no.
 

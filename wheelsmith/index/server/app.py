@@ -24,7 +24,9 @@ from wheelsmith.index.server import metrics as numbers
 from wheelsmith.index.server.access import Refusal, identify, require_publish, require_read
 from wheelsmith.index.server.audit import AuditLog
 from wheelsmith.index.server.lingering import LingeringResponse
-from wheelsmith.index.server.reading import PAGE_HEADERS, Reader
+from wheelsmith.index.server.proxy import Proxy
+from wheelsmith.index.server.reading import Later, Reader
+from wheelsmith.index.server.represent import PAGE_HEADERS
 from wheelsmith.index.server.tokens import TokenBook
 from wheelsmith.index.server.upload import Uploads
 
@@ -67,7 +69,7 @@ class _Server:
         self._audit = AuditLog(settings.audit)
         self._metrics = numbers.Metrics()
         self._uploads = Uploads(settings, self._metrics)
-        self._reader = Reader(settings)
+        self._reader = Reader(settings, Proxy(settings, self._metrics) if settings.proxy else None)
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -156,9 +158,13 @@ class _Server:
             if method not in {"GET", "HEAD"}:
                 raise Refusal(405, "Only GET and HEAD are answered here; uploads go to /upload/.", "method")
             self._authorize_read(headers)
-            response = self._reader.answer(path, headers)
+            answer = self._reader.answer(path, headers)
+            response = await run_in_threadpool(answer.work) if isinstance(answer, Later) else answer
         except Refusal as refusal:
             response = self._refuse(refusal, Request(scope))
+        except WheelsmithError as error:
+            _LOG.exception("upstream")
+            response = self._refuse(Refusal(500, f"The index cannot keep it: {error.cause}", "store"), Request(scope))
         else:
             kind = "file" if path.endswith((".whl", ".metadata", ".provenance")) else "page"
             self._metrics.request(method, kind, response.status_code)

@@ -13,6 +13,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from wheelsmith.index.attestation import MAX_BYTES
 from wheelsmith.index.server.access import Refusal
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FIELDS = frozenset(
     {":action", "protocol_version", "name", "version", "filetype", "md5_digest", "sha256_digest", "blake2_256_digest"}
+    | {"attestations"}
 )
 _MAX_VALUE = 1024
 _MAX_PARTS = 2000
@@ -117,8 +119,9 @@ class UploadForm:
             self._data(data[start:end])
         elif self._field in FIELDS:
             self._current += data[start:end]
-            if len(self._current) > _MAX_VALUE:
-                raise _malformed(f"the field {self._field!r} is longer than {_MAX_VALUE} bytes")
+            most = MAX_BYTES if self._field == "attestations" else _MAX_VALUE
+            if len(self._current) > most:
+                raise _malformed(f"the field {self._field!r} is longer than {most} bytes")
 
     def _on_part_end(self) -> None:
         if self._field in FIELDS:

@@ -26,6 +26,12 @@ class Metrics:
         self.refused = Counter(
             "wheelsmith_index_refused", "Requests that were refused", ("event",), registry=self._registry
         )
+        self.upstream = Counter(
+            "wheelsmith_index_upstream",
+            "Pages and files from the upstream, and old pages",
+            ("what",),
+            registry=self._registry,
+        )
         self.uploaded = Counter(
             "wheelsmith_index_uploaded", "Wheels that were published", ("result",), registry=self._registry
         )

@@ -8,8 +8,6 @@ are not there. Fails with `Refusal` 404 or 406.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
 import re
 import stat
@@ -26,15 +24,21 @@ from wheelsmith.errors import InvalidWheelError
 from wheelsmith.index import keys
 from wheelsmith.index.metadata import parse_filename
 from wheelsmith.index.server.access import Refusal
-from wheelsmith.index.server.negotiate import accepts_gzip, choose_page
+from wheelsmith.index.server.negotiate import choose_page
+from wheelsmith.index.server.represent import Page
+from wheelsmith.index.server.settings import bare_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.datastructures import Headers
 
+    from wheelsmith.index.server.proxy import Proxy
     from wheelsmith.index.server.settings import Settings
 
+UPSTREAM = "upstream/"
 _CACHE_BYTES = 64 * 2**20
-_MIN_GZIP = 512
+_BESIDE = {"", *(name.removeprefix("x") for name in keys.beside("x"))}  # what follows a wheel's name
 _HIDDEN = re.compile(r"(^|/)(\.|records(/|$))|//|[\\\0]")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -44,39 +48,30 @@ _TYPES = {
     ".provenance": "application/vnd.pypi.integrity.v1+json",
     ".whl": "application/octet-stream",
 }
-PAGE_HEADERS = {  # pages show names that uploaders chose: nothing on them may run, or be framed
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    stamp: tuple[int, int, int]
-    etag: str
-    plain: bytes
-    gzipped: bytes | None
+class Later:
+    """An answer that takes its time: `work` belongs into a thread."""
 
-    @property
-    def size(self) -> int:
-        return len(self.plain) + len(self.gzipped or b"")
+    work: Callable[[], Response]
 
 
 class Reader:
     """Answers GET and HEAD from the index of `settings`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, proxy: Proxy | None = None) -> None:
         self._settings = settings
+        self._proxy = proxy
         self._layout = settings.layout
         self._root = str(self._layout.root)
-        self._pages: OrderedDict[str, _Page] = OrderedDict()
+        self._pages: OrderedDict[str, tuple[tuple[int, int, int], Page]] = OrderedDict()
         self._cached = 0
         self._names: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}
         self._scope = "private" if settings.private else "public"
 
-    def answer(self, path: str, headers: Headers) -> Response:
-        """Return the response for a decoded path, which starts with a slash.
+    def answer(self, path: str, headers: Headers) -> Response | Later:
+        """Return the response for a decoded path, which starts with a slash; or how to get it from the upstream.
 
         Raises:
             Refusal: 404: nothing is published there; 406: not in the wanted form.
@@ -86,6 +81,8 @@ class Reader:
             raise _absent()
         if relative.endswith("/") or not relative:
             return self._folder(relative, headers)
+        if relative.startswith(UPSTREAM):
+            return self._proxied(relative.removeprefix(UPSTREAM))
         target = f"{self._root}/{relative}"
         suffix = os.path.splitext(relative)[1]  # noqa: PTH122  one of these per request
         status = _status(target)
@@ -95,12 +92,21 @@ class Reader:
             return RedirectResponse("/" + quote(relative) + "/", 308)
         if suffix not in _TYPES or not stat.S_ISREG(status.st_mode):
             raise _absent()
+        self._require_published(relative)
         if suffix in {".html", ".json", ".css"}:
             return self._page(relative, _TYPES[suffix], headers, "")
-        self._require_published(relative)
         return self._file(target, status, _TYPES[suffix], immutable=suffix in {".whl", ".metadata"})
 
-    def _folder(self, relative: str, headers: Headers) -> Response:
+    def _proxied(self, relative: str) -> Later:
+        """A file of the upstream: `<project>/<sha256>/<filename>`, perhaps with `.metadata` behind it."""
+        proxy = self._proxy
+        parts = relative.split("/")
+        if proxy is None or len(parts) != 3 or not self._is_elsewhere(parts[0]):
+            raise _absent()
+        project, sha256, filename = parts
+        return Later(lambda: self._file(*proxy.file(project, sha256, filename), immutable=True))
+
+    def _folder(self, relative: str, headers: Headers) -> Response | Later:
         parts = relative.split("/")[:-1]
         if "simple" not in parts:
             return self._page(f"{relative}index.html", _TYPES[".html"], headers, "")
@@ -113,23 +119,34 @@ class Reader:
         try:
             return self._page(f"{relative}index.{kind}", content_type, headers, "Accept")
         except Refusal:
-            if parts[-2:-1] == ["simple"] and (url := self._elsewhere(parts[-1])):
-                return RedirectResponse(url, 307, {"cache-control": "no-store"})
-            raise
+            project = parts[-1]
+            if parts[-2:-1] != ["simple"] or not self._is_elsewhere(project):
+                raise
+        if (proxy := self._proxy) is None:
+            url = f"{bare_url(self._settings.upstream or '').rstrip('/')}/{quote(project)}/"
+            return RedirectResponse(url, 307, {"cache-control": "no-store"})
+        base = "../" * len(parts)
 
-    def _elsewhere(self, project: str) -> str | None:
-        """Where a project that is not ours may be had, or None."""
+        def work() -> Response:
+            page, more = proxy.page(project, kind, base)
+            if not self._is_elsewhere(project):  # it has become ours meanwhile
+                raise _absent()
+            return page.respond(headers, content_type, scope=self._scope, vary="Accept", more=more)
+
+        return Later(work)
+
+    def _is_elsewhere(self, project: str) -> bool:
+        """Whether a project is not ours, and may be had from the upstream. Asked anew for every request."""
         settings = self._settings
         ours = self._layout.root / keys.project_record(project)
         if settings.upstream is None or ours.exists() or _matches(project, settings.reserve):
-            return None
-        if not _matches(project, settings.allow):
-            return None
-        return f"{settings.upstream.rstrip('/')}/{quote(project)}/"
+            return False
+        return canonicalize_name(project) == project and _matches(project, settings.allow)
 
     def _require_published(self, relative: str) -> None:
-        filename = relative.rpartition("/")[2].removesuffix(".metadata").removesuffix(".provenance")
-        if not filename.endswith(".whl"):
+        filename, ending, beside = relative.rpartition("/")[2].partition(".whl")
+        filename += ending
+        if not ending or beside not in _BESIDE:
             return
         try:
             project, _ = parse_filename(filename)
@@ -151,45 +168,30 @@ class Reader:
         return known[1]
 
     def _page(self, relative: str, content_type: str, headers: Headers, vary: str) -> Response:
-        page = self._load(relative)
-        zipped = page.gzipped if accepts_gzip(headers.get("accept-encoding", "")) else None
-        etag = f'"{page.etag}-gzip"' if zipped else f'"{page.etag}"'
-        answer = {
-            "content-type": content_type,
-            "etag": etag,
-            "vary": f"{vary}, Accept-Encoding" if vary else "Accept-Encoding",
-            "cache-control": f"{self._scope}, no-cache",
-        }
-        answer.update(PAGE_HEADERS)
-        if zipped:
-            answer["content-encoding"] = "gzip"
-        if _holds(headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=answer)
-        return Response(zipped or page.plain, headers=answer)
+        return self._load(relative).respond(headers, content_type, scope=self._scope, vary=vary)
 
-    def _load(self, relative: str) -> _Page:
+    def _load(self, relative: str) -> Page:
         target = f"{self._root}/{relative}"
         status = _status(target)
         if status is None or not stat.S_ISREG(status.st_mode):
             raise _absent()
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        page = self._pages.get(relative)
-        if page is not None and page.stamp == stamp:
+        known = self._pages.get(relative)
+        if known is not None and known[0] == stamp:
             self._pages.move_to_end(relative)
-            return page
+            return known[1]
         try:
             with open(target, "rb") as stream:  # noqa: PTH123
                 now = os.fstat(stream.fileno())
                 plain = stream.read()
         except FileNotFoundError:
             raise _absent() from None
-        zipped = gzip.compress(plain, 6, mtime=0) if len(plain) >= _MIN_GZIP else None
-        new = _Page((now.st_mtime_ns, now.st_size, now.st_ino), hashlib.sha256(plain).hexdigest()[:32], plain, zipped)
-        self._cached += new.size - (page.size if page else 0)
-        self._pages[relative] = new
+        new = Page.of(plain)
+        self._cached += new.size - (known[1].size if known else 0)
+        self._pages[relative] = (now.st_mtime_ns, now.st_size, now.st_ino), new
         self._pages.move_to_end(relative)
         while self._cached > _CACHE_BYTES and len(self._pages) > 1:
-            self._cached -= self._pages.popitem(last=False)[1].size
+            self._cached -= self._pages.popitem(last=False)[1][1].size
         return new
 
     def _file(self, target: str, status: os.stat_result, content_type: str, *, immutable: bool) -> Response:
@@ -218,14 +220,6 @@ def _status(target: str) -> os.stat_result | None:
         return os.stat(target)  # noqa: PTH116
     except (OSError, ValueError):  # too long, a file where a folder is meant, surrogates
         return None
-
-
-def _holds(if_none_match: str | None, etag: str) -> bool:
-    """Whether `If-None-Match` names this entity tag (RFC 9110 section 13.1.2: the weak comparison)."""
-    if if_none_match is None:
-        return False
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in tags or etag in tags
 
 
 def _absent() -> Refusal:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 
+def bare_url(url: str) -> str:
+    """A URL without the credentials in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What decides how the server answers.
@@ -26,23 +32,30 @@ class Settings:
     Attributes:
         root: the index's directory.
         private: reading needs a token with the scope `read`; otherwise everybody reads. Uploads always need one.
-        upstream: URL of a simple index that clients are redirected to for the names in `allow`; None: nowhere.
-        allow: project names, or patterns with `*`, that may be redirected. Names that the index owns never are.
+        upstream: URL of a simple index that the names in `allow` come from; None: there is none.
+        allow: project names, or patterns with `*`, that may come from there. Names that the index owns never do.
+        proxy: the upstream's pages and files come through this server, checked and kept; else clients are redirected.
+        page_seconds: how old a page of the upstream may be before it is asked for again.
+        upstream_seconds: longest wait for the upstream to connect, or to go on.
         reserve: project names, or patterns, that are ours though nothing of them is published yet.
         public_url: address of `simple/` as clients know it, for commands on pages; None: as each request says.
-        max_upload: largest body of an upload, in bytes.
+        max_upload: largest body of an upload, and largest file from the upstream, in bytes.
         max_unpacked: largest sum of the unpacked members of an uploaded wheel, in bytes.
-        max_uploads: uploads at the same time; more are answered 503.
+        max_uploads: uploads, and files from the upstream, at the same time; more are answered 503.
         max_connections: connections at the same time; more are answered 503.
         request_seconds: a request's headers must be complete this long after the connection became free.
         stall_seconds: a reader who takes nothing, or an uploader who sends nothing, for so long is cut off.
-        upload_rate: bytes per second below which an upload as a whole is cut off, after `stall_seconds`.
+        upload_rate: bytes per second below which an upload, or an answer of the upstream, is cut off as a whole, after
+            `stall_seconds` or `upstream_seconds`.
     """
 
     root: Path
     private: bool = False
     upstream: str | None = None
     allow: tuple[str, ...] = ()
+    proxy: bool = False
+    page_seconds: float = 600
+    upstream_seconds: float = 20
     reserve: tuple[str, ...] = ()
     public_url: str | None = None
     max_upload: int = 4096 * MIB
@@ -59,6 +72,8 @@ class Settings:
                 "An upstream index and the names that may come from it belong together: only one of them is given.",
                 "Give both --upstream URL and --allow NAME, or neither.",
             )
+        if self.proxy and self.upstream is None:
+            raise UsageError("There is no upstream index to be a proxy for.", "Give --upstream URL and --allow NAME.")
         if self.upstream is not None and (
             urlsplit(self.upstream).scheme not in {"http", "https"} or not urlsplit(self.upstream).hostname
         ):

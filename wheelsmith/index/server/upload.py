@@ -23,13 +23,16 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from starlette.requests import ClientDisconnect
 
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import DiskFullError, IndexConflictError, InvalidWheelError, WheelsmithError
+from wheelsmith.index import keys
+from wheelsmith.index.attestation import provenance_of
 from wheelsmith.index.metadata import parse_filename
 from wheelsmith.index.people import render
 from wheelsmith.index.publish import Published, publish
 from wheelsmith.index.server.access import Refusal
 from wheelsmith.index.server.form import UploadForm
-from wheelsmith.wheel.archive import open_archive
+from wheelsmith.index.ziphead import open_wheel_archive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,8 +80,8 @@ class Uploads:
         try:
             with self._metrics.uploads_running.track_inprogress(), self._metrics.upload_seconds.time():
                 folder.mkdir()
-                wheel = await self._receive(request, token, folder, length)
-                return await asyncio.to_thread(self._publish, wheel)
+                wheel, attestations = await self._receive(request, token, folder, length)
+                return await asyncio.to_thread(self._publish, wheel, attestations, token)
         finally:
             self._running -= 1
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -97,8 +100,8 @@ class Uploads:
             raise Refusal(507, f"The index has no space for {length} bytes.", "no-space")
         return length
 
-    async def _receive(self, request: Request, token: Token, folder: Path, length: int) -> Path:
-        """Store the body's file under its own name; return its path when all of the form agrees with it."""
+    async def _receive(self, request: Request, token: Token, folder: Path, length: int) -> tuple[Path, str]:
+        """Store the body's file under its own name; return its path and attestations when the form agrees with it."""
 
         def start(filename: str) -> None:
             try:
@@ -125,7 +128,7 @@ class Uploads:
         filename = form.finish()
         _check_fields(form.fields, filename)
         sink.check(form.fields)
-        return (folder / "body").rename(folder / filename)
+        return (folder / "body").rename(folder / filename), form.fields.get("attestations", "")
 
     async def _timely(self, request: Request, length: int) -> AsyncIterator[bytes]:
         """The body's chunks; a client that stalls, or is too slow as a whole, is refused."""
@@ -145,9 +148,12 @@ class Uploads:
                 raise Refusal(400, "The upload ended before it was complete.", "half") from None
             yield chunk
 
-    def _publish(self, wheel: Path) -> Published:
+    def _publish(self, wheel: Path, attestations: str, token: Token) -> Published:
         try:
             self._check_size(wheel)
+            if attestations:
+                provenance = provenance_of(attestations, wheel.name, sha256_of(wheel), {"token": token.id})
+                wheel.with_name(keys.provenance(wheel.name)).write_bytes(provenance)
             (published,) = publish([wheel], self._settings.root)
         except InvalidWheelError as error:
             raise Refusal(400, f"{error.cause} {error.remedy}", "wheel") from error
@@ -163,7 +169,7 @@ class Uploads:
 
     def _check_size(self, wheel: Path) -> None:
         """Refuse what would take too long to unpack; `publish` holds the members against these sizes."""
-        with open_archive(wheel) as archive:
+        with open_wheel_archive(wheel) as archive:
             total = sum(member.file_size for member in archive.members)
         if total > self._settings.max_unpacked:
             allowed = self._settings.max_unpacked
