@@ -1,31 +1,104 @@
-"""`wheelsmith recipes`: what can be built, and the schema of a recipe."""
+"""`wheelsmith recipes`: what can be built, the schema of a recipe, and the upkeep of recipes."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wheelsmith.cli.options import add_json
+from wheelsmith.cli.options import add_json, add_store, add_target, target_arguments
+
+if TYPE_CHECKING:
+    from wheelsmith.recipe.bumping import Bump
+    from wheelsmith.recipe.locking import Lock
+
+_LOCK = """\
+Reads the project's CMake files and submodules: every tree that its build would fetch, with the full commit of each tag,
+and how the recipe stands to it. Exit code: 0 the recipe is right, 3 it differs.
+"""
+_BUMP = """\
+Rehearses a version: which patches still match exactly, which pins, build requirements and Python versions change.
+Exit code: 0 only the release is to be added, 22 patches do not match, 3 something else changes.
+"""
 
 
 def configure(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("recipes", help="list recipes, check them, or print their schema")
-    parser.add_argument("action", nargs="?", choices=("list", "schema"), default="list")
-    parser.add_argument("--recipes", metavar="DIR", action="append", default=[])
+    parser = commands.add_parser("recipes", help="list recipes, lock their trees, rehearse their next version")
+    _add_recipes(parser)
     add_json(parser)
-    parser.set_defaults(execute=execute)
+    parser.set_defaults(execute=_list, action="list")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    one = actions.add_parser("list", help="what can be built (the default)")
+    _add_recipes(one)
+    one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON with a schema version")
+    actions.add_parser("schema", help="print the JSON Schema of a recipe file").set_defaults(execute=_schema)
+
+    one = actions.add_parser("lock", help="find what the build would fetch, and compare the recipe", description=_LOCK)
+    one.add_argument("requirement", help="package and version, such as vllm==0.16.0")
+    _add_reading(one)
+    one.set_defaults(execute=_lock)
+
+    one = actions.add_parser("bump", help="rehearse another version of a package", description=_BUMP)
+    one.add_argument("name")
+    one.add_argument("version")
+    one.add_argument("--sdist", action="store_true", help="read the sdist from the package index")
+    _add_reading(one)
+    one.set_defaults(execute=_bump)
+
+    one = actions.add_parser("mirror", help="copy every source of a build to a directory for [mirrors]")
+    add_target(one)
+    one.add_argument("--to", metavar="DIR", required=True)
+    add_store(one)
+    one.add_argument("--index-url", metavar="URL")
+    one.add_argument("--offline", action="store_true", help="copy what the store has, fetch nothing")
+    add_json(one)
+    one.set_defaults(execute=_mirror)
 
 
-def execute(options: argparse.Namespace) -> int:
-    """Run the command."""
+def _add_recipes(parser: argparse.ArgumentParser) -> None:
+    # SUPPRESS: what stands before the action must not be undone by the action's own default.
+    parser.add_argument("--recipes", metavar="DIR", action="append", default=argparse.SUPPRESS)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    _add_recipes(parser)
+    parser.add_argument("--source", metavar="DIR|FILE", help="read this source instead of fetching the version's")
+    parser.add_argument("--write", action="store_true", help="change the recipe's file; comments and order stay")
+    parser.add_argument("--offline", action="store_true", help="ask nobody: tags and submodules are not looked up")
+    parser.add_argument(
+        "-D", dest="define", metavar="NAME=VALUE", action="append", default=[], help="a CMake variable that is given"
+    )
+    add_store(parser)
+    parser.add_argument("--index-url", metavar="URL")
+    add_json(parser)
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "source": options.source,
+        "write": options.write,
+        "offline": options.offline,
+        "define": dict(item.partition("=")[::2] for item in options.define),
+        "store": options.store,
+        "index_url": options.index_url,
+        "recipes": getattr(options, "recipes", []),
+    }
+
+
+def _schema(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
 
-    if options.action == "schema":
-        show.as_json(wheelsmith.recipe_schema())
-        return 0
-    found = [(item.recipe, item.origin) for item in wheelsmith.recipes(recipes=options.recipes)]
+    show.as_json(wheelsmith.recipe_schema())
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    found = [(item.recipe, item.origin) for item in wheelsmith.recipes(recipes=getattr(options, "recipes", []))]
     if options.json:
         rows = [
             {
@@ -54,3 +127,120 @@ def execute(options: argparse.Namespace) -> int:
         ),
     )
     return 0
+
+
+def _lock(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+    from wheelsmith.recipe.bumping import DIFFERS
+
+    with Reporter() as listener:
+        lock = wheelsmith.recipe_lock(options.requirement, listener=listener, **_reading(options))
+    if options.json:
+        show.as_json(lock.to_dict())
+    else:
+        _show_lock(lock)
+        if options.write and lock.changes:
+            print("\nThe recipe was changed.")
+    return DIFFERS if lock.changes and not options.write else 0
+
+
+def _bump(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter() as listener:
+        result = wheelsmith.recipe_bump(
+            options.name, options.version, sdist=options.sdist, listener=listener, **_reading(options)
+        )
+    if options.json:
+        show.as_json(result.to_dict())
+    else:
+        _show_bump(result)
+    return result.exit_code
+
+
+def _mirror(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter() as listener:
+        copied = wheelsmith.recipe_mirror(
+            options.requirement,
+            options.to,
+            offline=options.offline,
+            store=options.store,
+            index_url=options.index_url,
+            listener=listener,
+            **target_arguments(options),
+        )
+    if options.json:
+        rows = [{"source": item.what, "place": str(item.place), "bytes": item.size} for item in copied]
+        show.as_json({"schema_version": 1, "sources": rows})
+        return 0
+    show.table(("source", "place", "bytes"), ((item.what, str(item.place), f"{item.size:,}") for item in copied))
+    print(f"\nUse it with WHEELSMITH_CONFIG={options.to}/config.toml, wherever the directory is carried.")
+    return 0
+
+
+def _show_lock(lock: Lock) -> None:
+    from wheelsmith.cli import show
+    from wheelsmith.recipe.locking_text import tree_table
+
+    show.table(
+        ("tree", "state", "commit", "tag", "recipe has", "found at", "note"),
+        (
+            (
+                tree.name,
+                tree.state,
+                tree.commit or "-",
+                tree.tag or "-",
+                "the same" if tree.was == tree.commit else tree.was or "-",
+                tree.where or tree.inside or "-",
+                tree.note,
+            )
+            for tree in lock.trees
+        ),
+    )
+    for warning in lock.warnings:
+        print(f"warning: {warning}")
+    for tree in lock.changes:
+        if tree.state != "gone" and tree.commit:
+            print(f"\n{tree_table(tree)}")
+
+
+def _show_bump(bump: Bump) -> None:
+    from wheelsmith.cli import show
+
+    print(f"source: {bump.source}\n")
+    _show_lock(bump.lock)
+    rows = [patch.to_dict() for patch in bump.patches]
+    if rows:
+        print()
+        show.table(
+            ("patch", "tree", "for this version", "matches", "why"),
+            (
+                (
+                    row["what"],
+                    row["tree"] or "-",
+                    "yes" if row["wanted"] else "no",
+                    {True: "yes", False: "NO", None: "not tried"}[row["matches"]],
+                    row["why"],
+                )
+                for row in rows
+            ),
+        )
+        for row in rows:
+            if row["problem"]:
+                print(f"\n{row['what']}: {row['problem']}")
+    print()
+    show.table(
+        ("build requirement", "project", "recipe", "state"),
+        ((need.name, need.project, need.recipe, need.state) for need in bump.needs),
+    )
+    for note in bump.notes:
+        print(f"note: {note}")
+    print(f"\n{bump.verdict}")

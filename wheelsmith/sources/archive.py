@@ -16,12 +16,15 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError, StoreError
+from wheelsmith.sources.asking import ask_places
 from wheelsmith.sources.model import Fetched, redact
 from wheelsmith.sources.places import below
 from wheelsmith.sources.transfer import download, has_blob
 
 if TYPE_CHECKING:
+    from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
     from wheelsmith.plan import ArchiveSource, SdistSource
     from wheelsmith.store import Store
@@ -46,15 +49,21 @@ def present(source: ArchiveSource | SdistSource, store: Store) -> bool:
     return has_blob(store, source.sha256)
 
 
-def fetch(source: ArchiveSource, store: Store, listener: Listener) -> Fetched:
-    """Bring the archive into the store.
+def fetch(source: ArchiveSource, store: Store, listener: Listener, mirrors: Mirrors = NO_MIRRORS) -> Fetched:
+    """Bring the archive into the store, from the first mirror that has it.
 
     Raises:
         NetworkError, HashMismatchError, SourceError: see `transfer.download`.
     """
-    reused = present(source, store)
-    size = 0 if reused else download(source.url, source.sha256, store, listener=listener)
-    return Fetched(redact(str(source)), source.sha256, size, reused)
+    what = redact(str(source))
+    if present(source, store):
+        return Fetched(what, source.sha256, 0, reused=True)
+
+    def ask(place: str) -> int:
+        return download(place, source.sha256, store, listener=listener)
+
+    size, place = ask_places(source.url, mirrors, ask, listener)
+    return Fetched(what, source.sha256, size, reused=False, served_by=place)
 
 
 def lay_out(source: ArchiveSource | SdistSource, store: Store, into: Path) -> None:

@@ -2,35 +2,36 @@
 
 In: a `GitSource`. Out: its objects in a bare repository of the store, or its files in a directory. Fails with
 `NetworkError`, `SourceError` (no such commit, tag or directory), and `StoreError` (stored objects are damaged).
-
-Files are written from the raw objects, each checked against its id from the pinned commit down: attributes
-(export-subst, eol, filters) change nothing, and what arrives is what the commit names.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError, StoreError
+from wheelsmith.events import ignore
+from wheelsmith.sources.asking import ask_places
 from wheelsmith.sources.gitcall import RefusedError, ask_git, fetch_git, make_repository, start_git
-from wheelsmith.sources.model import Fetched, redact
+from wheelsmith.sources.gitfiles import DamagedError, Writer
+from wheelsmith.sources.model import AbsentError, Fetched, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
     from wheelsmith.plan import GitSource
     from wheelsmith.store import Store
 
 _REFS = "refs/wheelsmith"
-
-
-class _DamagedError(Exception):
-    """An object is missing, or its bytes do not have its id."""
+_MODULES = ".gitmodules"
 
 
 def present(source: GitSource, store: Store) -> bool:
@@ -39,34 +40,89 @@ def present(source: GitSource, store: Store) -> bool:
     return repository.is_dir() and _holds(repository, source)
 
 
-def fetch(source: GitSource, store: Store, listener: Listener) -> Fetched:
+def fetch(source: GitSource, store: Store, listener: Listener, mirrors: Mirrors = NO_MIRRORS) -> Fetched:
     """Bring the commit into the store with depth 1; of a sparse source only the files of its directories.
+
+    Wherever it comes from, it is kept under the URL of the plan.
 
     Raises:
         NetworkError: the host cannot be reached, or answers with an error.
         SourceError: there is no such repository, commit or directory, or the tag is another commit.
         NoCompilerError: git is not installed.
     """
-    name = _name(source)
     what = redact(str(source))
-    repository = store.place("git", name)
-    with store.lock(f"git-{name}", wait=True):
-        if not repository.is_dir():
-            temporary = repository.with_name(f".{name}.new")
-            shutil.rmtree(temporary, ignore_errors=True)
-            make_repository(temporary)
-            temporary.rename(repository)
+    with _opened(source, store) as repository:
         if _holds(repository, source):
             return Fetched(what, source.commit, 0, reused=True)
         _remove_leftovers(repository)
         before = _size(repository)
-        try:
-            _fetch_commit(repository, source, listener)
+
+        def ask(place: str) -> None:
+            _fetch_commit(repository, source, place, listener)
             if source.sparse:
-                _fetch_files(repository, source, listener)
+                _fetch_files(repository, source, place, listener)
+
+        try:
+            _, place = ask_places(source.url, mirrors, ask, listener)
         finally:
             _remove_leftovers(repository)
-        return Fetched(what, source.commit, _size(repository) - before, reused=False)
+        return Fetched(what, source.commit, _size(repository) - before, reused=False, served_by=place)
+
+
+def fetch_listing(
+    source: GitSource, store: Store, listener: Listener, mirrors: Mirrors = NO_MIRRORS
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What a commit says about its submodules, fetched without its files.
+
+    Returns:
+        The commit of each submodule by its path, and the settings in .gitmodules (git-config(1) keys).
+
+    Raises:
+        NetworkError, SourceError, NoCompilerError: as `fetch`.
+    """
+    partial = dataclasses.replace(source, sparse=(_MODULES,))
+    with _opened(partial, store) as repository:
+        if _resolve(repository, f"{_REFS}/{source.commit}") != source.commit:
+            _remove_leftovers(repository)
+            ask_places(source.url, mirrors, lambda place: _fetch_commit(repository, partial, place, listener), listener)
+        listing = ask_git(repository, "ls-tree", "-r", "-z", "--full-tree", source.commit) or b""
+    entries = (line.partition(b"\t") for line in listing.split(b"\0"))
+    links = {os.fsdecode(name): info.split()[2].decode() for info, _, name in entries if info.startswith(b"160000 ")}
+    if not links or ask_git(repository, "rev-parse", "--verify", "--quiet", f"{source.commit}:{_MODULES}") is None:
+        return links, {}
+    fetch(partial, store, listener, mirrors)
+    said = ask_git(repository, "config", "--blob", f"{source.commit}:{_MODULES}", "--list", "-z") or b""
+    pairs = (line.partition("\n") for line in said.decode("utf-8", "replace").split("\0") if line)
+    return links, {key: value for key, _, value in pairs}
+
+
+def copy_commit(source: GitSource, store: Store, into: Path) -> None:
+    """Add the commit, as the store holds it, to the bare repository `into`, which is made if it is not there.
+
+    Any git server can give out `into`: the commit by its id and by its tag, and parts of it.
+
+    Raises:
+        StoreError: the store does not hold the commit.
+    """
+    if not into.is_dir():
+        make_repository(into)
+    settings = {"uploadpack.allowFilter": "true", "uploadpack.allowAnySHA1InWant": "true"}
+    # Whole and sparse commits live here together: what one has of another must not be taken for granted.
+    settings["fetch.negotiationAlgorithm"] = "noop"
+    if source.sparse:  # what is missing is missing on purpose
+        settings |= {"remote.origin.promisor": "true", "remote.origin.partialclonefilter": "blob:none"}
+    for key, value in settings.items():
+        ask_git(into, "config", key, value)
+    with _opened(source, store) as repository:
+        if not _holds(repository, source):
+            raise _not_held(source, "it was not fetched")
+        if _resolve(into, f"{_REFS}/{source.commit}") != source.commit or (source.sparse and _missing(into, source)):
+            place = repository.absolute().as_uri()
+            _fetch_commit(into, source, place, ignore)
+            if source.sparse:
+                _fetch_files(into, source, place, ignore)
+    if source.tag is not None:
+        ask_git(into, "update-ref", f"refs/tags/{source.tag}", source.commit)
 
 
 def lay_out(source: GitSource, store: Store, into: Path) -> None:
@@ -81,16 +137,34 @@ def lay_out(source: GitSource, store: Store, into: Path) -> None:
     with store.lock(f"git-{name}", wait=True):
         try:
             if not repository.is_dir():
-                raise _DamagedError("it was not fetched")
+                raise DamagedError("it was not fetched")
             with start_git(repository, "cat-file", "--batch") as process:
                 assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes
-                _Writer(process.stdin, process.stdout, source).write(into)
-        except (_DamagedError, BrokenPipeError) as error:
+                Writer(process.stdin, process.stdout, source).write(into)
+        except (DamagedError, BrokenPipeError) as error:
             shutil.rmtree(repository, ignore_errors=True)
-            raise StoreError(
-                f"The store does not hold {redact(str(source))} whole: {error}.",
-                "Run the same command again without --offline: it is fetched again.",
-            ) from error
+            raise _not_held(source, str(error)) from error
+
+
+def _not_held(source: GitSource, why: str) -> StoreError:
+    return StoreError(
+        f"The store does not hold {redact(str(source))} whole: {why}.",
+        "Run the same command again without --offline: it is fetched again.",
+    )
+
+
+@contextmanager
+def _opened(source: GitSource, store: Store) -> Iterator[Path]:
+    """The repository of a source, made if it is not there, and held."""
+    name = _name(source)
+    repository = store.place("git", name)
+    with store.lock(f"git-{name}", wait=True):
+        if not repository.is_dir():
+            temporary = repository.with_name(f".{name}.new")
+            shutil.rmtree(temporary, ignore_errors=True)
+            make_repository(temporary)
+            temporary.rename(repository)
+        yield repository
 
 
 def _name(source: GitSource) -> str:
@@ -113,13 +187,19 @@ def _holds(repository: Path, source: GitSource) -> bool:
 
 
 def _missing(repository: Path, source: GitSource) -> list[bytes]:
-    """Ids of the objects below the sparse directories that the repository lacks."""
+    """Ids of the objects below the sparse directories (or files) that the repository lacks."""
+    missing = []
     for directory in source.sparse:
-        if ask_git(repository, "rev-parse", "--verify", "--quiet", f"{source.commit}:{directory}") is None:
+        identity = ask_git(repository, "rev-parse", "--verify", "--quiet", f"{source.commit}:{directory}")
+        if identity is None:
             raise SourceError(
                 f"The commit {source.commit} of {redact(source.url)} has no directory {directory!r}.",
                 "Correct `sparse` in the recipe.",
             )
+        if ask_git(repository, "cat-file", "-e", identity.decode().strip()) is None:  # a file: rev-list trusts its tips
+            missing.append(identity.strip())
+    if missing:
+        return missing
     tops = (f"{source.commit}:{directory}" for directory in source.sparse)
     listing = ask_git(repository, "rev-list", "--objects", "--missing=print", *tops)
     if listing is None:
@@ -127,12 +207,12 @@ def _missing(repository: Path, source: GitSource) -> list[bytes]:
     return [line[1:] for line in listing.splitlines() if line.startswith(b"?")]
 
 
-def _fetch_commit(repository: Path, source: GitSource, listener: Listener) -> None:
-    options = ["--depth=1"] + (["--filter=blob:none"] if source.sparse else [])
+def _fetch_commit(repository: Path, source: GitSource, place: str, listener: Listener) -> None:
+    options = ["--depth=1", "--filter=blob:none" if source.sparse else "--no-filter"]
     partial = bool(source.sparse)
 
     def get(refspec: str) -> None:
-        fetch_git(repository, source.url, *options, "origin", refspec, partial=partial, listener=listener)
+        fetch_git(repository, place, *options, "origin", refspec, partial=partial, listener=listener)
 
     ref = f"{_REFS}/{source.commit}"
     try:
@@ -140,25 +220,25 @@ def _fetch_commit(repository: Path, source: GitSource, listener: Listener) -> No
     except RefusedError as refused:
         # Servers without protocol 2 give out tips only (gitprotocol-capabilities(5), allow-reachable-sha1-in-want).
         if source.tag is None:
-            raise SourceError(
-                f"{redact(source.url)} does not give out the commit {source.commit}.",
+            raise AbsentError(
+                f"{redact(place)} does not give out the commit {source.commit}.",
                 "Correct it in the recipe; if the server only gives out tags, add the commit's tag.",
                 detail=str(refused),
             ) from refused
-        _fetch_tag(repository, source, get)
+        _fetch_tag(repository, source, place, get)
     if _resolve(repository, ref) != source.commit:
         raise SourceError(
-            f"{source.commit} of {redact(source.url)} is not a commit.", "Give the id of the commit, not of its tag."
+            f"{source.commit} of {redact(place)} is not a commit.", "Give the id of the commit, not of its tag."
         )
 
 
-def _fetch_tag(repository: Path, source: GitSource, get: Callable[[str], None]) -> None:
+def _fetch_tag(repository: Path, source: GitSource, place: str, get: Callable[[str], None]) -> None:
     tag = f"{_REFS}/tag"
     try:
         get(f"+refs/tags/{source.tag}:{tag}")
     except RefusedError as refused:
-        raise SourceError(
-            f"{redact(source.url)} has neither the commit {source.commit} nor the tag {source.tag}.",
+        raise AbsentError(
+            f"{redact(place)} has neither the commit {source.commit} nor the tag {source.tag}.",
             "Correct them in the recipe.",
             detail=str(refused),
         ) from refused
@@ -166,24 +246,23 @@ def _fetch_tag(repository: Path, source: GitSource, get: Callable[[str], None]) 
     ask_git(repository, "update-ref", "-d", tag)
     if found != source.commit:
         raise SourceError(
-            f"{redact(source.url)} does not give out the commit {source.commit}, and its tag {source.tag} is now"
-            f" {found}.",
+            f"{redact(place)} does not give out the commit {source.commit}, and its tag {source.tag} is now {found}.",
             "Somebody moved the tag, or the recipe is wrong: find out which before changing the recipe.",
         )
     ask_git(repository, "update-ref", f"{_REFS}/{source.commit}", source.commit)
 
 
-def _fetch_files(repository: Path, source: GitSource, listener: Listener) -> None:
+def _fetch_files(repository: Path, source: GitSource, place: str, listener: Listener) -> None:
     """The contents of the sparse directories, by id: what git itself does when a partial clone needs an object."""
     if not (missing := _missing(repository, source)):
         return  # a server without filters sent everything
     try:
         options = ("--filter=blob:none", "--stdin", "origin")
         wanted = b"\n".join(missing) + b"\n"
-        fetch_git(repository, source.url, *options, partial=True, listener=listener, wanted=wanted)
+        fetch_git(repository, place, *options, partial=True, listener=listener, wanted=wanted)
     except RefusedError as refused:
         raise SourceError(
-            f"{redact(source.url)} gives out partial clones but not their files.",
+            f"{redact(place)} gives out partial clones but not their files.",
             "Remove `sparse` from this source in the recipe.",
             detail=str(refused),
         ) from refused
@@ -198,68 +277,3 @@ def _remove_leftovers(repository: Path) -> None:
 
 def _size(repository: Path) -> int:
     return sum(path.stat().st_size for path in (repository / "objects").rglob("*") if path.is_file())
-
-
-class _Writer:
-    """Writes a commit's files, asking a running `git cat-file --batch` for one object after the other."""
-
-    def __init__(self, ask: IO[bytes], answers: IO[bytes], source: GitSource) -> None:
-        self._ask, self._answers, self._source = ask, answers, source
-
-    def write(self, into: Path) -> None:
-        """Write the tree of the commit as the new directory `into`."""
-        first_line = self._object(self._source.commit, b"commit").partition(b"\n")[0]
-        self._tree(first_line.removeprefix(b"tree ").decode(), into, "")
-
-    def _object(self, identity: str, kind: bytes) -> bytes:
-        self._ask.write(f"{identity}\n".encode())
-        self._ask.flush()
-        header = self._answers.readline().split()
-        if len(header) != 3 or header[1] != kind:
-            raise _DamagedError(f"the object {identity} is missing")
-        size = int(header[2])
-        content = self._answers.read(size)
-        self._answers.read(1)
-        if hashlib.sha1(b"%s %d\0%s" % (kind, size, content), usedforsecurity=False).hexdigest() != identity:
-            raise _DamagedError(f"the object {identity} is damaged")
-        return content
-
-    def _tree(self, identity: str, directory: Path, prefix: str) -> None:
-        directory.mkdir()
-        for mode, raw_name, entry in _entries(self._object(identity, b"tree")):
-            name = os.fsdecode(raw_name)
-            inside = f"{prefix}{name}"
-            path = directory / name
-            if not self._wanted(inside):
-                continue
-            if name.casefold() in {"", ".", "..", ".git"} or "/" in name or path.exists() or path.is_symlink():
-                raise SourceError(
-                    f"The commit {self._source.commit} of {redact(self._source.url)} has an unsafe name: {inside!r}.",
-                    "Do not use it: report it to its publisher.",
-                )
-            match mode:
-                case b"40000":
-                    self._tree(entry, path, f"{inside}/")
-                case b"160000":  # a submodule: if the build needs it, it is a tree of the recipe
-                    path.mkdir()
-                case b"120000":
-                    path.symlink_to(os.fsdecode(self._object(entry, b"blob")))
-                case _:
-                    path.write_bytes(self._object(entry, b"blob"))
-                    path.chmod(0o755 if int(mode, 8) & 0o100 else 0o644)
-
-    def _wanted(self, path: str) -> bool:
-        """Whether `path` is in, or leads to, one of the sparse directories."""
-        return not self._source.sparse or any(
-            f"{path}/".startswith(f"{directory}/") or f"{directory}/".startswith(f"{path}/")
-            for directory in self._source.sparse
-        )
-
-
-def _entries(tree: bytes) -> Iterator[tuple[bytes, bytes, str]]:
-    """Mode, name and object id of each entry of a tree object (SHA-1: 20 bytes)."""
-    while tree:
-        mode, _, rest = tree.partition(b" ")
-        name, _, rest = rest.partition(b"\0")
-        yield mode, name, rest[:20].hex()
-        tree = rest[20:]

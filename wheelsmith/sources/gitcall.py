@@ -12,16 +12,18 @@ import os
 import re
 import subprocess
 import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
+from urllib.parse import unquote, urlsplit
 
 from wheelsmith.errors import NetworkError, NoCompilerError, SourceError, StoreError
 from wheelsmith.events import Progress
-from wheelsmith.sources.model import STAGE, redact
+from wheelsmith.sources.model import STAGE, AbsentError, redact
 from wheelsmith.sources.transfer import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from wheelsmith.events import Listener
 
@@ -37,7 +39,7 @@ _SET = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ALLOW_PROTOCOL": "https:ssh:git:file",
+    "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",  # what arrives is checked against the commit's id
     "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
@@ -122,6 +124,7 @@ def fetch_git(
         SourceError: there is no repository.
         OSError: no space is left.
     """
+    url = _found(url)
     config = {
         "remote.origin.url": url,
         "fetch.unpackLimit": "1",  # keep packs: they are synced to disk, loose objects are not
@@ -135,7 +138,7 @@ def fetch_git(
     if wanted:  # or git would say which commits it has, and the server leave out what belongs to them
         config["fetch.negotiationAlgorithm"] = "noop"
     label = redact(url).rstrip("/").rpartition("/")[2]
-    with tempfile.TemporaryFile() as stdin:
+    with tempfile.TemporaryFile() as stdin, _served_from(url) as serving:
         stdin.write(wanted)
         stdin.seek(0)
         try:
@@ -144,11 +147,77 @@ def fetch_git(
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=git_environment(config),
+                env=git_environment(config) | serving,
             )
         except FileNotFoundError as error:
             raise _no_git() from error
-    assert process.stderr is not None  # noqa: S101 - asked for above
+        said = _listen(process, label, listener)
+    if process.returncode != 0:
+        _fail(url, "\n".join(line for line in said if not line.startswith("remote: ")), repository)
+
+
+def list_remote(url: str, *patterns: str) -> dict[str, str]:
+    """The refs of the repository at `url` that match, and the ids that they have there now (git-ls-remote(1)).
+
+    An annotated tag is listed twice: itself, and with `^{}` the commit that it names.
+
+    Raises:
+        NetworkError: it cannot be reached, breaks off, or wants a login.
+        AbsentError: there is no repository.
+        NoCompilerError: git is not installed.
+    """
+    url = _found(url)
+    config = {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "60"}
+    with _served_from(url) as serving:
+        try:
+            done = subprocess.run(
+                ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=git_environment(config) | serving,
+                cwd=os.path.sep,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise _no_git() from error
+    if done.returncode != 0:
+        _fail(url, done.stderr.decode("utf-8", "replace"), None)
+    rows = (line.partition("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
+    return {name: identity for identity, _, name in rows}
+
+
+def _found(url: str) -> str:
+    """A repository on this machine may lack the `.git` that its URL has; git itself looks for the opposite."""
+    if urlsplit(url).scheme == "file" and url.endswith(".git") and not Path(unquote(urlsplit(url).path)).exists():
+        return url.removesuffix(".git")
+    return url
+
+
+@contextmanager
+def _served_from(url: str) -> Iterator[dict[str, str]]:
+    """Variables for a git that fetches from `url`.
+
+    For a repository on this machine git starts the serving side itself, and that side listens to the global file
+    alone, not to our variables. The file says that the place may belong to somebody else (git-config(1),
+    safe.directory: whoever named it meant it, and nothing of it is run), and that it may serve parts.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        yield {}
+        return
+    path = unquote(parts.path)
+    with tempfile.NamedTemporaryFile("w", prefix="gitconfig-") as file:
+        for place in (path, f"{path.rstrip('/')}/.git", f"{path}.git"):
+            quoted = place.replace("\\", "\\\\").replace('"', '\\"')
+            file.write(f'[safe]\n\tdirectory = "{quoted}"\n')
+        file.write("[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n")
+        file.flush()
+        yield {"GIT_CONFIG_GLOBAL": file.name}
+
+
+def _listen(process: subprocess.Popen[bytes], label: str, listener: Listener) -> list[str]:
+    """Read what git says to its end: progress goes to the listener, the rest is returned."""
+    assert process.stderr is not None  # noqa: S101 - a pipe, by whoever started it
     said = []
     with process:
         try:
@@ -160,8 +229,7 @@ def fetch_git(
         except BaseException:
             process.terminate()
             raise
-    if process.returncode != 0:
-        _fail(url, "\n".join(line for line in said if not line.startswith("remote: ")), repository)
+    return said
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
@@ -173,14 +241,14 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
     yield rest.decode("utf-8", "replace")
 
 
-def _fail(url: str, said: str, repository: Path) -> NoReturn:
+def _fail(url: str, said: str, repository: Path | None) -> NoReturn:
     said = redact(said.replace(url, redact(url))).strip()
     if "No space left on device" in said:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(repository))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(repository or ""))
     if any(text in said for text in _REFUSED):
         raise RefusedError(said)
     if any(text in said for text in _NO_REPOSITORY):
-        raise SourceError(
+        raise AbsentError(
             f"There is no git repository at {redact(url)}.", "Correct the url in the recipe.", detail=said
         )
     if "transport '" in said and "not allowed" in said:

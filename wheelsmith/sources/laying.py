@@ -41,7 +41,7 @@ def lay_out(plan: Plan, store: Store, into: Path) -> None:
     places = [(f"{CANONICAL}/src", plan.source), *((tree.path, tree.source) for tree in plan.trees)]
     # Outer before inner: an inner tree takes the place of the empty directory that stands for a submodule.
     for path, source in sorted(places, key=lambda place: place[0].count("/")):
-        _lay_out(source, store, _free(into, path))
+        lay_out_source(source, store, _free(into, path))
     for patch in plan.patches:
         apply(patch, into / _relative(patch.path))
     settle(into)
@@ -68,7 +68,8 @@ def _free(into: Path, path: str) -> Path:
     return target
 
 
-def _lay_out(source: Source, store: Store, target: Path) -> None:
+def lay_out_source(source: Source, store: Store, target: Path) -> None:
+    """Place one source as the new directory `target`; see `lay_out`."""
     if isinstance(source, GitSource):
         git.lay_out(source, store, target)
     else:

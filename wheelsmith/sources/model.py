@@ -1,12 +1,15 @@
 """What fetching one source came to, and how a source is called in front of people.
 
-In: sources of a plan. Out: `Fetched`, and texts without credentials. Nothing can fail.
+In: sources of a plan. Out: `Fetched`, and texts without credentials. Nothing can fail. `AbsentError` is what modules
+of this room raise when one place does not have a source that another place may have.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from wheelsmith.errors import SourceError
 
 STAGE = "sources"
 
@@ -19,18 +22,24 @@ _URL = re.compile(
 )
 
 
+class AbsentError(SourceError):
+    """The place that was asked does not have the source; a mirror beside it may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """One source that the store holds now.
 
     `digest` is the git commit or the SHA-256; `bytes_fetched` counts what came over the network (for git: what the
-    repository grew by), 0 when `reused`.
+    repository grew by), 0 when `reused`. `served_by` is the place that it came from, without credentials: upstream or
+    a mirror; empty if that is not known any more.
     """
 
     what: str
     digest: str
     bytes_fetched: int
     reused: bool
+    served_by: str = ""
 
 
 def redact(text: str) -> str:

@@ -6,8 +6,12 @@ project, no sdist) and `HashMismatchError`, which names the digests that the ind
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
 from pypi_simple import (
     PYPI_SIMPLE_ENDPOINT,
@@ -16,22 +20,31 @@ from pypi_simple import (
     UnsupportedRepoVersionError,
 )
 
+from wheelsmith.config import NO_MIRRORS
+from wheelsmith.durable import sha256_of
 from wheelsmith.errors import HashMismatchError, SourceError
+from wheelsmith.events import ignore
+from wheelsmith.plan import SdistSource
 from wheelsmith.sources.archive import present
-from wheelsmith.sources.model import Fetched, redact
+from wheelsmith.sources.asking import ask_places
+from wheelsmith.sources.model import AbsentError, Fetched, redact
 from wheelsmith.sources.transfer import TIMEOUT, download, network_errors, open_session
 
 if TYPE_CHECKING:
     import requests
     from pypi_simple import DistributionPackage
 
+    from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan import SdistSource
     from wheelsmith.store import Store
 
 
-def fetch(source: SdistSource, store: Store, index_url: str | None, listener: Listener) -> Fetched:
+def fetch(
+    source: SdistSource, store: Store, index_url: str | None, listener: Listener, mirrors: Mirrors = NO_MIRRORS
+) -> Fetched:
     """Bring the sdist into the store; the index is not asked when the store holds it.
+
+    A mirror of the index is another index, or a directory of this machine with one folder for each project.
 
     Raises:
         NetworkError: the index or its file host cannot be reached.
@@ -41,11 +54,63 @@ def fetch(source: SdistSource, store: Store, index_url: str | None, listener: Li
     what = f"{source}"
     if present(source, store):
         return Fetched(what, source.sha256, 0, reused=True)
-    session, url = open_session(index_url or PYPI_SIMPLE_ENDPOINT)
-    with session:
-        file = _choose(source, _sdists(source, url, session), url)
-        size = download(file.url, source.sha256, store, listener=listener, session=session)
-    return Fetched(what, source.sha256, size, reused=False)
+
+    def ask(place: str) -> int:
+        if place.startswith("file:"):
+            return download(_in_folder(source, place), source.sha256, store, listener=listener)
+        session, url = open_session(place)
+        with session:
+            file = _choose(source, _sdists(source, url, session), url)
+            return download(file.url, source.sha256, store, listener=listener, session=session)
+
+    size, place = ask_places(index_url or PYPI_SIMPLE_ENDPOINT, mirrors, ask, listener)
+    return Fetched(what, source.sha256, size, reused=False, served_by=place)
+
+
+def find(project: str, version: str, index_url: str | None = None, mirrors: Mirrors = NO_MIRRORS) -> SdistSource:
+    """The sdist of `version` that the index lists, with the SHA-256 that it states: what a recipe may pin.
+
+    Raises:
+        NetworkError, SourceError: as `fetch`; also if the index states no SHA-256.
+    """
+
+    def ask(place: str) -> SdistSource:
+        if place.startswith("file:"):
+            folder = _folder(project, place)
+            for path in sorted(folder.glob("*")):
+                if _is_sdist(path.name, project, version):
+                    return SdistSource(project, version, sha256_of(path))
+            raise _no_sdist(project, version, place)
+        session, url = open_session(place)
+        with session:
+            listed = _sdists(SdistSource(project, version, ""), url, session)
+        for file in listed:
+            if digest := file.digests.get("sha256"):
+                return SdistSource(project, version, digest)
+        raise _no_sdist(project, version, url)
+
+    return ask_places(index_url or PYPI_SIMPLE_ENDPOINT, mirrors, ask, ignore)[0]
+
+
+def _folder(project: str, place: str) -> Path:
+    return Path(url2pathname(urlsplit(place).path), canonicalize_name(project))
+
+
+def _is_sdist(filename: str, project: str, version: str) -> bool:
+    try:
+        name, found = parse_sdist_filename(filename)
+    except InvalidSdistFilename:
+        return False
+    return name == canonicalize_name(project) and found == Version(version)
+
+
+def _in_folder(source: SdistSource, place: str) -> str:
+    """The file of a directory laid out as an index (PEP 503) that has the digest of the plan."""
+    folder = _folder(source.project, place)
+    for path in sorted(folder.glob("*")):
+        if path.is_file() and sha256_of(path) == source.sha256:
+            return path.as_uri()
+    raise AbsentError(f"{folder} has no file with the SHA-256 {source.sha256}.", "Copy the sdist there.")
 
 
 def _sdists(source: SdistSource, url: str, session: requests.Session) -> list[DistributionPackage]:
@@ -54,7 +119,7 @@ def _sdists(source: SdistSource, url: str, session: requests.Session) -> list[Di
         with network_errors(url):
             page = PyPISimple(url, session=session).get_project_page(source.project, timeout=TIMEOUT)
     except NoSuchProjectError as error:
-        raise SourceError(
+        raise AbsentError(
             f"The index {redact(url)} has no project {source.project}.", "Choose an index that has it: --index-url."
         ) from error
     except (ValueError, UnsupportedRepoVersionError) as error:  # another content type, or JSON of another shape
@@ -75,10 +140,7 @@ def _is(found: str | None, wanted: str) -> bool:
 
 def _choose(source: SdistSource, sdists: list[DistributionPackage], url: str) -> DistributionPackage:
     if not sdists:
-        raise SourceError(
-            f"The index {redact(url)} has no sdist of {source.project} {source.version}.",
-            "Choose an index that has it (--index-url), or give the recipe a git source.",
-        )
+        raise _no_sdist(source.project, source.version, url)
     for file in sdists:
         if file.digests.get("sha256") == source.sha256:
             return file
@@ -91,4 +153,11 @@ def _choose(source: SdistSource, sdists: list[DistributionPackage], url: str) ->
         f" {source.sha256}.",
         "Ask the project which file is right before changing the recipe; the index may serve a rebuilt one.",
         detail=f"offered:\n{offered}",
+    )
+
+
+def _no_sdist(project: str, version: str, url: str) -> AbsentError:
+    return AbsentError(
+        f"The index {redact(url)} has no sdist of {project} {version}.",
+        "Choose an index that has it (--index-url), or give the recipe a git source.",
     )

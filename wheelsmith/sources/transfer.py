@@ -23,7 +23,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from wheelsmith.durable import sha256_of
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Progress
-from wheelsmith.sources.model import STAGE, redact
+from wheelsmith.sources.model import STAGE, AbsentError, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,7 +187,7 @@ def _open(url: str, session: requests.Session | None) -> Iterator[tuple[Iterator
         try:
             file = path.open("rb")
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise SourceError(f"There is no file {path}.", "Correct the archive's url in the recipe.") from error
+            raise AbsentError(f"There is no file {path}.", "Correct the archive's url in the recipe.") from error
         with file:
             yield iter(lambda: file.read(_CHUNK), b""), path.stat().st_size
         return
