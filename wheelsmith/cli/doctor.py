@@ -18,18 +18,19 @@ def configure(commands: Any) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run the command. The exit code is that of the first thing that is missing."""
+    """Run the command. The exit code is that of the first thing without which no build begins."""
     import wheelsmith
     from wheelsmith.cli import show
 
     target = target_arguments(options) if options.requirement else {}
     checks = wheelsmith.doctor(options.requirement, store=options.store, **target)
+    failed = [(check, check.error) for check in checks if check.error is not None]
     if options.json:
-        show.as_json({"schema_version": 1, "checks": [check.to_dict() for check in checks]})
+        show.as_json({"schema_version": 2, "checks": [check.to_dict() for check in checks]})
     else:
-        words = {True: "ok", False: "MISSING", None: ""}
-        show.table(("", "found", "needed", ""), ((c.name, c.found, c.needed, words[c.ok]) for c in checks))
-        for check in checks:
-            if check.error is not None:
-                print(f"\n{check.error.cause}\n  what to do: {check.error.remedy}")
-    return next((check.error.exit_code for check in checks if check.error is not None), 0)
+        words = {(True, True): "ok", (True, False): "ok", (False, True): "MISSING", (False, False): "warning"}
+        rows = ((c.name, c.found, c.needed, "" if c.ok is None else words[c.ok, c.stops]) for c in checks)
+        show.table(("", "found", "needed", ""), rows)
+        for _, error in failed:
+            print(f"\n{error.cause}\n  what to do: {error.remedy}")
+    return next((error.exit_code for check, error in failed if check.stops), 0)

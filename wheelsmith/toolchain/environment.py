@@ -17,9 +17,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError
+from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError, UsageError
 from wheelsmith.events import Note
-from wheelsmith.plan import Plan
+from wheelsmith.plan import NIGHTLY, Plan
 from wheelsmith.plan.pins import locked_pins
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python
@@ -44,6 +44,7 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
     Raises:
         PythonNotFoundError: the plan's Python is not installed.
         EnvironmentBuildError: a requirement cannot be installed, or the current environment lacks it.
+        UsageError: a nightly torch, and no index that has it.
     """
     if plan.target.environment == "current":
         return _current(plan)
@@ -61,10 +62,27 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
         uv.run("venv", *making, purpose="Making the build environment")
         # Bytecode is compiled now, as builds see the environment read-only.
         syncing = ("--require-hashes", "--no-build", "--compile-bytecode", "--python", venv / "bin/python")
-        uv.run("pip", "sync", *syncing, requirements, purpose="Installing the build requirements")
+        purpose = "Installing the build requirements"
+        uv.run("pip", "sync", *syncing, *_torch_index(plan, uv), requirements, purpose=purpose)
 
     directory, reused = store.make_directory("envs", digest, make)
     return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused)
+
+
+def _torch_index(plan: Plan, uv: Uv) -> tuple[str, ...]:
+    """uv's arguments for a nightly torch, which is not where the other packages are.
+
+    An index of nightlies also has old copies of other packages: the best match of both indexes is taken. Both are the
+    user's own choice, and what was taken is locked by hash.
+    """
+    if plan.target.torch != NIGHTLY:
+        return ()
+    if uv.torch_index is None:
+        raise UsageError(
+            "--torch nightly needs the index that has torch's nightly builds.",
+            "Name it with --torch-index URL, or in WHEELSMITH_TORCH_INDEX.",
+        )
+    return ("--index", uv.torch_index, "--index-strategy", "unsafe-best-match")
 
 
 def _resolve(plan: Plan, interpreter: Interpreter, store: Store, uv: Uv) -> str:
@@ -74,10 +92,17 @@ def _resolve(plan: Plan, interpreter: Interpreter, store: Store, uv: Uv) -> str:
     if not path.is_file():
         uv.listener(Note("toolchain", "resolving the build requirements"))
         question = store.place("locks", f"{key}.in")
-        write_atomic(question, "".join(f"{text}\n" for text in plan.requires).encode())
-        form = ("--generate-hashes", "--no-header", "--no-annotate", "--no-build")
+        form: list[str | Path] = ["--no-header", "--no-annotate", "--no-build", *_torch_index(plan, uv)]
+        form += ["--python", interpreter.executable]
         purpose = "Resolving the build requirements"
-        lock = uv.run("pip", "compile", *form, "--python", interpreter.executable, question, purpose=purpose)
+        requires = list(plan.requires)
+        if plan.target.torch == NIGHTLY:
+            # Only torch may be a development version: it is looked for alone, then the others with it.
+            write_atomic(question, f"{requires.pop()}\n".encode())
+            newest = ("--prerelease", "allow", "--no-deps")
+            requires.append(uv.run("pip", "compile", *form, *newest, question, purpose=purpose).strip())
+        write_atomic(question, "".join(f"{text}\n" for text in requires).encode())
+        lock = uv.run("pip", "compile", *form, "--generate-hashes", question, purpose=purpose)
         write_atomic(path, lock.encode())
     return path.read_text("utf-8")
 

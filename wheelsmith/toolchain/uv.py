@@ -28,11 +28,13 @@ _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 @dataclass(frozen=True, slots=True)
 class Uv:
-    """How to run uv: whether it may use the network, which index it asks (None: its own configuration's)."""
+    """How to run uv: whether it may use the network, which index it asks (None: its own configuration's), and which
+    other index has torch's nightly builds."""
 
     offline: bool
     index_url: str | None
     listener: Listener
+    torch_index: str | None = None
 
     def run(self, *arguments: str | Path, purpose: str) -> str:
         """Run `uv ARGUMENTS` and return what it prints. `purpose` is a phrase for messages.

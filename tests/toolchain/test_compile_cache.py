@@ -1,0 +1,323 @@
+"""The compile cache with g++ only: it hits, it tells the truth, and nothing that is wrong with it fails a compile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wheelsmith.errors import UsageError
+from wheelsmith.events import Note, ignore
+from wheelsmith.toolchain import CudaToolkit
+from wheelsmith.toolchain.cache import cache_use, check_setting, open_cache
+from wheelsmith.toolchain.cache_remote import RemoteServer
+
+DEVICE = Path(sys.modules[RemoteServer.__module__].__file__).with_name("cache_device.py")
+
+
+class Project:
+    """A build's root, with one source and a header."""
+
+    def __init__(self, root: Path, store: Path, setting: str | None = None, max_size: int = 10**9) -> None:
+        self.root, self.notes = root, []
+        toolkit = CudaToolkit(root / "none", "13.0", "13.0.88", "a test")
+        self.open = partial(open_cache, setting=setting, store=store, toolkit=toolkit, packages="p", max_size=max_size)
+        for name in ("src/first", "src/second"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        (root / "src/unit.cpp").write_text("#include <value.h>\nint value() { return VALUE; }\n")
+        (root / "src/second/value.h").write_text("#define VALUE 7\n")
+
+    def listen(self, event) -> None:
+        if isinstance(event, Note):
+            self.notes.append(event.text)
+
+    def compile(self, output: str = "unit.o", *flags: str):
+        """Compile through the cache; what the cache did."""
+        with self.open(self.root, str(self.root), listener=self.listen) as cache:
+            prefix, environment = (cache.prefix, dict(cache.environment)) if cache else ((), {})
+            self.call(output, *flags, prefix=prefix, environment=environment)
+        return cache_use(self.root / "cache")
+
+    def call(self, output: str, *flags: str, prefix=(), environment=None) -> bytes:
+        command = [*prefix, "g++", "-Ifirst", "-Isecond", *flags, "-c", "unit.cpp", "-o", output]
+        subprocess.run(command, cwd=self.root / "src", env=dict(os.environ) | (environment or {}), check=True)
+        return (self.root / "src" / output).read_bytes()
+
+    def truth(self, *flags: str) -> bytes:
+        """What the compiler makes without any cache."""
+        return self.call("unit.o", *flags)
+
+    def object(self) -> bytes:
+        return (self.root / "src/unit.o").read_bytes()
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "build", tmp_path / "store")
+
+
+def test_the_second_compile_is_answered_with_the_same_bytes(project):
+    assert (project.compile().hits, project.compile().hits) == (0, 1)
+    assert project.object() == project.truth()
+    assert project.notes == []
+
+
+def test_counters_are_those_of_one_build(project):
+    project.compile()
+    use = project.compile()
+    assert (use.hits, use.misses, use.rate) == (1, 0, 1.0)
+
+
+def test_a_header_that_newly_hides_another_one_is_noticed(project):
+    project.compile()
+    (project.root / "src/first/value.h").write_text("#define VALUE 8\n")
+    assert project.compile().hits == 0
+    assert project.object() == project.truth()
+
+
+def test_a_new_file_that_changes_nothing_costs_no_compile(project):
+    project.compile()
+    (project.root / "src/first/other.h").write_text("")
+    assert project.compile().hits == 1
+
+
+def test_the_users_and_the_projects_configuration_of_ccache_do_not_count(project, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project.root))
+    (project.root / "ccache").mkdir()
+    for place in ("ccache/ccache.conf", "src/ccache.conf"):
+        (project.root / place).write_text("disable = true\n")
+    project.compile()
+    assert project.compile().hits == 1
+
+
+def test_what_means_another_thing_on_each_machine_is_compiled_afresh(project):
+    project.compile("unit.o", "-march=native")
+    use = project.compile("unit.o", "-march=native")
+    assert (use.hits, use.misses) == (0, 0)
+
+
+def entries(tmp_path: Path) -> list[Path]:
+    """The files of ccache's that hold objects and lists of headers."""
+    found = [path for path in (tmp_path / "store/ccache").rglob("*") if path.is_file() and len(path.name) > 30]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+def test_damaged_entries_are_not_believed(project, tmp_path, where):
+    project.compile()
+    for path in entries(tmp_path):
+        data = bytearray(path.read_bytes())
+        data[int(len(data) * where)] ^= 0xFF
+        path.write_bytes(data)
+    assert project.compile().hits == 0
+    assert project.object() == project.truth()
+
+
+def test_a_cache_of_rubbish_is_not_believed(project, tmp_path):
+    project.compile()
+    for path in (tmp_path / "store/ccache").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:30])
+    project.compile()
+    assert project.object() == project.truth()
+
+
+def test_a_place_that_cannot_be_used_is_noted(tmp_path):
+    (tmp_path / "file").write_text("")
+    project = Project(tmp_path / "build", tmp_path / "store", setting=str(tmp_path / "file/cache"))
+    project.compile()
+    assert project.notes == [f"no compile cache: {tmp_path}/file/cache cannot be used"]
+
+
+def test_the_oldest_entries_go_when_there_are_too_many(tmp_path):
+    project = Project(tmp_path / "build", tmp_path / "store", max_size=50_000)
+    for number in range(25):
+        project.compile("unit.o", f"-DNUMBER={number}", "-g3")
+    assert sum(path.stat().st_blocks for path in entries(tmp_path)) * 512 < 80_000
+    assert project.object() == project.truth("-DNUMBER=24", "-g3")
+
+
+@pytest.fixture
+def redis_url():
+    fakeredis = pytest.importorskip("fakeredis")
+    server = fakeredis.TcpFakeServer(("127.0.0.1", 0), server_type="redis")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+    server.shutdown()
+
+
+@pytest.fixture
+def bucket_url(monkeypatch):
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testtest")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    boto3.client("s3").create_bucket(Bucket="objects")
+    yield "s3://objects/team"
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["redis_url", "bucket_url"])
+def test_another_machine_finds_what_this_one_compiled(request, tmp_path, kind):
+    url = request.getfixturevalue(kind)
+    assert Project(tmp_path / "build", tmp_path / "here", setting=url).compile().misses == 1
+    there = Project(tmp_path / "build", tmp_path / "there", setting=url)
+    assert there.compile().hits == 1
+    assert there.object() == there.truth()
+    assert there.notes == []
+
+
+def test_a_server_that_is_not_there_is_noted_once(tmp_path):
+    pytest.importorskip("redis")
+    project = Project(tmp_path / "build", tmp_path / "store", setting="redis://:secret@127.0.0.1:1/0")
+    with project.open(project.root, str(project.root), listener=project.listen) as cache:
+        for number in range(5):
+            project.call("unit.o", f"-DN={number}", prefix=cache.prefix, environment=dict(cache.environment))
+    reads = [note for note in project.notes if "cannot be used to read" in note]
+    assert len(reads) == 1
+    assert "redis://127.0.0.1:1/0" in reads[0]
+    assert not any("secret" in note for note in project.notes)
+    assert project.object() == project.truth("-DN=4")
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "redis://host:notaport/0"])
+def test_a_url_that_is_none_is_a_usage_error(url):
+    with pytest.raises(UsageError):
+        check_setting(url)
+
+
+def test_a_directory_or_nothing_is_a_setting():
+    check_setting(None)
+    check_setting("some/directory")
+
+
+class Memory:
+    """A remote in memory."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes | None:
+        return self.entries.get(name)
+
+    def put(self, name: str, data: bytes) -> None:
+        self.entries[name] = data
+
+
+@contextlib.contextmanager
+def talking(path: Path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        assert connection.recv(3) == b"\x01\x01\x00"
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    memory = Memory()
+    path = tmp_path_factory.mktemp("s") / "remote"
+    with RemoteServer(memory, "memory://", ignore).at(path):
+        yield path, memory
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.binary(max_size=40))
+def test_no_build_can_hurt_the_server(served, data):
+    path, memory = served
+    memory.entries["6b"] = b"kept"
+    with talking(path) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+    memory.entries["6b"] = b"kept"
+    with talking(path) as connection:
+        connection.sendall(b"\x00\x01k")  # get k
+        assert connection.recv(100) == b"\x00" + (4).to_bytes(8, sys.byteorder) + b"kept"
+
+
+def test_a_build_removes_nothing_from_a_shared_cache(served):
+    path, memory = served
+    memory.entries["6b"] = b"kept"
+    with talking(path) as connection:
+        connection.sendall(b"\x02\x01k\x03")  # remove k, stop
+        assert connection.recv(1) + connection.recv(1) == b"\x01\x00"
+    assert memory.entries["6b"] == b"kept"
+
+
+class Tool:
+    """A `ptxas` that copies its input and counts its calls, behind `cache_device.py`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "cache").mkdir()
+        tool = directory / "ptxas"
+        tool.write_text('#!/bin/sh\necho call >> calls\ncat "$2" > "$4"\necho said; echo told >&2\n[ "$2" != bad ]\n')
+        tool.chmod(0o755)
+
+    def __call__(self, source: str, identity: str = "v1") -> tuple[int, str, str]:
+        """Exit status, output file, messages."""
+        (self.directory / "out").unlink(missing_ok=True)
+        command = [sys.executable, "-IS", DEVICE, self.directory / "ptxas", identity, "-x", source, "-o", "out"]
+        environment = {"PATH": "/usr/bin:/bin", "WHEELSMITH_DEVICE_CACHE": str(self.directory / "cache")}
+        done = subprocess.run(command, cwd=self.directory, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, (self.directory / "out").read_text(), done.stdout + done.stderr
+
+    @property
+    def calls(self) -> int:
+        return len((self.directory / "calls").read_text().split())
+
+
+def test_device_code_is_remembered_with_what_the_tool_said(tmp_path):
+    tool = Tool(tmp_path)
+    (tmp_path / "in").write_text("ptx")
+    assert tool("in") == tool("in") == (0, "ptx", "said\ntold\n")
+    assert tool.calls == 1
+
+
+def test_device_code_depends_on_content_and_tool(tmp_path):
+    tool = Tool(tmp_path)
+    (tmp_path / "in").write_text("one")
+    tool("in")
+    (tmp_path / "in").write_text("two")
+    assert tool("in")[1] == "two"
+    tool("in", identity="v2")
+    assert tool.calls == 3
+
+
+def test_a_failed_tool_is_not_remembered(tmp_path):
+    tool = Tool(tmp_path)
+    (tmp_path / "bad").write_text("x")
+    assert tool("bad")[0] == tool("bad")[0] == 1
+    assert tool.calls == 2
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-3], lambda data: b"", lambda data: data[:60] + b"?" + data[61:]]
+)
+def test_damaged_device_code_is_made_again(tmp_path, damage):
+    tool = Tool(tmp_path)
+    (tmp_path / "in").write_text("ptx" * 100)
+    tool("in")
+    (entry,) = (tmp_path / "cache").iterdir()
+    entry.write_bytes(damage(entry.read_bytes()))
+    assert tool("in")[1] == "ptx" * 100
+    assert tool("in")[1] == "ptx" * 100
+    assert tool.calls == 2

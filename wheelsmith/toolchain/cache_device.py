@@ -1,0 +1,114 @@
+"""Remembers device code arch by arch. A program, run by nvcc in place of `cicc` and of `ptxas`.
+
+In: the tool's path, a digest of what it is, and its command line; `WHEELSMITH_DEVICE_CACHE`, a directory, and
+`WHEELSMITH_DEVICE_LOG`, a file that gets one line a call. Out: the files that the tool would write, with its messages
+and its exit status. Fails only as the tool itself fails: a directory that cannot be read or written, a damaged entry
+or a full disk leads to a plain run of the tool.
+
+`cicc` turns the preprocessed text of one arch into PTX, `ptxas` turns that into machine code: neither sees the other
+archs. So when an arch is added, the archs that were there are answered from here. The name of an entry is the digest of
+all that goes in: the tool, its arguments, the working directory, and the content of every file among the arguments.
+Standard library only: it starts twice for each unit and arch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+# What follows these options is written, not read (see `nvcc -dryrun`).
+_OUTPUTS = {
+    "cicc": ("-o", "--gen_c_file_name", "--stub_file_name", "--gen_device_file_name"),
+    "ptxas": ("-o",),
+}
+_MAGIC = b"WSDC1\n"
+
+
+def main() -> int:
+    """Answer from the directory, or run the tool and keep what it made."""
+    real, identity, *arguments = sys.argv[1:]
+    tool = Path(real).name
+    outputs = [Path(value) for option, value in pairwise(arguments) if option in _OUTPUTS[tool]]
+    known = outputs and not any(text.startswith("@") or "options-file" in text for text in arguments)
+    directory = os.environ.get("WHEELSMITH_DEVICE_CACHE")
+    if not known or not directory:
+        os.execv(real, [real, *arguments])  # noqa: S606 - no shell is what is meant
+    entry = None
+    with contextlib.suppress(OSError):
+        entry = Path(directory) / _name(tool, identity, arguments, outputs)
+        if _restore(entry, outputs):
+            _log("hit")
+            return 0
+    done = subprocess.run([real, *arguments], capture_output=True, check=False)
+    sys.stdout.buffer.write(done.stdout)
+    sys.stderr.buffer.write(done.stderr)
+    if done.returncode == 0 and entry is not None:
+        with contextlib.suppress(OSError):
+            _keep(entry, outputs, done.stdout, done.stderr)
+        _log("miss")
+    if done.returncode < 0:  # nvcc then says "died due to signal", as without us
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.kill(os.getpid(), -done.returncode)
+    return done.returncode
+
+
+def _name(tool: str, identity: str, arguments: list[str], outputs: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for text in (tool, identity, str(Path.cwd()), *arguments):
+        digest.update(os.fsencode(text) + b"\0")
+    for path in map(Path, arguments):
+        if path not in outputs and path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _restore(entry: Path, outputs: list[Path]) -> bool:
+    if not entry.is_file():
+        return False
+    packed = entry.read_bytes()
+    head, body = packed[: len(_MAGIC) + 32], packed[len(_MAGIC) + 32 :]
+    if head != _MAGIC + hashlib.sha256(body).digest():
+        return False
+    said, warned, *contents = _unpack(zlib.decompress(body))
+    for path, data in zip(outputs, contents, strict=True):
+        path.write_bytes(data)
+    os.utime(entry)  # the oldest goes first
+    sys.stdout.buffer.write(said)
+    sys.stderr.buffer.write(warned)
+    return True
+
+
+def _keep(entry: Path, outputs: list[Path], *messages: bytes) -> None:
+    pieces = [*messages, *(path.read_bytes() for path in outputs)]
+    body = zlib.compress(b"".join(len(piece).to_bytes(8, "little") + piece for piece in pieces), 1)
+    temporary = entry.with_name(f"{entry.name}.{os.urandom(6).hex()}.new")
+    try:
+        temporary.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
+        temporary.rename(entry)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unpack(data: bytes) -> Iterator[bytes]:
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        yield data[8 : 8 + size]
+        data = data[8 + size :]
+
+
+def _log(text: str) -> None:
+    with contextlib.suppress(OSError, KeyError), Path(os.environ["WHEELSMITH_DEVICE_LOG"]).open("a") as file:
+        file.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
