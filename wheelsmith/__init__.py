@@ -16,6 +16,16 @@ from __future__ import annotations
 import wheelsmith.plan  # noqa: F401
 from wheelsmith.door.building import build, fetch, plan, rebuild
 from wheelsmith.door.common import DEFAULT_INDEX
+from wheelsmith.door.explaining import explain
+from wheelsmith.door.images import (
+    build_in_container,
+    choose_place,
+    image_build,
+    image_parts,
+    image_push,
+    image_render,
+    image_sizes,
+)
 from wheelsmith.door.indexing import (
     index_gc,
     index_list,
@@ -28,17 +38,27 @@ from wheelsmith.door.indexing import (
     publish,
     try_install,
 )
-from wheelsmith.door.knowing import doctor, gpus, recipe_schema, recipes
+from wheelsmith.door.knowing import doctor, gpus
+from wheelsmith.door.recipes import recipe_bump, recipe_lock, recipe_mirror, recipe_schema, recipes
+from wheelsmith.door.timing import timeline
 from wheelsmith.door.wheels import advise, fits, inspect, verify
 
 __all__ = [
     "DEFAULT_INDEX",
     "advise",
     "build",
+    "build_in_container",
+    "choose_place",
     "doctor",
+    "explain",
     "fetch",
     "fits",
     "gpus",
+    "image_build",
+    "image_parts",
+    "image_push",
+    "image_render",
+    "image_sizes",
     "index_gc",
     "index_list",
     "index_rebuild",
@@ -51,8 +71,12 @@ __all__ = [
     "plan",
     "publish",
     "rebuild",
+    "recipe_bump",
+    "recipe_lock",
+    "recipe_mirror",
     "recipe_schema",
     "recipes",
+    "timeline",
     "try_install",
     "verify",
 ]

@@ -115,6 +115,18 @@ class PythonNotFoundError(WheelsmithError):
     exit_code = 33
 
 
+class EngineNotFoundError(WheelsmithError):
+    """No container engine works on this machine, or not the one that was asked for."""
+
+    exit_code = 34
+
+
+class EngineError(WheelsmithError):
+    """A container engine failed: it could not build, pull, push, run or describe an image."""
+
+    exit_code = 35
+
+
 class CompileError(WheelsmithError):
     """The build backend failed."""
 

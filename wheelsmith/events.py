@@ -40,6 +40,58 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitAtWork:
+    """A compiler that runs: what it compiles, for how many seconds, and how many bytes it uses now."""
+
+    name: str
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compiling:
+    """Where the compile stage is; told about once a second.
+
+    Attributes:
+        done: steps that are done, of `total` (None: not known; ninja says it, other build tools do not).
+        units: compilers that ended well.
+        running: the compilers at work, the longest first.
+        waiting: compilers that wait for a slot.
+        slots: how many may run at once, as far as memory allows.
+        memory: bytes that the running ones use.
+        free: bytes that are free beside that.
+        eta_seconds: seconds left, as far as can be known.
+        hits: units that came from the compile cache.
+        misses: units that it did not have.
+    """
+
+    done: int
+    total: int | None
+    units: int
+    running: tuple[UnitAtWork, ...]
+    waiting: int
+    slots: int
+    memory: int
+    free: int
+    eta_seconds: float | None
+    hits: int = 0
+    misses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDone:
+    """A compiler ended. `status` is its exit status; `again`: it died of memory, and the unit will run again, alone."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+    peak: int
+    status: int
+    cache: str = ""
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ToolLine:
     """One line that a tool (compiler, uv, git) printed."""
 
@@ -56,7 +108,7 @@ class Note:
     warning: bool = False
 
 
-Event = StageStarted | StageDone | Progress | ToolLine | Note
+Event = StageStarted | StageDone | Progress | Compiling | UnitDone | ToolLine | Note
 
 
 class Listener(Protocol):

@@ -6,7 +6,6 @@ starts; a second run continues there, and a finished plan is only looked up.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import platform
@@ -14,29 +13,37 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
+from wheelsmith.config import NO_MIRRORS, Mirrors
 from wheelsmith.durable import sha256_of
+from wheelsmith.errors import CompileError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.index import Published, local_directory, publish
-from wheelsmith.plan import CANONICAL, GitSource, Plan
+from wheelsmith.plan import CANONICAL, Plan
 from wheelsmith.proving import prove
+from wheelsmith.recipe.book import shipped_directory
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain import (
     BuildEnvironment,
     CudaToolkit,
     HostCompiler,
     Uv,
+    cache_use,
+    check_setting,
     find_host_compiler,
+    open_cache,
     provide_environment,
     provide_toolkit,
 )
 
 if TYPE_CHECKING:
+    from wheelsmith.sources import Fetched
     from wheelsmith.wheel.slim import StripTool
 
 RECORD_VERSION = 1
@@ -91,6 +98,11 @@ class Settings:
     index_url: str | None
     toolkit: str
     sign: Path | None = None  # private key for the provenance
+    memory: int | None = None  # bytes that the compilers may use together; None: what there is
+    mirrors: Mirrors = NO_MIRRORS  # where sources come from, instead of upstream
+    torch_index: str | None = None  # where torch's nightly builds are
+    cache: str | None = None  # directory or URL of the compile cache; None: the store's own
+    cached: bool = True  # whether compiled objects may come from a cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +128,9 @@ class Made:
 
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
     """Bring in everything that a build of the plan needs from outside; bytes of sources fetched."""
-    size = _sources(plan, store, settings, listener)
+    fetched = _sources(plan, store, settings, listener)
     _toolchain(plan, store, settings, listener)
-    return size
+    return sum(item.bytes_fetched for item in fetched)
 
 
 def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) -> BuildResult:
@@ -158,7 +170,9 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
 
 def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) -> Tools:
     """Find or make everything that compiles, and refuse a machine that cannot, before anything is compiled."""
-    _refuse_unfit_machine(plan, store)
+    _refuse_unfit_machine(plan, store, settings, listener)
+    if settings.cached:
+        check_setting(settings.cache)
     if settings.sign is not None:
         from wheelsmith.wheel.signing import load_private_key
 
@@ -176,12 +190,20 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
 def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
     """Fetch, compile and prove in the work directory `name`, which stays until the caller removes it."""
     from wheelsmith.materials import materials_of, statement_of
-    from wheelsmith.sources import lay_out
 
     started = _now()
     fetched = _sources(plan, store, settings, listener)
     isolation = isolation_here()
-    with _stage("compile", listener, f"{plan.name} {plan.version}") as done:
+    log = store.place("logs", f"{name}.log")
+    open_chain = partial(
+        open_cache,
+        setting=settings.cache,
+        store=store.root,
+        toolkit=tools.toolkit,
+        packages=tools.environment.digest,
+        listener=listener,
+    )
+    with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):
         compiled = compile_wheel(
             plan,
             name,
@@ -189,11 +211,14 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
             tools.environment,
             tools.toolkit,
             isolation=isolation,
-            lay_out=lambda directory: lay_out(plan, store, directory),
+            lay_out=lambda directory: _lay_out(plan, store, directory),
             jobs=settings.jobs,
             listener=listener,
+            memory=settings.memory,
+            open_chain=open_chain if settings.cached else None,
+            known_costs=shipped_directory() / "models" / f"{plan.name}.json",
         )
-        done(f"backend ran {compiled.seconds:.1f} s with {compiled.jobs} jobs")
+        done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")
     materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler)
     with _stage("proof", listener) as done:
         from wheelsmith.wheel.provenance import SUFFIX
@@ -202,41 +227,76 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
         wheel, proof = prove(plan, store, compiled.wheel, tools, isolation, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
-    record = _record(plan, wheel, tools, isolation, compiled) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
+    record = _record(plan, wheel, tools, isolation, compiled, fetched) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
+    record["compile"]["cache"] = asdict(cache_use(store.place("work", name) / "cache")) if settings.cached else None
     statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
-    return Made(wheel, record, statement, fetched)
+    return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
+
+
+def _lay_out(plan: Plan, store: Store, directory: Path) -> None:
+    """The sources, and the git that fetches nothing."""
+    from wheelsmith.sources import lay_out
+    from wheelsmith.sources.guarding import TOOLS, place_guard
+
+    lay_out(plan, store, directory)
+    place_guard(directory / Path(TOOLS).relative_to(CANONICAL))
+
+
+@contextmanager
+def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
+    """A build that fails because it wants to fetch something fails with the name of that."""
+    try:
+        yield
+    except CompileError as error:
+        from wheelsmith.compile.diagnose import RUN_MARK
+        from wheelsmith.sources.guarding import refused
+
+        wanted = refused(log.read_text("utf-8", errors="replace").rpartition(RUN_MARK)[2])
+        if not wanted:
+            raise
+        raise CompileError(
+            f"The build of {plan.name} {plan.version} wants to fetch what its recipe does not have:"
+            f" {', '.join(map(str, wanted))}.",
+            f"Add it to the recipe as a [[tree]]: `wheelsmith recipes lock {plan.name}=={plan.version}` finds it."
+            f" The whole log is {log}.",
+            detail=error.detail,
+        ) from error
 
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
+def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> tuple[Fetched, ...]:
     # Here and in the proof, imports wait until they are needed: a finished plan is looked up without them.
     from wheelsmith.sources import fetch
 
     with _stage("sources", listener) as done:
-        fetched = fetch(plan, store, offline=settings.offline, index_url=settings.index_url, listener=listener)
+        fetched = fetch(
+            plan,
+            store,
+            offline=settings.offline,
+            index_url=settings.index_url,
+            mirrors=settings.mirrors,
+            listener=listener,
+        )
         size = sum(item.bytes_fetched for item in fetched)
         done(f"{len(fetched)} verified, {size:,} bytes fetched", reused=all(item.reused for item in fetched))
-    return size
+    return fetched
 
 
-def _refuse_unfit_machine(plan: Plan, store: Store) -> None:
-    needed = {"C++ compiler", "disk"} | ({"git"} if _uses_git(plan) else set())
-    for item in preflight(plan, store.root):
-        if item.name in needed and item.error is not None:
+def _refuse_unfit_machine(plan: Plan, store: Store, settings: Settings, listener: Listener) -> None:
+    for item in preflight(plan, store.root, settings.toolkit):
+        if item.error is not None and item.stops:
             raise item.error
-
-
-def _uses_git(plan: Plan) -> bool:
-    return any(isinstance(s, GitSource) for s in (plan.source, *(tree.source for tree in plan.trees)))
+        if item.error is not None:
+            listener(Note("plan", item.error.cause, warning=True))
 
 
 def _toolchain(
     plan: Plan, store: Store, settings: Settings, listener: Listener
 ) -> tuple[BuildEnvironment, CudaToolkit]:
-    uv = Uv(settings.offline, settings.index_url, listener)
+    uv = Uv(settings.offline, settings.index_url, listener, settings.torch_index)
     math = plan.target.torch is not None
     with _stage("toolchain", listener) as done:
         toolkit = provide_toolkit(plan.target.cuda, math=math, choice=settings.toolkit, store=store, uv=uv)
@@ -258,12 +318,15 @@ def _build_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _record(plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled) -> dict[str, Any]:
+def _record(
+    plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled, fetched: tuple[Fetched, ...]
+) -> dict[str, Any]:
     return {
         "schema_version": RECORD_VERSION,
         "key": tools.key,
         "plan_digest": plan.digest,
         "plan": plan.to_dict(),
+        "sources": [{"what": i.what, "digest": i.digest, "served_by": i.served_by or None} for i in fetched],
         "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
         "toolchain": {
             "python": tools.environment.interpreter.version,
@@ -279,12 +342,13 @@ def _record(plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compile
             "seconds": round(compiled.seconds, 3),
             "jobs": compiled.jobs,
             "resumed": compiled.resumed,
+            "summary": compiled.summary.to_dict(),
         },
     }
 
 
 def _flags(isolation: Isolation) -> dict[str, Any]:
-    return {"network": isolation.network, **dataclasses.asdict(isolation)}
+    return {"network": isolation.network, **asdict(isolation)}
 
 
 def _keep(store: Store, key: str, made: Made) -> None:

@@ -1,16 +1,27 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
-from wheelsmith.compile.memory import available_memory, fitting_jobs
+from wheelsmith.compile.memory import available_memory, oom_kills, parse_size, process_tree, tree_memory, usable_cpus
+from wheelsmith.errors import UsageError
 
 GB = 10**9
 
 
 @pytest.mark.parametrize(
-    ("per_job", "available", "cpus", "jobs"),
-    [(3 * GB, 24 * GB, 16, 8), (3 * GB, 24 * GB, 2, 2), (3 * GB, 1 * GB, 8, 1), (9.5 * GB, 24 * GB, 8, 2)],
+    ("text", "size"),
+    [("12GB", 12 * GB), ("11.5GiB", 12_348_030_976), ("800m", 800_000_000), ("4096", 4096), ("2 G", 2 * GB)],
 )
-def test_as_many_compilers_as_processors_and_memory_allow(per_job, available, cpus, jobs):
-    assert fitting_jobs(int(per_job), available=available, cpus=cpus) == jobs
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "12XB", "-1GB", "0GB", "1e9"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_size(text)
 
 
 def machine(root, cgroup, files):
@@ -41,3 +52,46 @@ def test_the_tightest_cgroup_v2_limit_counts_also_of_a_parent(tmp_path):
 def test_cgroup_v1(tmp_path):
     files = {"memory/j/memory.limit_in_bytes": "500000\n", "memory/j/memory.usage_in_bytes": "400000\n"}
     assert available_memory(machine(tmp_path, "4:cpu,memory:/j\n0::/\n", files)) == 100_000
+
+
+def test_the_page_cache_that_the_kernel_would_drop_counts_as_free(tmp_path):
+    files = {
+        "memory/memory.limit_in_bytes": "900000\n",
+        "memory/memory.usage_in_bytes": "800000\n",
+        "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300000\ntotal_active_file 200000\n",
+    }
+    assert available_memory(machine(tmp_path, "4:memory:/\n", files)) == 100_000 + 300_000 + 100_000
+
+
+def test_kills_for_memory_are_counted_in_own_cgroups_else_on_the_machine(tmp_path):
+    files = {"memory/memory.oom_control": "under_oom 0\noom_kill 2\n", "memory/a/memory.oom_control": "oom_kill 1\n"}
+    root = machine(tmp_path, "4:memory:/a\n", files)
+    (root / "proc/vmstat").write_text("pgfault 7\noom_kill 9\n")
+    assert oom_kills(root) == 3
+    (root / "proc/self/cgroup").write_text("0::/\n")
+    assert oom_kills(root) == 9
+
+
+def test_a_cpu_quota_limits_the_processors(tmp_path):
+    assert usable_cpus(machine(tmp_path, "0::/\n", {"cpu.max": "max 100000\n"})) == len(os.sched_getaffinity(0))
+    (tmp_path / "sys/fs/cgroup/cpu.max").write_text("50000 100000\n")
+    assert usable_cpus(tmp_path) == 1
+
+
+def test_a_process_is_measured_with_its_children():
+    code = "import subprocess, sys; b = bytearray(30_000_000); print(flush=True); sys.stdin.read()"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    process = subprocess.Popen([sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    assert len(process_tree(process.pid)) == 2
+    assert 30_000_000 < tree_memory([process.pid])[process.pid] < 100_000_000
+    process.communicate()
+    assert tree_memory([process.pid]) == {process.pid: 0}
+
+
+def test_without_the_list_of_children_parents_are_asked(tmp_path):
+    for pid, parent in ((1, 0), (7, 1), (8, 7), (9, 1)):
+        directory = tmp_path / "proc" / str(pid)
+        directory.mkdir(parents=True)
+        (directory / "stat").write_text(f"{pid} (a ) b) S {parent} 1 1")
+    assert process_tree(7, tmp_path) == [7, 8]

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 
 import pytest
-import toyproject
+from e2e import toyproject
 
 import wheelsmith
 from wheelsmith.compile import isolation_here

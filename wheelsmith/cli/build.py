@@ -23,7 +23,18 @@ def configure(commands: Any) -> None:
     add_json(parser)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at once (default: what fits)")
+    parser.add_argument("--memory", metavar="SIZE", help="memory for all of them, as in 12GB (default: what is free)")
+    parser.add_argument("--cache", metavar="DIR|URL", help="compile cache to share: a directory, s3://…, redis://…")
+    parser.add_argument("--no-cache", action="store_true", help="compile everything, whatever was compiled before")
     parser.add_argument("--sign", metavar="KEY", help="sign the provenance (see `wheelsmith verify --help`)")
+    group = parser.add_argument_group("container")
+    group.add_argument(
+        "--container",
+        choices=("auto", "docker", "podman", "buildah", "none"),
+        default="auto",
+        help="build in NVIDIA's devel image; auto (default): only where this machine has no CUDA toolkit that fits",
+    )
+    group.add_argument("--container-image", metavar="IMAGE", help="another image with the toolkit: mirror, digest, own")
     parser.add_argument("--verbose", action="store_true", help="show the compilers' output")
     parser.set_defaults(execute=execute)
 
@@ -34,18 +45,38 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
+    made = wheelsmith.plan(options.requirement, **target_arguments(options))
+    place = wheelsmith.choose_place(
+        made, container=options.container, toolkit=options.toolkit, image=options.container_image
+    )
+    if place.engine is not None:
+        return wheelsmith.build_in_container(
+            options.words,
+            made,
+            place,
+            index=options.index,
+            store=options.store,
+            recipes=options.recipes,
+            sign=options.sign,
+            index_url=options.index_url,
+            offline=options.offline,
+            listener=Reporter(verbose=True),  # without a live line: what runs inside has its own
+        )
     with Reporter(verbose=options.verbose) as listener:
         result = wheelsmith.build(
-            options.requirement,
+            made,
             index=options.index,
             store=options.store,
             jobs=options.jobs,
+            memory=options.memory,
+            cache=options.cache,
+            use_cache=not options.no_cache,
             offline=options.offline,
             index_url=options.index_url,
+            torch_index=options.torch_index,
             toolkit=options.toolkit,
             sign=options.sign,
             listener=listener,
-            **target_arguments(options),
         )
     if options.json:
         show.as_json(result.to_dict())
@@ -69,6 +100,7 @@ def _summary(result: BuildResult, index: str) -> None:
             ("runs natively", f"on {archs} (proved below), {_driver(plan.target.cuda)}"),
             ("built with", f"Python {tools['python']}, CUDA {tools['cuda']}, {tools['host_compiler']}"),
             ("how", f"{how}; {result.bytes_fetched:,} bytes of sources fetched"),
+            *_cache(result),
         ]
     )
     print()
@@ -83,6 +115,15 @@ def _summary(result: BuildResult, index: str) -> None:
     print(f"  pip install --index-url {simple} --no-deps '{plan.requirement}'")
     print("or serve the directory with any static web server and give pip that URL. To try it in an empty environment:")
     print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}")
+
+
+def _cache(result: BuildResult) -> list[tuple[str, str]]:
+    use = result.record["compile"].get("cache")
+    if result.reused or not use or not use["hits"] + use["misses"]:
+        return []
+    device = f"; below the misses {use['device_hits']} device steps of {use['device_hits'] + use['device_misses']}"
+    says = f"{use['hits']} of {use['hits'] + use['misses']} objects from the compile cache"
+    return [("cache", says + (device if use["device_hits"] else ""))]
 
 
 def _driver(cuda: str) -> str:

@@ -27,6 +27,7 @@ def execute(options: argparse.Namespace) -> int:
             options.requirement,
             store=options.store,
             index_url=options.index_url,
+            torch_index=options.torch_index,
             toolkit=options.toolkit,
             listener=listener,
             **target_arguments(options),

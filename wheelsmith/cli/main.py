@@ -17,21 +17,27 @@ from wheelsmith.cli import (
     advise,
     build,
     doctor,
+    explain,
     fetch,
     fits,
     gpus,
+    image,
     index,
     inspect,
     plan,
     publish,
     rebuild,
     recipes,
+    timeline,
     tryout,
     verify,
 )
 from wheelsmith.errors import WheelsmithError
 
-_COMMANDS = (plan, build, fetch, inspect, fits, advise, publish, verify, rebuild, index, tryout, doctor, recipes, gpus)
+_COMMANDS = (
+    *(plan, build, fetch, inspect, fits, advise, publish, verify, rebuild),
+    *(index, image, tryout, doctor, explain, timeline, recipes, gpus),
+)
 
 _EPILOG = """\
 typical use:
@@ -39,8 +45,8 @@ typical use:
   wheelsmith build cuvec==6.0.1                        compile, prove, publish to dist/
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
-exit codes: 0 success; 2 usage; 10-14 what was asked for; 20-24 sources; 30-33 toolchain; 40 compile;
-50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
+exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-14 what was asked for; 20-24 sources;
+30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
 """
 
 
@@ -61,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    options.words = words[1:]
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code: int = options.execute(options)

@@ -16,7 +16,7 @@ def add_target(parser: argparse.ArgumentParser, *, optional: bool = False) -> No
     group.add_argument("--arch", metavar="LIST", help='compute capabilities, such as "8.6;12.0" or "9.0+PTX"')
     group.add_argument("--python", metavar="X.Y")
     group.add_argument("--cuda", metavar="X.Y", help="CUDA toolkit")
-    group.add_argument("--torch", metavar="VERSION")
+    group.add_argument("--torch", metavar="VERSION|nightly")
     group.add_argument(
         "--env",
         choices=("isolated", "current"),
@@ -75,6 +75,7 @@ def add_index(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser) -> None:
     """`--index-url` and `--toolkit`."""
     parser.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
+    parser.add_argument("--torch-index", metavar="URL", help="package index that has the builds for --torch nightly")
     parser.add_argument(
         "--toolkit", metavar="auto|wheels|DIR", default="auto", help="where the CUDA toolkit comes from"
     )

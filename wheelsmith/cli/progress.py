@@ -1,30 +1,38 @@
-"""Show events: a live line on a terminal, plain lines in a log.
+"""Show events: live lines on a terminal, plain lines in a log, groups that fold in CI.
 
-In: events. Out: text on stderr. On a terminal the compiler's own output goes to the log file only, and the last line
-moves; elsewhere every stage and, now and then, its progress is a line of its own.
+In: events. Out: text on stderr. On a terminal the compiler's own output goes to the log file only, and the last lines
+move; elsewhere every stage and, now and then, its progress is a line of its own.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
+from wheelsmith.events import Compiling, Event, Note, Progress, StageDone, StageStarted, ToolLine, UnitDone
 
-from wheelsmith.events import Event, Note, Progress, StageDone, StageStarted, ToolLine
+if TYPE_CHECKING:
+    from wheelsmith.events import UnitAtWork
 
 _QUIET_SECONDS = 10.0
+_MOST_UNITS = 8  # that are shown at work
 
 
 class Reporter:
-    """A listener; use it as a context manager, so that the live line is cleared at the end."""
+    """A listener; use it as a context manager, so that the live lines are cleared at the end."""
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, environment: Mapping[str, str] = os.environ) -> None:
+        from rich.console import Console
+
         self._console = Console(stderr=True, highlight=False)
         self._verbose = verbose
-        self._status = self._console.status("") if self._console.is_terminal and not verbose else None
+        self._groups = _Groups(environment)
+        live = self._console.is_terminal and not verbose and not self._groups.known
+        self._status = self._console.status("") if live else None
         self._last_line = 0.0
 
     def __enter__(self) -> Reporter:
@@ -37,13 +45,16 @@ class Reporter:
     ) -> None:
         if self._status is not None:
             self._status.stop()
+        self._plain(self._groups.end())
 
     def __call__(self, event: Event, /) -> None:
         """Show one event."""
         match event:
             case StageStarted(stage, detail):
+                self._plain(self._groups.start(stage, f"{stage} {detail}".rstrip()))
                 self._live(f"{stage} {detail}")
             case StageDone(stage, detail, seconds, reused):
+                self._plain(self._groups.end())
                 self._line(f"{stage:<10} {detail}{' (from the store)' if reused else ''} [{seconds:.1f} s]")
             case Note(stage, text, warning):
                 self._line(f"{stage:<10} {'warning: ' if warning else ''}{text}", "yellow" if warning else "dim")
@@ -51,21 +62,96 @@ class Reporter:
                 amount = f"{done:,}" + (f" of {total:,}" if total else "") + f" {unit}"
                 self._live(f"{stage} {label} ({amount})")
                 self._now_and_then(f"{stage:<10} {label} ({amount})")
+            case Compiling():
+                self._live(
+                    "\n".join([f"compile {compiling_line(event)}", *map(_unit_line, event.running[:_MOST_UNITS])])
+                )
+                longest = f"; longest: {_unit_line(event.running[0]).strip()}" if event.running else ""
+                self._now_and_then(f"{'compile':<10} {compiling_line(event)}{longest}")
+            case UnitDone() if event.status != 0 and not event.again:
+                self._line(f"{'compile':<10} {event.name} failed with status {event.status}", "yellow")
             case ToolLine(stage, text):
                 if self._verbose:
                     self._line(f"{stage:<10} | {text}", "dim")
 
     def _live(self, text: str) -> None:
         if self._status is not None:
-            self._status.update(Text(text[: max(20, self._console.width - 4)]))
+            from rich.text import Text
+
+            width = max(20, self._console.width - 4)
+            lines = text.splitlines()[: max(1, self._console.height - 2)]
+            self._status.update(Text("\n".join(line[:width] for line in lines)))
 
     def _line(self, text: str, style: str = "") -> None:
         if self._console.is_terminal:
+            from rich.text import Text
+
             self._console.print(Text(text, style))
         else:
-            print(text, file=sys.stderr, flush=True)
+            self._plain(f"{text}\n")
         self._last_line = time.monotonic()
+
+    def _plain(self, text: str) -> None:
+        if text:
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
     def _now_and_then(self, text: str) -> None:
         if self._status is None and time.monotonic() - self._last_line > _QUIET_SECONDS:
             self._line(text)
+
+
+class _Groups:
+    """What CI systems fold in their logs. Source: GitHub Actions, "Workflow commands"; GitLab, "Custom collapsible
+    sections"."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._github, self._gitlab = bool(environment.get("GITHUB_ACTIONS")), bool(environment.get("GITLAB_CI"))
+        self._open = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether this is a CI system whose groups are known."""
+        return self._github or self._gitlab
+
+    def start(self, name: str, title: str) -> str:
+        """The text that begins a group, ending the one that is open."""
+        before, self._open = self.end(), name
+        if self._github:
+            return f"{before}::group::{title}\n"
+        if self._gitlab:
+            return f"{before}\x1b[0Ksection_start:{time.time():.0f}:wheelsmith_{name}\r\x1b[0K{title}\n"
+        return ""
+
+    def end(self) -> str:
+        """The text that ends the open group, if there is one."""
+        name, self._open = self._open, ""
+        if name and self._github:
+            return "::endgroup::\n"
+        if name and self._gitlab:
+            return f"\x1b[0Ksection_end:{time.time():.0f}:wheelsmith_{name}\r\x1b[0K\n"
+        return ""
+
+
+def compiling_line(event: Compiling) -> str:
+    """Where the compile stage is, in one line."""
+    steps = f"{event.done} of {event.total} steps" if event.total else f"{event.units} units"
+    parts = [steps]
+    if event.eta_seconds is not None:
+        parts.append(f"about {_duration(event.eta_seconds)} left")
+    parts += [f"{len(event.running)} of {event.slots} slots", f"{event.waiting} waiting"]
+    parts.append(f"{event.memory / 1e9:.1f} GB used, {event.free / 1e9:.1f} GB free")
+    if event.hits or event.misses:
+        parts.append(f"{event.hits} from the cache, {event.misses} not")
+    return ", ".join(parts)
+
+
+def _unit_line(unit: UnitAtWork) -> str:
+    return f"  {unit.name} {_duration(unit.seconds)} {unit.memory / 1e9:.2f} GB"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds) // 60
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {round(seconds) % 60:02} s" if minutes else f"{seconds:.0f} s"

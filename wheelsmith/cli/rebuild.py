@@ -43,6 +43,7 @@ def execute(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             offline=options.offline,
             index_url=options.index_url,
+            torch_index=options.torch_index,
             toolkit=options.toolkit,
             listener=listener,
         )

@@ -1,65 +1,149 @@
-"""How much memory there really is, and how many compilers fit into it.
+"""How much memory there really is, who uses it, and how many processors may be used.
 
-In: /proc and the cgroup files. Out: bytes, and a number of jobs. It cannot fail: what a machine does not tell is left
-out of the minimum.
+In: /proc and the cgroup files. Out: bytes and counts. It cannot fail: what a machine does not tell is left out.
+
+Sources: kernel documentation, Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst, scheduler/sched-bwc.rst,
+filesystems/proc.rst.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wheelsmith.errors import UsageError
+
 GB = 10**9
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_V1, _V2 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"), ("memory.max", "memory.current", "")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": GB, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `12GB`, `12G`, `11.5GiB` or `12000000000`.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", text.strip(), re.IGNORECASE)
+    unit = match and _UNITS.get(match[2].upper())
+    if match is None or unit is None or float(match[1]) == 0:
+        raise UsageError(f"{text!r} is no amount of memory.", "Give a number with a unit: 12GB, 11.5GiB, 800MB.")
+    return int(float(match[1]) * unit)
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that can be used now: the tightest of MemAvailable and the cgroup limits (v1 and v2) of this process.
-
-    Source: kernel documentation, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
-    """
+    """Bytes that can be used now: the tightest of MemAvailable and the cgroup limits (v1 and v2) of this process."""
     return min(_free(root))
+
+
+def oom_kills(root: Path = Path("/")) -> int:
+    """How often the kernel killed a process for want of memory: in this process's cgroups, else on the machine."""
+    counts = []
+    for directory, version in _groups(root):
+        text = _read(directory / ("memory.oom_control" if version is _V1 else "memory.events"))
+        counts += [int(count) for count in re.findall(r"^oom_kill (\d+)", text, re.MULTILINE)]
+    counts = counts or [int(n) for n in re.findall(r"^oom_kill (\d+)", _read(root / "proc/vmstat"), re.MULTILINE)]
+    return sum(counts)
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """Processors that this process may use: its affinity, and the CPU quota of its cgroups, rounded up."""
+    found = [len(os.sched_getaffinity(0))]
+    for controller, path in _memberships(root):
+        mount = root / "sys/fs/cgroup" / ("cpu" if controller else "")
+        for group in _upwards(mount, path) if controller in {"", "cpu"} else ():
+            if controller:
+                quota, period = _read(group / "cpu.cfs_quota_us").strip(), _read(group / "cpu.cfs_period_us").strip()
+            else:
+                quota, _, period = _read(group / "cpu.max").strip().partition(" ")
+            if quota.isdigit() and period.isdigit():
+                found.append(-(-int(quota) // int(period)))
+    return max(1, min(found))
+
+
+def tree_memory(tops: Iterable[int], root: Path = Path("/")) -> dict[int, int]:
+    """Bytes of anonymous memory of each process in `tops` together with its descendants (0: it is gone).
+
+    Pages of files are left out: compilers share those of their programs, and the kernel can drop them.
+    """
+    return {top: sum(_anonymous(root, process) for process in process_tree(top, root)) for top in tops}
+
+
+def process_tree(top: int, root: Path = Path("/")) -> list[int]:
+    """A process and its descendants, parents first."""
+    found, parents = [top], None
+    for process in found:  # it grows
+        listing = root / "proc" / str(process) / "task" / str(process) / "children"
+        if listing.exists():  # CONFIG_PROC_CHILDREN
+            found += [int(word) for word in _read(listing).split()]
+        elif (root / "proc" / str(process)).exists():
+            parents = _children(root) if parents is None else parents
+            found += parents.get(process, [])
+    return found
+
+
+def _anonymous(root: Path, process: int) -> int:
+    fields = _read(root / "proc" / str(process) / "statm").split()
+    return (int(fields[1]) - int(fields[2])) * _PAGE if len(fields) > 2 else 0
+
+
+def _children(root: Path) -> dict[int, list[int]]:
+    found = defaultdict(list)
+    for stat in (root / "proc").glob("[0-9]*/stat"):
+        # pid (name, which may hold anything) state ppid …
+        if fields := _read(stat).rpartition(")")[2].split():
+            found[int(fields[1])].append(int(stat.parent.name))
+    return found
 
 
 def _free(root: Path) -> Iterator[int]:
     for line in (root / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
+    for group, (limit_name, usage_name, prefix) in _groups(root):
+        limit, usage = _read(group / limit_name).strip(), _read(group / usage_name).strip()
+        if limit.isdigit() and usage.isdigit() and int(limit) < 1 << 60:
+            yield min(int(limit), max(0, int(limit) - int(usage) + _droppable(group, prefix)))
+
+
+def _droppable(group: Path, prefix: str) -> int:
+    """Bytes of a cgroup's page cache that the kernel takes back when they are needed: not used lately, and half the
+    rest, as in the kernel's own MemAvailable."""
+    stat = dict(line.split() for line in _read(group / "memory.stat").splitlines() if line.count(" ") == 1)
+    return int(stat.get(f"{prefix}inactive_file", 0)) + int(stat.get(f"{prefix}active_file", 0)) // 2
+
+
+def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Every cgroup that may limit this process's memory, and the names of its files."""
+    for controller, path in _memberships(root):
+        if controller == "":
+            yield from ((group, _V2) for group in _upwards(root / "sys/fs/cgroup", path))
+        elif controller == "memory":
+            yield from ((group, _V1) for group in _upwards(root / "sys/fs/cgroup/memory", path))
+
+
+def _memberships(root: Path) -> Iterator[tuple[str, str]]:
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            yield from _along(root / "sys/fs/cgroup", path, "memory.max", "memory.current")
-        elif "memory" in controllers.split(","):
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            yield from _along(root / "sys/fs/cgroup/memory", path, *names)
+        for controller in controllers.split(","):
+            yield controller, path
 
 
-def _along(mount: Path, path: str, limit_name: str, usage_name: str) -> Iterator[int]:
-    """Every cgroup from this process's own up to the mount may set a limit; in a container the path may be hidden."""
+def _upwards(mount: Path, path: str) -> Iterator[Path]:
+    """From a process's own cgroup up to the mount; in a container the path may be hidden, and the mount is its own."""
     directory = mount / path.lstrip("/")
     for group in (directory, *directory.parents):
         if not group.is_relative_to(mount):
             break
-        limit, usage = _read(group / limit_name).strip(), _read(group / usage_name).strip()
-        if limit.isdigit() and usage.isdigit() and int(limit) < 1 << 60:
-            yield max(0, int(limit) - int(usage))
+        yield group
 
 
 def _read(path: Path) -> str:
-    try:
+    with contextlib.suppress(OSError):
         return path.read_text()
-    except OSError:
-        return ""
-
-
-def fitting_jobs(memory_per_job: int, *, available: int | None = None, cpus: int | None = None) -> int:
-    """Compilers that may run at once: one per usable CPU, as many as fit into memory, at least one.
-
-    Args:
-        memory_per_job: bytes that one compiler process needs at its peak.
-        available: bytes free; None: measured.
-        cpus: usable processors; None: this process's affinity.
-    """
-    cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
-    available = available_memory() if available is None else available
-    return max(1, min(cpus, available // memory_per_job))
+    return ""

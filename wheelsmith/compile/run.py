@@ -7,41 +7,53 @@ error of the log), `EnvironmentBuildError` (the project requires what the plan d
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from wheelsmith.compile.diagnose import diagnose
-from wheelsmith.compile.memory import GB, fitting_jobs
+from wheelsmith.compile.chain import Chain, OpenChain
+from wheelsmith.compile.diagnose import diagnose, repeat_script
+from wheelsmith.compile.entrance import Entrance, lay_entrance
+from wheelsmith.compile.governor import Governor
+from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
+from wheelsmith.compile.model import load_model
+from wheelsmith.compile.process import Governed, remove_unfinished, run_process
 from wheelsmith.compile.sandbox import Isolation, Room
+from wheelsmith.compile.timeline import SUFFIX, Summary, Timeline, earlier_runs
 from wheelsmith.compile.toolkits import refuse_second_toolkit
-from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError, InterruptedBuildError
-from wheelsmith.events import Listener, Note, Progress, ToolLine
+from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
+from wheelsmith.events import Listener, Note
 from wheelsmith.plan import CANONICAL, Plan
 from wheelsmith.store import Store
 from wheelsmith.toolchain import BuildEnvironment, CudaToolkit
 
-_NINJA_STEP = re.compile(r"^\[(\d+)/(\d+)\]")
+_RESERVE = 256 * 10**6  # bytes that stay free for everybody else
+_LAUNCHER = 5 * 10**6  # bytes that a waiting launcher takes, with the shell that started it (measured: 4 MB)
+_CROWD = 0.02  # share of the memory that waiting launchers may take
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The backend's wheel, the log, and how long the backend ran (seconds of wall time)."""
+    """The backend's wheel, the log, and how long the backend ran (seconds of wall time).
+
+    `jobs` is how many compilers might run at once, `timeline` the record of all of them (JSON), `summary` its figures.
+    """
 
     wheel: Path
     log: Path
     seconds: float
     jobs: int
     resumed: bool
+    timeline: Path
+    summary: Summary
 
 
 def compile_wheel(
@@ -55,8 +67,25 @@ def compile_wheel(
     lay_out: Callable[[Path], None],
     jobs: int | None,
     listener: Listener,
+    memory: int | None = None,
+    open_chain: OpenChain | None = None,
+    known_costs: Path | None = None,
 ) -> Compiled:
-    """Run the backend. `lay_out(directory)` is called once, to place the sources, when there is nothing to resume.
+    """Run the backend.
+
+    Args:
+        plan: what to build.
+        key: name of the work directory, the log and the timeline.
+        store: where they are.
+        environment: where the build's packages are.
+        toolkit: the CUDA toolkit.
+        isolation: what the build is kept apart from.
+        lay_out: called with a directory, once, to place the sources there, when there is nothing to resume.
+        jobs: compilers at once; None: one per usable processor. Memory may allow fewer.
+        listener: told of everything.
+        memory: bytes that the compilers may use together; None: what there is.
+        open_chain: makes a compile cache ready for this build.
+        known_costs: what the package's units took elsewhere, for a store that knows nothing yet (see `CostModel`).
 
     Raises:
         CompileError, EnvironmentBuildError, DiskFullError, InterruptedBuildError: see above.
@@ -68,26 +97,37 @@ def compile_wheel(
             (directory / name).mkdir()
 
     root, resumed = store.make_directory("work", key, make)
+    room = Room(root, environment.prefix, toolkit.root, isolation)
     if resumed:
-        listener(Note("compile", f"continuing in {root}"))
+        removed = remove_unfinished(root / "launch", room.here)
+        half = f"; {removed} half-written files removed" if removed else ""
+        listener(Note("compile", f"continuing in {root}{half}"))
         for name in ("tmp", "out"):  # an interrupted run may have left half a file
             shutil.rmtree(root / name)
             (root / name).mkdir()
-    room = Room(root, environment.prefix, toolkit.root, isolation)
-    jobs = jobs or fitting_jobs(int(plan.expect.memory_gb * GB))
+    jobs = jobs or usable_cpus()
     log = store.place("logs", f"{key}.log")
-    request = root / "request.json"
+    record = store.place("logs", f"{key}{SUFFIX}")
+    request = _request(plan, room, environment)
+    path = request["environment"]["PATH"]
     result = root / "result.json"
     result.unlink(missing_ok=True)
-    request.write_text(json.dumps(_request(plan, room, environment, jobs)), "utf-8")
-    place = CANONICAL if isolation.canonical else str(root)
     driver = [sys.executable, "-I", str(Path(__file__).with_name("driver.py"))]
-    command = room.command([*driver, f"{place}/request.json", f"{place}/result.json"])
-    listener(Note("compile", f"{jobs} jobs; isolation: {isolation}; log: {log}"))
-
-    started = time.monotonic()
-    status = _run(command, log, listener)
-    seconds = time.monotonic() - started
+    with open_chain(root, room.place) if open_chain else nullcontext() as chain:
+        entrance = _lay_entrance(plan, room, path, jobs, chain)
+        # How many compilers run is decided when they start: the build tool only brings enough of them to choose from.
+        width = str(_width(jobs))
+        request["environment"] |= {"MAX_JOBS": width, "CMAKE_BUILD_PARALLEL_LEVEL": width}
+        request["environment"] |= {"PATH": f"{entrance.path}:{path}"}
+        request["environment"] = dict(entrance.variables) | request["environment"]
+        (root / "request.json").write_text(json.dumps(request), "utf-8")
+        governed = _govern(plan, key, store, room, record, resumed, jobs, memory, chain, known_costs, listener)
+        binds = [*entrance.binds, *(chain.binds if chain else ())]
+        command = room.command([*driver, f"{room.place}/request.json", f"{room.place}/result.json"], binds=binds)
+        listener(Note("compile", f"up to {jobs} jobs, as memory allows; isolation: {isolation}; log: {log}"))
+        started = time.monotonic()
+        status = run_process(command, log, governed, listener)
+        seconds = time.monotonic() - started
     outcome = json.loads(result.read_text("utf-8")) if result.is_file() else {"failed": f"exit status {status}"}
     if "unmet" in outcome:
         raise EnvironmentBuildError(
@@ -96,15 +136,14 @@ def compile_wheel(
             "Add it to `requires` in the recipe (or, with --env current, install it).",
         )
     if "failed" in outcome:
-        raise _failure(plan, outcome["failed"], log, root)
+        raise _failure(plan, outcome["failed"], log, room, binds, request["environment"])
     refuse_second_toolkit(root / "src", (room.seen(f"{CANONICAL}/cuda"), str(toolkit.root)))
-    return Compiled(root / "out" / outcome["wheel"], log, seconds, jobs, resumed)
+    summary = governed.timeline.summary()
+    return Compiled(root / "out" / outcome["wheel"], log, seconds, jobs, resumed, record, summary)
 
 
-def _request(plan: Plan, room: Room, environment: BuildEnvironment, jobs: int) -> dict[str, object]:
+def _request(plan: Plan, room: Room, environment: BuildEnvironment) -> dict[str, Any]:
     variables = {key: room.seen(value) for key, value in plan.environment}
-    # How many compilers run changes nothing in the result, so the plan leaves it open.
-    variables |= {"MAX_JOBS": str(jobs), "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs)}
     python = room.seen(f"{CANONICAL}/env/bin/python")
     if not (environment.prefix / "pyvenv.cfg").is_file():  # --env current outside a virtual environment
         python = str(environment.interpreter.executable)
@@ -120,48 +159,70 @@ def _request(plan: Plan, room: Room, environment: BuildEnvironment, jobs: int) -
     }
 
 
-def _run(command: list[str], log: Path, listener: Listener) -> int:
-    """Run, copying every line to the log and the listener. The child is stopped before this function ends."""
-    base = {
-        "PATH": os.defpath + ":/usr/local/bin:/usr/sbin:/sbin",
-        "LANG": "C.UTF-8",
-        "WHEELSMITH_ROOT": CANONICAL,
-    }
-    with log.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command,
-            env=base,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        assert process.stdout is not None, "it is a pipe"  # noqa: S101
-        try:
-            for line in process.stdout:
-                file.write(line)
-                if step := _NINJA_STEP.match(line):
-                    listener(Progress("compile", line.strip(), int(step[1]), int(step[2]), "steps"))
-                listener(ToolLine("compile", line.rstrip("\n")))
-            return process.wait()
-        except KeyboardInterrupt as error:
-            raise InterruptedBuildError(
-                "The build was interrupted.", "Run the same command again: it continues with what is left."
-            ) from error
-        finally:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            process.stdout.close()
+def _lay_entrance(plan: Plan, room: Room, path: str, jobs: int, chain: Chain | None) -> Entrance:
+    available = available_memory()
+    return lay_entrance(
+        room.root,
+        room.place,
+        room.toolkit,
+        [(room.here(entry), entry) for entry in path.split(":")],
+        mounted=room.isolation.canonical,
+        fallback_jobs=max(1, min(jobs, available // int(plan.expect.memory_gb * GB))),
+        chain=chain,
+    )
 
 
-def _failure(plan: Plan, message: str, log: Path, root: Path) -> CompileError | DiskFullError:
+def _width(jobs: int) -> int:
+    """How many compilers the build tool shall start: the longest go first among those that wait."""
+    return max(jobs + 1, min(32 * jobs, int(available_memory() * _CROWD) // _LAUNCHER))
+
+
+def _govern(
+    plan: Plan,
+    key: str,
+    store: Store,
+    room: Room,
+    record: Path,
+    resumed: bool,
+    jobs: int,
+    memory: int | None,
+    chain: Chain | None,
+    known_costs: Path | None,
+    listener: Listener,
+) -> Governed:
+    costs = store.place("models", f"{plan.name}.json")
+    model = load_model(int(plan.expect.memory_gb * GB), costs, *([known_costs] if known_costs else []))
+    started = datetime.now(UTC).timestamp()
+    head = {"name": plan.name, "version": plan.version, "key": key, "started": started, "jobs": jobs, "memory": memory}
+    timeline = Timeline(head, usable_cpus(), earlier_runs(record) if resumed else [])
+    reserve = min(_RESERVE, available_memory() // 20)
+    governor = Governor(
+        model, jobs=jobs, timeline=timeline, listener=listener, budget=memory, reserve=reserve, oom_kills=oom_kills()
+    )
+
+    def save() -> None:
+        model.save(costs)
+        timeline.save(record)
+
+    return Governed(room.root / "launch", room.place, governor, timeline, chain is not None, save)
+
+
+def _failure(
+    plan: Plan,
+    message: str,
+    log: Path,
+    room: Room,
+    binds: Sequence[tuple[Path, str]],
+    environment: Mapping[str, str],
+) -> CompileError | DiskFullError:
     found = diagnose(log.read_text("utf-8", errors="replace"))
-    kept = f"The whole log is {log}; what was compiled is kept in {root}, and the same command continues there."
-    detail = found.excerpt
+    kept = f"The whole log is {log}; what was compiled is kept in {room.root}, and the same command continues there."
+    if found.command:
+        script = room.root / "repeat.sh"
+        enter = partial(room.command, binds=binds)
+        script.write_text(repeat_script(found, enter, {**environment, "WHEELSMITH_ROOT": CANONICAL}), "utf-8")
+        kept += f" To repeat just that unit: sh {script}"
+    detail = "\n".join((found.excerpt, *found.links))
     if found.id == "disk-full":
         return DiskFullError(f"{found.cause}.", f"{found.remedy}. {kept}", detail=detail)
     cause = f"{plan.name} {plan.version} does not compile: {found.cause or message}."

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from pathlib import Path
 from wheelsmith.errors import StoreError
 from wheelsmith.plan import CANONICAL
 
-# Arguments: root, environment, toolkit, then the program. Environment and toolkit are shared by all builds: read-only.
+# Arguments: root, environment, toolkit, pairs of a file and the place that it is mounted over, `--`, then the program.
+# Environment and toolkit are shared by all builds: read-only.
 _MOUNT = """
 set -e
 mount --bind "$1" "$WHEELSMITH_ROOT"
@@ -28,6 +29,11 @@ mount --bind "$1" "$WHEELSMITH_ROOT"
 mount --bind "$3" "$WHEELSMITH_ROOT/cuda"
 mount -o remount,bind,ro "$WHEELSMITH_ROOT/cuda"
 shift 3
+while [ "$1" != -- ]; do
+    mount --bind "$1" "$WHEELSMITH_ROOT/$2"
+    shift 2
+done
+shift
 cd "$WHEELSMITH_ROOT"
 exec "$@"
 """
@@ -80,23 +86,37 @@ def _ladder() -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A place to build in: `root` holds src, trees, home, tmp, out and the mount points env and cuda."""
+    """A place to build in: `root` holds src, trees, home, tmp, out, launch and the mount points env and cuda."""
 
     root: Path
     environment: Path
     toolkit: Path
     isolation: Isolation
 
+    @property
+    def place(self) -> str:
+        """Where the build sees `root`."""
+        return CANONICAL if self.isolation.canonical else str(self.root)
+
     def seen(self, text: str) -> str:
         """A text of the plan with the paths that the build will really see."""
         if self.isolation.canonical:
             return text
-        for name, path in (("env", self.environment), ("cuda", self.toolkit)):
-            text = text.replace(f"{CANONICAL}/{name}", str(path))
-        return text.replace(CANONICAL, str(self.root))
+        return text.replace(f"{CANONICAL}/env", str(self.environment)).replace(CANONICAL, str(self.root))
 
-    def command(self, program: list[str]) -> list[str]:
-        """The command that runs `program` in the room. If wheelsmith dies, however it dies, so does the program."""
+    def here(self, path: str) -> Path:
+        """Where a path that the build sees is outside of the room."""
+        for name, real in (("env", self.environment), ("cuda", self.toolkit), ("", self.root)):
+            point = Path(self.place, name)
+            if Path(path).is_relative_to(point):
+                return real / Path(path).relative_to(point)
+        return Path(path)
+
+    def command(self, program: list[str], *, binds: Sequence[tuple[Path, str]] = ()) -> list[str]:
+        """The command that runs `program` in the room. If wheelsmith dies, however it dies, so does the program.
+
+        `binds` are files, and the paths below `root` that they are mounted over; where nothing can be mounted, none is.
+        """
         leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         if not self.isolation.canonical:
             return [*leash, *program]
@@ -112,4 +132,5 @@ class Room:
         # /usr has the same content under the same name on every machine that matters; a venv has a path of its own.
         environment = str(self.environment) if (self.environment / "pyvenv.cfg").is_file() else ""
         script = ["sh", "-c", _MOUNT, "sh", str(self.root), environment, str(self.toolkit)]
+        script += [str(part) for pair in binds for part in pair] + ["--"]
         return [*leash, "unshare", *self.isolation.flags, *script, *program]

@@ -20,6 +20,7 @@ from wheelsmith.door.common import (
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from wheelsmith.config import Mirrors
     from wheelsmith.pipeline import BuildResult
     from wheelsmith.plan import Plan
     from wheelsmith.repeat import Rebuilt
@@ -45,7 +46,7 @@ def plan(
         arch: compute capabilities, such as `8.6;12.0` or `9.0+PTX`.
         python: `major.minor`; default: the recipe's, else the running interpreter's.
         cuda: toolkit `major.minor`; default: the recipe's.
-        torch: exact version; default: the recipe's.
+        torch: exact version, or `nightly`; default: the recipe's.
         environment: `isolated` (locked requirements) or `current` (the running interpreter's packages).
         options: options of the recipe by name, on or off, where its defaults are not wanted.
         recipes: directories whose recipes go before the shipped ones.
@@ -81,8 +82,12 @@ def build(
     jobs: int | None = None,
     offline: bool = False,
     index_url: str | None = None,
+    torch_index: str | None = None,
     toolkit: str = "auto",
     sign: PathLike | None = None,
+    memory: int | str | None = None,
+    cache: str | None = None,
+    use_cache: bool = True,
     listener: Listener = ignore,
     **target: Any,
 ) -> BuildResult:
@@ -93,8 +98,13 @@ def build(
         index: the index that the wheel is published to: a directory, or `s3://bucket/prefix`, `gs://…`, `az://…`.
         store: directory of the store; default: WHEELSMITH_STORE, else the user's cache directory.
         jobs: compilers at once; default: as many as processors and memory allow.
+        memory: what the compilers may use together, in bytes or as `12GB`; default: what there is.
+        cache: directory or URL (`s3://…`, `gs://…`, `az://…`, `redis://…`) of the compile cache; default:
+            WHEELSMITH_CACHE, else a directory in the store.
+        use_cache: whether compiled objects may come from a cache.
         offline: fetch nothing.
         index_url: package index for sdists and build requirements; default: the clients' own configuration.
+        torch_index: package index that has the builds for a nightly torch; default: WHEELSMITH_TORCH_INDEX.
         toolkit: `auto`, `wheels`, or the root directory of a CUDA toolkit.
         sign: Ed25519 private key (PEM) that signs the provenance beside the published wheel.
         listener: told of every step.
@@ -103,12 +113,26 @@ def build(
     Raises:
         WheelsmithError: see `wheelsmith.errors`; nothing half-written is left, and what was compiled is kept.
     """
+    from wheelsmith.compile.memory import parse_size
     from wheelsmith.pipeline import Settings, run_build
 
     with disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
         key = None if sign is None else Path(sign)
-        settings = Settings(os.fspath(index), jobs, offline, chosen_index_url(index_url), toolkit, key)
+        limit = parse_size(memory) if isinstance(memory, str) else memory
+        settings = Settings(
+            os.fspath(index),
+            jobs,
+            offline,
+            chosen_index_url(index_url),
+            toolkit,
+            key,
+            limit,
+            _mirrors(),
+            _torch_index(torch_index),
+            cache or os.environ.get("WHEELSMITH_CACHE"),
+            use_cache,
+        )
         result = run_build(made, open_store(store), settings, listener)
         if not result.published.already_there:
             show_people(index, [made.name])
@@ -120,6 +144,7 @@ def fetch(
     *,
     store: PathLike | None = None,
     index_url: str | None = None,
+    torch_index: str | None = None,
     toolkit: str = "auto",
     listener: Listener = ignore,
     **target: Any,
@@ -136,7 +161,15 @@ def fetch(
 
     with disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
-        settings = Settings(DEFAULT_INDEX, None, False, chosen_index_url(index_url), toolkit)
+        settings = Settings(
+            DEFAULT_INDEX,
+            None,
+            False,
+            chosen_index_url(index_url),
+            toolkit,
+            mirrors=_mirrors(),
+            torch_index=_torch_index(torch_index),
+        )
         return run_fetch(made, open_store(store), settings, listener)
 
 
@@ -149,6 +182,7 @@ def rebuild(
     jobs: int | None = None,
     offline: bool = False,
     index_url: str | None = None,
+    torch_index: str | None = None,
     toolkit: str = "auto",
     listener: Listener = ignore,
 ) -> Rebuilt:
@@ -165,7 +199,16 @@ def rebuild(
     from wheelsmith.repeat import run_rebuild
 
     with disk_full():
-        settings = Settings(DEFAULT_INDEX, jobs, offline, chosen_index_url(index_url), toolkit)
+        settings = Settings(
+            DEFAULT_INDEX,
+            jobs,
+            offline,
+            chosen_index_url(index_url),
+            toolkit,
+            mirrors=_mirrors(),
+            torch_index=_torch_index(torch_index),
+            cached=False,  # what is compiled again must be compiled
+        )
         return run_rebuild(
             Path(wheel),
             open_store(store),
@@ -174,3 +217,14 @@ def rebuild(
             provenance=optional_path(provenance),
             key=optional_path(key),
         )
+
+
+def _torch_index(url: str | None) -> str | None:
+    return url or os.environ.get("WHEELSMITH_TORCH_INDEX")
+
+
+def _mirrors() -> Mirrors:
+    """The mirrors of the user's configuration file."""
+    from wheelsmith.config import load_config
+
+    return load_config().mirrors

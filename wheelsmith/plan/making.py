@@ -150,8 +150,8 @@ def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
     required = recipe.wheel.torch
     if target.torch is not None and required is not None and not _admits(required, target.torch):
         yield (
-            f"{recipe.name}'s own metadata require torch{required}. The wheel will require torch {target.torch} instead,"
-            " which it is compiled against, and torchaudio and torchvision in any version that fits that."
+            f"{recipe.name}'s own metadata require torch{required}. The wheel will require torch {target.torch}"
+            " instead, which it is compiled against, and torchaudio and torchvision in any version that fits that."
         )
     elif target.torch is not None and target.torch != recipe.defaults.torch:
         yield f"the recipe is tested with torch {recipe.defaults.torch}, not {target.torch}."
@@ -246,7 +246,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple[str, str]]:
     """What every build gets. Nothing of the caller's environment is added to it."""
-    cuda, env = f"{CANONICAL}/cuda", f"{CANONICAL}/env"
+    cuda, env, tools = f"{CANONICAL}/cuda", f"{CANONICAL}/env", f"{CANONICAL}/tools"
     # One toolkit for everybody who looks: CMake's CUDA language listens to CUDACXX and PATH, its FindCUDAToolkit to
     # CUDAToolkit_ROOT, torch's FindCUDA to CUDA_PATH, setuptools builds to CUDA_HOME.
     yield from {
@@ -255,7 +255,8 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
         "CUDAToolkit_ROOT": cuda,
         "CUDACXX": f"{cuda}/bin/nvcc",
     }.items()
-    yield "PATH", f"{env}/bin:{cuda}/bin:/usr/local/bin:/usr/bin:/bin"
+    # tools: a git that refuses what is not in the closure (wheelsmith.sources.guarding).
+    yield "PATH", f"{tools}:{env}/bin:{cuda}/bin:/usr/local/bin:/usr/bin:/bin"
     yield "TORCH_CUDA_ARCH_LIST", target.archs.torch
     yield "CUDAARCHS", target.archs.cmake
     # nvcc names its temporary files after its process id and writes the names into the objects, unless:

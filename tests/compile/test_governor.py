@@ -1,0 +1,137 @@
+"""The governor with a clock and a memory of the test's own."""
+
+import pytest
+
+from wheelsmith.compile.command import Unit
+from wheelsmith.compile.governor import Governor, Outcome, Reading
+from wheelsmith.compile.model import CostModel
+from wheelsmith.compile.timeline import Timeline
+from wheelsmith.events import Note, UnitDone
+
+GB = 10**9
+GOOD, KILLED = Outcome(0, 5.0, GB), Outcome(9, 5.0, GB, oom_kills=8)
+
+
+class World:
+    """A governor, and what it told."""
+
+    def __init__(self, *, jobs=4, free=100 * GB, prior=GB, **more):
+        self.told, self.now, self.free, self.sizes = [], 0.0, free, {}
+        self.timeline = Timeline({}, cpus=4, earlier=[])
+        self.governor = Governor(CostModel(prior), jobs=jobs, timeline=self.timeline, listener=self.told.append, **more)
+
+    def arrive(self, *numbers):
+        for number in numbers:
+            self.governor.arrive(number, Unit(f"{number}.cu", "cuda"), 100 + number, self.now)
+
+    def decide(self):
+        self.now += 1
+        return self.governor.decide(Reading(self.now, self.free, self.sizes))
+
+    def finish(self, number, outcome=GOOD):
+        again = self.governor.finish(number, outcome, self.now)
+        if not again:
+            self.governor.leave(number)
+        return again
+
+
+def test_slots_follow_memory():
+    world = World(free=7 * GB, prior=2 * GB, reserve=GB // 2)
+    world.arrive(1, 2, 3, 4)
+    assert world.decide() == (1, 2, 3)
+    world.sizes, world.free = {101: 2 * GB, 102: 2 * GB, 103: 2 * GB}, GB
+    assert world.decide() == ()
+    world.finish(1)
+    world.free = 3 * GB
+    assert world.decide() == (4,)
+
+
+def test_memory_that_others_take_meanwhile_is_seen():
+    world = World(free=100 * GB)
+    world.arrive(1)
+    world.decide()
+    world.arrive(2)
+    world.free = GB // 2
+    assert world.decide() == ()
+
+
+def test_a_budget_holds_even_if_there_is_more():
+    world = World(budget=3 * GB)
+    world.arrive(1, 2, 3, 4)
+    assert world.decide() == (1, 2, 3)
+    world.sizes = {101: GB, 102: GB, 103: GB}
+    assert world.decide() == ()
+
+
+def test_who_died_of_memory_runs_again_alone_and_the_rest_afterwards():
+    world = World(jobs=3, oom_kills=7)
+    world.arrive(1, 2, 3, 4)
+    assert world.decide() == (1, 2, 3)
+    world.sizes = {101: 4 * GB, 102: GB, 103: GB}
+    world.decide()
+    assert world.finish(1, KILLED)
+    (note,) = [event for event in world.told if isinstance(event, Note)]
+    assert note.warning
+    assert note.text.startswith("1.cu died of memory at 4.00 GB (killed by SIGKILL; the kernel counts 1 more killed")
+    assert "beside 2 others, all together at 6.00 GB" in note.text
+    assert world.decide() == ()  # the others end first
+    world.finish(2)
+    assert world.decide() == ()
+    world.finish(3)
+    assert world.decide() == (1,)
+    assert world.decide() == ()  # nobody starts beside it
+    assert not world.finish(1)
+    assert world.decide() == (4,)
+    assert world.governor.slots == 2
+    assert [attempt["attempt"] for attempt in world.timeline.to_dict()["runs"][0]["units"]] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("running", [1, 2])
+def test_who_dies_alone_has_failed(running):
+    world = World(jobs=running)
+    world.arrive(*range(1, running + 1))
+    world.decide()
+    assert world.finish(1, KILLED) == (running > 1)
+    if running > 1:
+        world.finish(2)
+        assert world.decide() == (1,)
+        assert not world.finish(1, KILLED)
+    assert "not enough memory" in [event for event in world.told if isinstance(event, Note)][-1].text
+
+
+def test_a_lost_slot_comes_back_after_eight_good_units():
+    world = World(jobs=2)
+    world.arrive(1, 2)
+    world.decide()
+    world.finish(1, KILLED)
+    world.finish(2)
+    assert world.governor.slots == 1
+    for number in (1, 3, 4, 5, 6, 7, 8):
+        world.arrive(*([number] if number > 1 else []))
+        assert world.decide() == (number,)
+        world.finish(number)
+    assert world.governor.slots == 2
+
+
+def test_an_ordinary_error_is_passed_on():
+    world = World()
+    world.arrive(1, 2)
+    world.decide()
+    assert not world.finish(1, Outcome(1 << 8, 1.0, GB, errors="error: x is undefined"))
+    assert [(event.name, event.status, event.again) for event in world.told] == [("1.cu", 1, False)]
+
+
+def test_what_is_told_while_it_compiles():
+    world = World(jobs=2)
+    world.arrive(1, 2, 3)
+    world.decide()
+    world.sizes = {101: GB}
+    world.decide()
+    state = world.governor.state(10, 20)
+    assert (state.done, state.total, state.waiting, state.slots, state.memory) == (10, 20, 1, 2, GB)
+    assert [(unit.name, unit.seconds, unit.memory) for unit in state.running] == [("1.cu", 1.0, GB), ("2.cu", 1.0, 0)]
+    assert state.eta_seconds == (19 + 19 + 20 + 7 * 20) / 2
+    world.finish(1, Outcome(0, 0.1, GB, cache="hit"))
+    assert isinstance(world.told[-1], UnitDone)
+    state = world.governor.state(11, 20)
+    assert (state.units, state.hits, state.misses) == (1, 1, 0)

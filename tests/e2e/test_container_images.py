@@ -1,0 +1,378 @@
+"""Our Dockerfile and `--container` with real engines, on base images that tests/container/engines.sh makes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from container.real import DEVEL, ROOT, SLIM, arguments, dockerd, must, needs_engines, prepare, run
+from container.recorder import recording
+from container.registry import registry
+
+from wheelsmith.clientconfig import configured_index
+
+pytestmark = [pytest.mark.e2e, needs_engines, pytest.mark.timeout(1800)]
+
+TOKEN = "not-for-any-layer-7f3a"
+BUILD = [
+    "buildah",
+    "build",
+    "--isolation",
+    "oci",
+    "--network",
+    "host",
+    "--layers",
+    "--format",
+    "docker",
+    "--pull-never",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def storage() -> Iterator[None]:
+    """podman and buildah with the tests' own storage."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in prepare().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """A package index on loopback that remembers; its URL and its folder."""
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+    folder = tmp_path_factory.mktemp("mirror")
+    with recording(folder, (configured_index() or PYPI_SIMPLE_ENDPOINT).rstrip("/") + "/") as url:
+        yield url, folder
+
+
+@pytest.fixture(scope="module")
+def netrc(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("secret") / "netrc"
+    path.write_text(f"machine wheels.invalid login __token__ password {TOKEN}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def runtime(mirror, netrc) -> str:
+    """The runtime image."""
+    tag = "localhost/wheelsmith-test:runtime"
+    secret = ["--secret", f"id=netrc,src={netrc}"]
+    must(*BUILD, *arguments(mirror[0]), *secret, "--target", "runtime", "--tag", tag, ROOT)
+    return tag
+
+
+def start(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return run("podman", "run", "--rm", "--network=none", *options, image, *command)
+
+
+@pytest.fixture
+def smi(tmp_path):
+    """Options of `podman run` that put an nvidia-smi with an RTX 5090 into the container."""
+
+    def make(driver: str) -> tuple[str, ...]:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\necho 'NVIDIA GeForce RTX 5090, 12.0, {driver}'\n")
+        program.chmod(0o755)
+        return ("--volume", f"{program}:/usr/bin/nvidia-smi:ro")
+
+    return make
+
+
+def test_the_runtime_image_holds_what_runs_and_nothing_else(runtime):
+    script = "id -u; command -v gcc cc g++ nvcc git pip pip3; ls -A /var/cache/pip /var/lib/apt/lists /var/log /tmp"
+    told = start(runtime, "-c", script, options=("--entrypoint=sh",)).stdout.split("\n")
+    assert told[0] == "10001"
+    assert [line for line in told[1:] if line and not line.endswith(":")] == []
+    off = ("--env", "WHEELSMITH_PREFLIGHT=off")
+    assert start(runtime, "python3", "-c", "import cuvec; print(cuvec.__version__)", options=off).stdout == "6.0.1\n"
+
+
+def test_it_says_what_is_wrong_with_gpu_and_driver_before_anything_starts(runtime, smi):
+    nothing = start(runtime, "echo", "started")
+    assert (nothing.returncode, nothing.stdout) == (54, "")
+    assert "No NVIDIA GPU is to be seen here" in nothing.stderr
+    fits = start(runtime, "echo", "started", options=smi("580.65.06"))
+    assert (fits.returncode, fits.stdout) == (0, "started\n")
+    assert "fits NVIDIA GeForce RTX 5090 (12.0), driver 580.65.06" in fits.stderr
+    old = start(runtime, "echo", "started", options=smi("570.124.06"))
+    assert (old.returncode, old.stdout) == (54, "")
+    assert "CUDA 13.x needs driver 580 or newer, and this is 570.124.06" in old.stderr
+
+
+def test_no_secret_is_left_in_any_layer(runtime, tmp_path):
+    must("podman", "save", "--format", "docker-archive", "--output", tmp_path / "image.tar", runtime)
+    with tarfile.open(tmp_path / "image.tar") as image:
+        members = [member for member in image.getmembers() if member.isfile()]
+        assert len([member for member in members if member.size > 10_000]) >= 4
+        for member in members:
+            file = image.extractfile(member)
+            assert file is not None
+            assert TOKEN.encode() not in file.read(), member.name
+    assert TOKEN not in must("podman", "history", "--no-trunc", "--format", "json", runtime)
+
+
+def test_the_wheels_stage_comes_out_as_files(mirror, tmp_path):
+    must(*BUILD, *arguments(mirror[0]), "--target", "wheels", "--output", f"type=local,dest={tmp_path}/dist", ROOT)
+    names = {path.name for path in (tmp_path / "dist").iterdir()}
+    (wheel,) = [name for name in names if name.endswith(".whl")]
+    papers = {f"{wheel}.cdx.json", f"{wheel}.report.json", f"{wheel}.provenance.json"}
+    assert papers | {"simple", "requirements.txt", "dependencies.txt", "preflight.pyz"} <= names
+    assert json.loads((tmp_path / "dist" / f"{wheel}.cdx.json").read_text())["bomFormat"] == "CycloneDX"
+    assert must(sys.executable, "-m", "wheelsmith", "verify", tmp_path / "dist" / wheel)
+
+
+def test_another_wheel_changes_only_the_last_layers(runtime, mirror):
+    """Pushed to a registry that counts: what a change of the wheel costs."""
+    other = "localhost/wheelsmith-test:other"
+    must(*BUILD, *arguments(mirror[0], GPUS="RTX 5090"), "--target", "runtime", "--tag", other, ROOT)
+    layers = [json.loads(must("podman", "image", "inspect", tag))[0]["RootFS"]["Layers"] for tag in (runtime, other)]
+    assert len(layers[0]) == len(layers[1])
+    same = [one == two for one, two in zip(*layers, strict=True)]
+    assert same[-2:] == [False, False]
+    assert all(same[:-2])
+    with registry() as told, contextlib.ExitStack() as stack:
+        conf = Path(os.environ["CONTAINERS_CONF"]).with_name("registries.conf")
+        conf.write_text(f'[[registry]]\nlocation = "{told.host}"\ninsecure = true\n')
+        stack.callback(conf.unlink)
+        environment = {**os.environ, "CONTAINERS_REGISTRIES_CONF": str(conf)}
+        pushed = []
+        for tag in (runtime, other):
+            name = f"{told.host}/me/cuvec:{tag.rpartition(':')[2]}"
+            must("podman", "tag", tag, name)
+            push = [sys.executable, "-m", "wheelsmith", "image", "push", name, "--engine", "podman"]
+            must(*push, env=environment)
+            pushed.append(told.take())
+            must("podman", "untag", name, name)  # without the second it would lose all its names
+        assert told.tags == ["runtime", "other"]
+    assert pushed[1][0] == 3  # two layers and the configuration
+    assert pushed[1][1] < pushed[0][1] / 10
+
+
+def test_two_builds_give_the_same_layers(mirror):
+    """All steps of the runtime stage run twice; the time of every file is fixed."""
+    layers = []
+    for number in (1, 2):
+        tag = f"localhost/wheelsmith-test:again{number}"
+        stage = ["--no-cache", "--timestamp", "1577836800", "--target", "runtime", "--tag", tag]
+        must(*BUILD, *arguments(mirror[0]), *stage, ROOT)
+        layers.append(json.loads(must("podman", "image", "inspect", tag))[0]["RootFS"]["Layers"])
+    assert layers[0] == layers[1]
+
+
+@pytest.fixture(scope="module")
+def prepared() -> tuple[str, str]:
+    """Base images that have all that would come from the distribution: for a machine without any network."""
+    tags = []
+    for base, packages in ((DEVEL, "git g++ make python3 python3-dev python3-venv"), (SLIM, "python3 python3-venv")):
+        tag = base.replace("standin", "prepared")
+        text = f"FROM {base}\nRUN apt-get update -qq && apt-get install -qq -y --no-install-recommends {packages}\n"
+        must(*BUILD, "--tag", tag, "--file", "-", ROOT / "tests", input=text)
+        tags.append(tag)
+    return tags[0], tags[1]
+
+
+def test_it_builds_without_any_network_from_a_loopback_index(mirror, prepared, tmp_path):
+    """Nothing is cached: neither layers nor, as buildah's cache mounts follow TMPDIR, downloads and compiled units."""
+    url, folder = mirror
+    for name in ("with", "without"):
+        (tmp_path / name).mkdir()
+    more = {"BASE_IMAGE": prepared[0], "RUNTIME_IMAGE": prepared[1]}
+    with_network = [*BUILD, "--no-cache", "--target", "runtime", "--tag", "localhost/wheelsmith-test:known"]
+    first = {**os.environ, "TMPDIR": f"{tmp_path}/with"}
+    must(*with_network, *arguments(url, **more), ROOT, env=first)  # what the index is asked for is known now
+    tag = "localhost/wheelsmith-test:airgap"
+    command = ["buildah", "build", "--isolation", "chroot", "--layers", "--no-cache", "--format", "docker"]
+    command += ["--pull-never", *arguments("http://127.0.0.1:8765/simple/", **more), "--tag", tag]
+    command += ["--target", "runtime", str(ROOT)]
+    recorder = ROOT / "tests/container/recorder.py"
+    script = f'ip link set lo up; {sys.executable} {recorder} {folder} 8765 & server=$!; sleep 1; "$@"; code=$?'
+    must(
+        "unshare",
+        "--net",
+        "sh",
+        "-c",
+        f"{script}; kill $server; exit $code",
+        "sh",
+        *command,
+        env={**os.environ, "TMPDIR": f"{tmp_path}/without"},
+    )
+    off = ("--env", "WHEELSMITH_PREFLIGHT=off")
+    assert start(tag, "python3", "-c", "import cuvec; print(cuvec.__version__)", options=off).stdout == "6.0.1\n"
+
+
+def wheelsmith(*words: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "wheelsmith", *words, **more)
+
+
+def inside(folder: Path, engine: str, url: str, content: dict[str, str] | None = None) -> list[str | Path]:
+    """Words of a small build in a container: a CMake project with three CUDA files, in a folder of its own."""
+    from e2e import toyproject
+
+    folder.mkdir(exist_ok=True)
+    recipes = toyproject.make(folder, content or toyproject.files())
+    words = ["build", "toycuda", "--recipes", recipes, "--python", "3.12", "--container", engine]
+    words += ["--container-image", DEVEL, "--index-url", url, "--jobs", "1"]
+    return [*words, "--store", folder / "store", "--index", folder / "dist"]
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildah"])
+def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tmp_path):
+    command = [sys.executable, "-m", "wheelsmith", *map(str, inside(tmp_path, engine, mirror[0])), "--verbose"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if "[2/" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(90) == 130, "".join(seen[-20:]) + rest[-3000:]
+    for listing in (["podman", "ps", "--all", "--format", "{{.Names}}"], ["buildah", "containers"]):
+        assert f"wheelsmith-{process.pid}" not in must(*listing)
+    assert not list(tmp_path.glob("dist/*.whl"))
+
+    done = run(*command[:-1], "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"--container {engine}: building in {DEVEL} with {engine}" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["record"]["compile"]["resumed"]
+    assert told["record"]["toolchain"]["python"].startswith("3.12.")
+    assert {row["served_by"] for row in told["record"]["verdict"]["rows"]} >= {"sm_86", "sm_120"}
+    for path in (told["wheel"], told["log"]):  # these are paths of this machine, and the caller's files
+        assert Path(path).stat().st_uid == os.getuid()
+
+
+def test_a_compile_error_inside_is_diagnosed_as_if_it_were_here(mirror, tmp_path):
+    from e2e import toyproject
+
+    content = toyproject.files()
+    content["two.cu"] = "__global__ void two() { undefined_thing(); }\n"
+    done = wheelsmith(*inside(tmp_path, "podman", mirror[0], content))
+    assert done.returncode == 40, done.stderr[-3000:]
+    assert 'identifier "undefined_thing" is undefined' in done.stderr
+    assert "what to do:" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def index(runtime, mirror, tmp_path_factory) -> Path:
+    """The index of the stage `wheels`."""
+    folder = tmp_path_factory.mktemp("wheels") / "dist"
+    must(*BUILD, *arguments(mirror[0]), "--target", "wheels", "--output", f"type=local,dest={folder}", ROOT)
+    return folder
+
+
+@contextlib.contextmanager
+def served(index: Path, upstream: str) -> Iterator[tuple[str, str]]:
+    """The index with tokens, behind which only numpy comes from elsewhere; its URL and a token that may read."""
+    token = must(
+        sys.executable, "-m", "wheelsmith", "index", "token", "create", "t", "--read", "--index", index
+    ).split()[-1]
+    command = [sys.executable, "-m", "wheelsmith", "index", "serve", "--index", index, "--port", "8766", "--private"]
+    command += ["--upstream", upstream, "--allow", "numpy"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        import urllib.request
+
+        for _ in range(100):
+            with contextlib.suppress(OSError), urllib.request.urlopen("http://127.0.0.1:8766/health"):
+                break
+            time.sleep(0.1)
+        yield "http://127.0.0.1:8766/simple/", token
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
+    (wheel,) = index.glob("*.whl")
+    with served(index, mirror[0]) as (url, token):
+        secret = tmp_path / "netrc"
+        secret.write_text(f"machine 127.0.0.1 login __token__ password {token}\n")
+        common = ["--build-arg", f"RUNTIME_IMAGE={SLIM}", "--secret", f"id=netrc,src={secret}"]
+        example = ["--build-arg", f"INDEX_URL={url}", "--build-arg", "REQUIREMENT=cuvec==6.0.1+cu130"]
+        sha256 = must("sha256sum", wheel).split()[0]
+        consumer = ROOT / "examples/consumer"
+        must(
+            *BUILD,
+            *common,
+            *example,
+            "--build-arg",
+            f"SHA256={sha256}",
+            "--tag",
+            "localhost/wheelsmith-test:c",
+            consumer,
+        )
+        refused = run(*BUILD, *common, *example, "--build-arg", f"SHA256={'0' * 64}", consumer)
+        assert refused.returncode != 0
+        assert "DO NOT MATCH THE HASHES" in refused.stdout + refused.stderr
+
+        command = ["image", "render", "cuvec==6.0.1+cu130", "--index-url", url, "--index", index]
+        command += ["--gpu", "RTX 5090,A40", "--preflight", "--base", SLIM, "--output", tmp_path / "image"]
+        assert wheelsmith(*command).returncode == 0
+        build = ["image", "build", tmp_path / "image", "--engine", "podman", "--network", "host"]
+        done = wheelsmith(*build, "--tag", "localhost/wheelsmith-test:r", "--secret", f"netrc={secret}")
+        assert done.returncode == 0, done.stderr[-4000:]
+    ask = ("python3", "-c", "import cuvec; print(cuvec.__version__)")
+    assert start("localhost/wheelsmith-test:c", *ask).stdout == "6.0.1\n"
+    assert start("localhost/wheelsmith-test:r", *ask).returncode == 54
+    assert start("localhost/wheelsmith-test:r", *ask, options=smi("580.65.06")).stdout == "6.0.1\n"
+    assert token not in must("podman", "history", "--no-trunc", "--format", "json", "localhost/wheelsmith-test:r")
+
+
+def test_the_runpod_image_answers_jobs(runtime, mirror, tmp_path):
+    from container.test_runpod_handler import VLLM
+
+    tag = "localhost/wheelsmith-test:runpod"
+    must(*BUILD, *arguments(mirror[0]), "--target", "runpod", "--tag", tag, ROOT)
+    (tmp_path / "vllm").write_text(VLLM.format(python="/usr/bin/python3"))
+    (tmp_path / "vllm").chmod(0o755)
+    options = ("--volume", f"{tmp_path}/vllm:/usr/local/bin/vllm:ro", "--env", "MODEL=org/model")
+    job = json.dumps({"input": {"body": {"messages": ["hello"]}}})
+    command = ("python3", "/opt/runpod/handler.py", "--test_input", job)
+    done = start(tag, *command, options=(*options, "--env", "WHEELSMITH_PREFLIGHT=warn"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "'echo': {'messages': ['hello']}" in done.stdout + done.stderr
+
+
+def test_a_real_docker_daemon_builds_and_runs_it(mirror, netrc, tmp_path, monkeypatch, storage):
+    if run("dockerd", "--version").returncode != 0:
+        pytest.skip("no dockerd: apt-get install docker.io")
+    for address in dockerd(tmp_path):
+        monkeypatch.setenv("DOCKER_HOST", address)
+        monkeypatch.setenv("PATH", f"/usr/bin:{os.environ['PATH']}")  # the client that came with the daemon
+        for image in (DEVEL, SLIM):
+            with subprocess.Popen(["podman", "save", image], stdout=subprocess.PIPE) as saved:
+                must("docker", "load", stdin=saved.stdout)
+        build = [
+            "image",
+            "build",
+            ROOT,
+            "--engine",
+            "docker",
+            "--network",
+            "host",
+            "--target",
+            "runtime",
+            "--tag",
+            "t:1",
+        ]
+        done = wheelsmith(*build, *arguments(mirror[0]), "--secret", f"netrc={netrc}")
+        assert done.returncode == 0, done.stderr[-4000:]
+        off = ["--env", "WHEELSMITH_PREFLIGHT=off"]
+        show = ["python3", "-c", "import cuvec; print(cuvec.__version__)"]
+        assert must("docker", "run", "--rm", "--network", "none", *off, "t:1", *show) == "6.0.1\n"
+        done = wheelsmith(*inside(tmp_path / "toy", "docker", mirror[0]))
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert "sm_120" in done.stdout

@@ -1,0 +1,227 @@
+"""The broker: where launchers ask for slots. It lives in wheelsmith's own thread, in the loop that reads the build.
+
+In: connections on a socket in the build's room. Out: answers, and calls of the governor. A launcher that says nonsense
+or goes away is dropped; without a broker the launchers run their compilers themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wheelsmith.compile.command import understand
+from wheelsmith.compile.governor import Governor, Outcome, Reading
+from wheelsmith.compile.memory import available_memory, oom_kills, process_tree, tree_memory
+
+_TICK = 0.25  # seconds between two looks at the machine
+_LONGEST = 16 << 20  # bytes of a message; a command line has a few MiB at most (execve(2))
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of SO_PEERCRED, unix(7)
+
+
+@dataclass(slots=True)
+class _Launcher:
+    number: int
+    connection: socket.socket
+    pid: int
+    received: bytearray = field(default_factory=bytearray)
+    word: bytes = b""  # what it is told when it may start
+
+
+def _nothing(outputs: tuple[str, ...]) -> None:
+    pass
+
+
+class Broker:
+    """Serves the launchers of one build.
+
+    Args:
+        directory: where the socket `broker` is made, as wheelsmith sees it.
+        root: the build's root, as the build sees it.
+        governor: who decides.
+        selector: what waits for the sockets. Files that others registered must have the data None.
+        cached: whether compilers run behind the launcher's chain.
+        unfinished: told, whenever it changes, what is being written.
+
+    `problem` says why no launcher can reach it, if that is so.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        root: str,
+        governor: Governor,
+        selector: selectors.BaseSelector,
+        *,
+        cached: bool = False,
+        unfinished: Callable[[tuple[str, ...]], None] = _nothing,
+    ) -> None:
+        self._root, self._governor, self._selector, self._cached = root, governor, selector, cached
+        self._unfinished, self._writing = unfinished, governor.outputs
+        self._launchers: dict[int, _Launcher] = {}
+        self._count, self._changed, self._next = 0, False, 0.0
+        self._epoch = time.monotonic()
+        self.problem = ""
+        self._socket: socket.socket | None = None
+        try:
+            self._socket = _listen(directory)
+        except OSError as error:  # a file system without sockets
+            self.problem = f"no socket can be made in {directory}: {error.strerror}"
+        else:
+            selector.register(self._socket, selectors.EVENT_READ, 0)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the broker began."""
+        return time.monotonic() - self._epoch
+
+    @property
+    def patience(self) -> float:
+        """Seconds until the broker wants to look at the machine again."""
+        return max(0.0, self._next - self.now)
+
+    def handle(self, key: selectors.SelectorKey) -> None:
+        """Something came in on one of the broker's sockets."""
+        if self._socket is not None and key.fileobj is self._socket:
+            self._accept(self._socket)
+        elif key.data in self._launchers:
+            self._receive(self._launchers[key.data])
+
+    def tick(self) -> bool:
+        """Let units start, if a launcher came or went, or it is time; whether it was time."""
+        timely = self.patience == 0
+        if timely or self._changed:
+            self._decide()
+            self._changed = False
+        if timely:
+            self._next = self.now + _TICK
+        return timely
+
+    def close(self) -> None:
+        """Let everybody go: who waits runs by itself, who runs ends by itself."""
+        for launcher in list(self._launchers.values()):
+            self._drop(launcher)
+        self._unfinished(())
+        if self._socket is not None:
+            self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def kill(self) -> None:
+        """Stop every compiler, and every launcher that waits. What they were writing stays noted."""
+        self._unfinished = _nothing
+        for launcher in self._launchers.values():
+            for process in process_tree(launcher.pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, signal.SIGKILL)
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            self._count += 1
+            launcher = _Launcher(self._count, connection, _CREDENTIALS.unpack(credentials)[0])
+            self._launchers[self._count] = launcher
+            self._selector.register(connection, selectors.EVENT_READ, self._count)
+
+    def _receive(self, launcher: _Launcher) -> None:
+        try:
+            chunk = launcher.connection.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        launcher.received += chunk
+        if not chunk or len(launcher.received) > _LONGEST:
+            self._drop(launcher)
+            return
+        for message in _messages(launcher.received):
+            if launcher.number not in self._launchers:
+                return
+            fields = [os.fsdecode(item) for item in message.split(b"\0")]
+            if launcher.word:
+                self._ended(launcher, fields)
+            else:
+                self._asked(launcher, fields)
+
+    def _asked(self, launcher: _Launcher, fields: list[str]) -> None:
+        directory, *command = fields
+        unit = understand(command, directory, self._root) if command else None
+        if unit is None:
+            self._say(launcher, b"exec")
+            self._drop(launcher)
+            return
+        launcher.word = b"cached" if self._cached and unit.kind != "link" else b"run"
+        self._governor.arrive(launcher.number, unit, launcher.pid, self.now)
+        self._changed = True
+
+    def _ended(self, launcher: _Launcher, fields: list[str]) -> None:
+        try:
+            status, cpu_seconds, peak, note, errors = fields
+            outcome = Outcome(
+                int(status), float(cpu_seconds), int(peak), _cache(note), errors, oom_kills() if int(status) else 0
+            )
+        except ValueError:
+            self._drop(launcher)
+            return
+        if not self._governor.finish(launcher.number, outcome, self.now):
+            self._say(launcher, b"done")
+            self._drop(launcher)
+        self._changed = True
+
+    def _decide(self) -> None:
+        running = self._governor.running
+        reading = Reading(self.now, available_memory(), tree_memory(running))
+        starting = self._governor.decide(reading)
+        if self._governor.outputs != self._writing:
+            self._writing = self._governor.outputs
+            self._unfinished(self._writing)
+        for number in starting:
+            self._say(self._launchers[number], self._launchers[number].word)
+
+    def _say(self, launcher: _Launcher, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # it is gone: its end of the connection will say so
+            launcher.connection.sendall(len(word).to_bytes(4, "big") + word)
+
+    def _drop(self, launcher: _Launcher) -> None:
+        if self._launchers.pop(launcher.number, None) is not None:
+            self._selector.unregister(launcher.connection)
+            launcher.connection.close()
+            self._governor.leave(launcher.number)
+            self._changed = True
+
+
+def _listen(directory: Path) -> socket.socket:
+    """Listen on `directory/broker`, reached through a descriptor: a socket's path may have 107 bytes at most."""
+    (directory / "broker").unlink(missing_ok=True)
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(f"/proc/self/fd/{descriptor}/broker")
+        listening.listen(4096)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return listening
+
+
+def _messages(received: bytearray) -> Iterator[bytes]:
+    """Take the complete messages out of `received`."""
+    while len(received) >= 4 and len(received) >= 4 + (size := int.from_bytes(received[:4], "big")):
+        yield bytes(received[4 : 4 + size])
+        del received[: 4 + size]
+
+
+def _cache(note: str) -> str:
+    return "hit" if "hit" in note else "miss" if "miss" in note else ""

@@ -1,0 +1,38 @@
+"""What may stand between the launcher and the compiler: a compile cache.
+
+In: nothing. Out: the protocol that such a thing meets (`wheelsmith.toolchain.cache` provides one), and how it is
+opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+#: The variable by which ccache is told where to write what it did; see `Chain.environment`.
+LOG_VARIABLE = "CCACHE_STATSLOG"
+
+
+class Chain(Protocol):
+    """A command that takes a compiler's command line as its arguments, and runs it or does better."""
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The command, as the build sees it."""
+
+    @property
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """Variables that it needs. Only it sees them, and what it starts.
+
+        With `CCACHE_STATSLOG` among them each unit is known as a hit or a miss, in the timeline and the progress.
+        """
+
+    @property
+    def binds(self) -> tuple[tuple[Path, str], ...]:
+        """Files, and the paths below the room's root over which they are mounted (where mounting is possible)."""
+
+
+#: Makes a chain ready for one build: called with the room's root as it is here and as the build sees it.
+OpenChain = Callable[[Path, str], AbstractContextManager[Chain | None]]

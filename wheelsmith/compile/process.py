@@ -1,0 +1,183 @@
+"""Run the build's process: its output to the log and the listener, its launchers to the broker.
+
+In: a command and what governs it. Out: the exit status. Fails with `InterruptedBuildError`; the build is stopped, with
+every compiler, before this module lets go of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from wheelsmith.compile.broker import Broker
+from wheelsmith.compile.diagnose import RUN_MARK
+from wheelsmith.compile.governor import Governor
+from wheelsmith.compile.timeline import Timeline
+from wheelsmith.errors import InterruptedBuildError
+from wheelsmith.events import Listener, Note, ToolLine
+from wheelsmith.plan import CANONICAL
+
+_STEP = re.compile(r"^\[(\d+)/(\d+)\]")
+_TELL, _SAVE = 1.0, 10.0  # seconds between two events, and between two savings
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """What a build is governed by, and where it is recorded.
+
+    Attributes:
+        launch: the directory that the launchers are in.
+        seen: the build's root, as the build sees it.
+        governor: who decides.
+        timeline: what is recorded.
+        cached: whether compilers run behind a cache.
+        save: writes what was learned.
+    """
+
+    launch: Path
+    seen: str
+    governor: Governor
+    timeline: Timeline
+    cached: bool
+    save: Callable[[], None]
+
+    def note_unfinished(self, outputs: tuple[str, ...]) -> None:
+        """Keep on disk what is being written, so that no half-written file of a killed build counts as made."""
+        temporary = self.launch / "unfinished.new"
+        temporary.write_text("".join(f"{output}\n" for output in outputs), "utf-8", errors="surrogateescape")
+        temporary.replace(self.launch / "unfinished")
+
+
+def remove_unfinished(launch: Path, here: Callable[[str], Path]) -> int:
+    """Remove what compilers were writing when the last run was killed; how many files. `here`: see `Room.here`."""
+    noted, removed = launch / "unfinished", 0
+    if noted.is_file():
+        for line in noted.read_text("utf-8", errors="surrogateescape").splitlines():
+            path = here(line)
+            if path.is_relative_to(launch.parent) and path.is_file():
+                path.unlink()
+                removed += 1
+        noted.unlink()
+    return removed
+
+
+def run_process(command: list[str], log: Path, governed: Governed, listener: Listener) -> int:
+    """Run, copying every line to the log and the listener. Nothing of the build runs when this function ends."""
+    base = {
+        "PATH": os.defpath + ":/usr/local/bin:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+        "WHEELSMITH_ROOT": CANONICAL,
+    }
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(log.open("a", encoding="utf-8"))
+        selector = stack.enter_context(selectors.DefaultSelector())
+        file.write(f"{RUN_MARK}{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+        broker = Broker(
+            governed.launch,
+            governed.seen,
+            governed.governor,
+            selector,
+            cached=governed.cached,
+            unfinished=governed.note_unfinished,
+        )
+        if broker.problem:
+            listener(Note("compile", f"compilers are neither counted nor measured: {broker.problem}", warning=True))
+        stack.callback(governed.save)
+        stack.callback(broker.close)
+        process = subprocess.Popen(
+            command,
+            env=base,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _Loop(process, file, governed, broker, selector, listener).run()
+            return process.wait()
+        except KeyboardInterrupt as error:
+            raise InterruptedBuildError(
+                "The build was interrupted.", "Run the same command again: it continues with what is left."
+            ) from error
+        finally:
+            if process.poll() is None:
+                broker.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+class _Loop:
+    """Waits for the build's output, for launchers, and for time to pass."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        log: IO[str],
+        governed: Governed,
+        broker: Broker,
+        selector: selectors.BaseSelector,
+        listener: Listener,
+    ) -> None:
+        self._process, self._log, self._governed, self._broker = process, log, governed, broker
+        self._selector, self._listener = selector, listener
+        self._rest = b""
+        self._done = 0
+        self._total: int | None = None
+        self._tell, self._save = 0.0, _SAVE
+
+    def run(self) -> None:
+        """Until the build has ended and all that it wrote is read."""
+        assert self._process.stdout is not None, "it is a pipe"  # noqa: S101
+        self._selector.register(self._process.stdout, selectors.EVENT_READ, None)
+        reading = True
+        while reading:
+            ended = self._process.poll() is not None
+            quiet = True
+            for key, _ in self._selector.select(self._broker.patience):
+                if key.data is None:
+                    quiet = False
+                    reading = self._read(os.read(key.fd, 1 << 16))
+                else:
+                    self._broker.handle(key)
+            if ended and quiet:  # a daemon that the build left behind may hold the pipe open
+                break
+            if self._broker.tick():
+                self._watch()
+        self._line(self._rest)
+
+    def _read(self, chunk: bytes) -> bool:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._line(line + b"\n")
+        return bool(chunk)
+
+    def _line(self, raw: bytes) -> None:
+        if raw:
+            line = raw.decode("utf-8", errors="replace")
+            self._log.write(line)
+            if step := _STEP.match(line):
+                self._done, self._total = int(step[1]), int(step[2])
+            self._listener(ToolLine("compile", line.rstrip("\r\n")))
+
+    def _watch(self) -> None:
+        now, governor = self._broker.now, self._governed.governor
+        self._governed.timeline.watch(governor.sample())
+        if now >= self._tell:
+            self._tell = now + _TELL
+            self._log.flush()
+            self._listener(governor.state(self._done, self._total))
+        if now >= self._save:
+            self._save = now + _SAVE
+            self._governed.save()
