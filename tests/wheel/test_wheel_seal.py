@@ -88,7 +88,13 @@ def test_open_requirements_are_pinned_and_the_same_pin_stays(tmp_path):
 
 
 def test_a_pin_of_another_torch_gives_way_to_the_one_it_was_compiled_against(tmp_path):
-    requires = ("torch==2.9.1", "torchaudio==2.9.1", "torchvision == 0.24.1 # why", "torchvision==0.24.1", "numba==0.61.2")
+    requires = (
+        "torch==2.9.1",
+        "torchaudio==2.9.1",
+        "torchvision == 0.24.1 # why",
+        "torchvision==0.24.1",
+        "numba==0.61.2",
+    )
     assert _sealed_requirements(tmp_path, *requires) == [
         "torch==2.11.0",
         "torchaudio",
