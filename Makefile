@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-torch lint clean
+.PHONY: demo test test-torch test-images lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/wheelsmith build cuvec==6.0.1 --gpu "RTX 5090,A40" --toolkit wheels
@@ -13,17 +13,22 @@ demo: $(VENV)/.installed
 	$(BIN)/wheelsmith try 'cuvec==6.0.1+cu130'
 
 test: lint
-	$(BIN)/python -m pytest -m "not torch"
+	$(BIN)/python -m pytest -m "not torch and not images"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile examples/consumer/Dockerfile
 
 # Gigabytes and tens of minutes: builds a torch extension for real.
 test-torch: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m torch
+
+# As root: tests/container/engines.sh install brings podman and buildah (docker.io is used where it is installed); the base
+# images are made here, none is pulled. Tens of minutes.
+test-images: $(VENV)/.installed-dev
+	WHEELSMITH_IMAGES=1 $(BIN)/python -m pytest -m images
 
 clean:
 	rm -rf $(VENV) dist/* dist/.wheelsmith

@@ -20,7 +20,7 @@ from container.registry import registry
 
 from wheelsmith.clientconfig import configured_index
 
-pytestmark = [pytest.mark.e2e, needs_engines, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.images, needs_engines, pytest.mark.timeout(1800)]
 
 TOKEN = "not-for-any-layer-7f3a"
 BUILD = [

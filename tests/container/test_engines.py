@@ -1,0 +1,162 @@
+"""Which engine is chosen, and the command lines that it gets; nothing is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import wheelsmith
+from wheelsmith.container import ContainerRun, Engine, ImageBuild, build_command, devel_image, find_engine, run_commands
+from wheelsmith.container.process import Answer
+from wheelsmith.errors import EngineError, EngineNotFoundError, ToolkitError, UsageError
+
+DOCKER = Engine("docker", "28.2.2", rootless=False)
+PODMAN = Engine("podman", "4.3.1", rootless=True)
+BUILDAH = Engine("buildah", "1.28.2", rootless=False)
+
+ABSENT = Answer(127, "", "not installed")
+NO_DAEMON = Answer(1, " []", "Client:\n\nCannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+
+
+def answers(**by_program: Answer):
+    return lambda command: by_program[command[0]]
+
+
+@pytest.mark.parametrize(
+    ("choice", "machine", "expected", "looked"),
+    [
+        ("auto", {"docker": Answer(0, "28.2.2 [name=seccomp]", "")}, DOCKER, ["docker 28.2.2"]),
+        (
+            "auto",
+            {"docker": NO_DAEMON, "podman": Answer(0, "4.3.1 rootless=true", "")},
+            PODMAN,
+            [
+                "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+                "podman 4.3.1 (rootless)",
+            ],
+        ),
+        ("docker", {"docker": Answer(0, "26.1.0 [name=rootless]", "")}, Engine("docker", "26.1.0", True), None),
+        ("podman", {"podman": Answer(0, "5.4.0 rootless=false", "")}, Engine("podman", "5.4.0", False), None),
+    ],
+)
+def test_the_first_engine_that_answers_is_taken_and_the_others_are_explained(choice, machine, expected, looked):
+    engine, seen = find_engine(choice, answers(**machine))
+    assert engine == expected
+    assert looked is None or [str(item) for item in seen] == looked
+
+
+def test_without_an_engine_the_error_says_why_for_each():
+    with pytest.raises(EngineNotFoundError) as caught:
+        find_engine("auto", answers(docker=NO_DAEMON, podman=ABSENT, buildah=ABSENT))
+    assert caught.value.exit_code == 34
+    assert caught.value.detail.splitlines() == [
+        "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+        "podman: not installed",
+        "buildah: not installed",
+    ]
+    with pytest.raises(EngineNotFoundError, match="container engine podman does not work"):
+        find_engine("podman", answers(podman=ABSENT))
+
+
+RUN = ContainerRun(
+    image="localhost/b:1",
+    name="w-7",
+    command=("wheelsmith", "build", "toy"),
+    directory=Path("/home/me"),
+    mounts=((Path("/home/me/.netrc"), False), (Path("/home/me/dist"), True)),
+    variables={"TOKEN_URL": "https://user:secret@host/", "HOME": "/tmp"},
+    network="host",
+    user="1000:1001",
+)
+
+
+def test_docker_runs_as_the_caller_and_no_value_is_in_the_command_line():
+    create, start, remove = run_commands(DOCKER, RUN)
+    assert create is None
+    assert start == [
+        *("docker", "run", "--rm", "--name", "w-7", "--security-opt", "label=disable", "--user", "1000:1001"),
+        *("--workdir", "/home/me", "--network", "host"),
+        *("--volume", "/home/me/.netrc:/home/me/.netrc:ro", "--volume", "/home/me/dist:/home/me/dist:rw"),
+        *("--env", "HOME", "--env", "TOKEN_URL", "localhost/b:1", "wheelsmith", "build", "toy"),
+    ]
+    assert remove == ["docker", "rm", "--force", "w-7"]
+
+
+def test_rootless_podman_runs_as_root_inside_which_is_the_caller_outside():
+    _, start, _ = run_commands(PODMAN, RUN)
+    assert start[start.index("--user") + 1] == "0:0"
+
+
+def test_buildah_needs_three_commands():
+    create, start, remove = run_commands(BUILDAH, RUN)
+    assert create == ["buildah", "from", "--name", "w-7", "localhost/b:1"]
+    assert start == [
+        *("buildah", "run", "--user", "1000:1001", "--workingdir", "/home/me", "--network", "host"),
+        *("--volume", "/home/me/.netrc:/home/me/.netrc:ro", "--volume", "/home/me/dist:/home/me/dist:rw"),
+        *("--env", "HOME=/tmp", "--env", "TOKEN_URL=https://user:secret@host/"),
+        *("w-7", "--", "wheelsmith", "build", "toy"),
+    ]
+    assert remove == ["buildah", "rm", "w-7"]
+
+
+def test_building_an_image_reproducibly_differs_by_engine():
+    build = ImageBuild(
+        Path("ctx/Dockerfile"),
+        Path("ctx"),
+        "me/x:1",
+        target="runtime",
+        arguments={"B": "2", "A": "1"},
+        secrets={"netrc": Path("/n")},
+        epoch=1577836800,
+    )
+    common = ["build", "--file", "ctx/Dockerfile", "--tag", "me/x:1", "--target", "runtime"]
+    common += ["--build-arg", "A=1", "--build-arg", "B=2", "--secret", "id=netrc,src=/n"]
+    assert build_command(DOCKER, build) == ["docker", *common, "--build-arg", "SOURCE_DATE_EPOCH=1577836800", "ctx"]
+    layered = ["--layers", "--format", "docker", "--timestamp", "1577836800", "ctx"]
+    assert build_command(PODMAN, build) == ["podman", *common, *layered]
+    assert build_command(BUILDAH, build) == ["buildah", *common, *layered]
+
+
+def test_devel_images_are_pinned_by_tag():
+    assert devel_image("12.8") == "nvidia/cuda:12.8.1-devel-ubuntu24.04"
+    with pytest.raises(EngineError, match=r"CUDA 12\.4"):
+        devel_image("12.4")
+
+
+@pytest.fixture
+def bare_machine(monkeypatch, tmp_path):
+    """No toolkit, no engine: an empty PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.setattr("wheelsmith.toolchain.cuda.USUAL_PLACES", ())
+
+
+def test_auto_stays_here_where_the_toolkit_can_be_had(bare_machine):
+    made = wheelsmith.plan("cuvec==6.0.1", cuda="13.0")
+    place = wheelsmith.choose_place(made)
+    assert (place.engine, place.why) == (None, "CUDA 13.0 can be assembled from NVIDIA's wheels")
+
+
+def test_auto_without_toolkit_and_engine_is_the_toolkits_error_with_all_choices(bare_machine):
+    with pytest.raises(ToolkitError) as caught:
+        wheelsmith.choose_place(wheelsmith.plan("cuvec==6.0.1", cuda="12.8"))
+    assert "CUDA 12.8 is not installed" in caught.value.cause
+    assert "--cuda 13.0 or 13.1" in caught.value.remedy
+    assert caught.value.remedy.endswith("For a container, install and start docker, podman or buildah.")
+    assert "podman: not installed" in caught.value.detail
+
+
+def test_auto_goes_into_the_devel_image_and_says_why(bare_machine, tmp_path):
+    podman = tmp_path / "podman"
+    podman.write_text('#!/bin/sh\necho "5.4.0 rootless=true"\n')
+    podman.chmod(0o755)
+    place = wheelsmith.choose_place(wheelsmith.plan("cuvec==6.0.1", cuda="12.8"))
+    assert (str(place.engine), place.image) == ("podman 5.4.0 (rootless)", "nvidia/cuda:12.8.1-devel-ubuntu24.04")
+    assert place.why.startswith("CUDA 12.8 is not installed")
+
+
+def test_the_packages_of_this_interpreter_are_in_no_container():
+    with pytest.raises(UsageError, match="--env current"):
+        wheelsmith.choose_place(wheelsmith.plan("cuvec==6.0.1", environment="current"), container="docker")

@@ -1,0 +1,182 @@
+"""Build in a container as if it were here: the same wheelsmith, the same store, the same paths, the same exit code.
+
+In: an engine, a base image, and what `wheelsmith build` is to do. Out: its exit code; its output goes to our streams.
+The first time, an image is made of the base image, Python and the running wheelsmith; the engine keeps it under a name
+made of all three. Fails with `EngineError` where the engine does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from wheelsmith.container.command import (
+    ContainerRun,
+    ImageBuild,
+    Network,
+    build_command,
+    build_variables,
+    exists_command,
+    run_commands,
+)
+from wheelsmith.container.ownwheel import own_wheel
+from wheelsmith.container.process import ask, work
+from wheelsmith.errors import EngineError
+from wheelsmith.events import Listener, Note, ignore
+
+if TYPE_CHECKING:
+    from wheelsmith.container.engines import Engine
+    from wheelsmith.container.process import Ask, Work
+
+_ENGINE_FAILED = {125, 126, 127}  # of `docker run` and `podman run`: the engine, not the program
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PASSED = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_IMAGE = re.compile(r"[\w.:/@-]+")
+
+_DOCKERFILE = """\
+FROM {image}
+# What is there already is not installed again: an image of your own needs no mirror of its distribution.
+RUN {{ command -v g++ git make && python3 -c 'import ensurepip' \\
+      && test -f "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; }} \\
+      > /dev/null 2>&1 \\
+ || {{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\
+        ca-certificates g++ git make python3 python3-dev python3-venv && rm -rf /var/lib/apt/lists/*; }}
+COPY {wheel} /tmp/
+ARG PIP_INDEX_URL
+RUN --mount=type=secret,id=netrc \\
+    if [ -f /run/secrets/netrc ]; then export NETRC=/run/secrets/netrc; fi; \\
+    python3 -m venv /opt/wheelsmith && /opt/wheelsmith/bin/pip install --quiet --no-cache-dir /tmp/{wheel}
+ENV UV_PYTHON_INSTALL_DIR=/opt/python
+RUN command -v python{python} > /dev/null || /opt/wheelsmith/bin/uv python install {python}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InsideBuild:
+    """One `wheelsmith build` in a container.
+
+    Attributes:
+        image: the base image, with the CUDA toolkit.
+        python: `major.minor` that the plan asks for.
+        arguments: of `wheelsmith build`, with paths as they are on this machine.
+        written: directories that it writes, which are made if they are missing: the store, the index.
+        read: files and directories that it reads.
+        index_url: package index that it asks; None: the clients' built-in one.
+        offline: whether it gets no network.
+    """
+
+    image: str
+    python: str
+    arguments: tuple[str, ...]
+    written: tuple[Path, ...]
+    read: tuple[Path, ...] = ()
+    index_url: str | None = None
+    offline: bool = False
+
+    @property
+    def network(self) -> Network:
+        """The machine's own, where the index listens on loopback; else what the engine gives."""
+        if self.offline:
+            return "none"
+        return "host" if self.index_url and urlsplit(self.index_url).hostname in _LOOPBACK else "default"
+
+
+def build_inside(
+    engine: Engine, build: InsideBuild, *, listener: Listener = ignore, run: Work = work, query: Ask = ask
+) -> int:
+    """Run it, and return the exit code of the `wheelsmith` in the container.
+
+    Raises:
+        EngineError: the engine could not make the image, or not start the container.
+        KeyboardInterrupt: the user stopped it and it did not end by itself; the container is removed.
+    """
+    if _IMAGE.fullmatch(build.image) is None:
+        raise EngineError(f"{build.image!r} is no name of an image.", "Write it as in nvidia/cuda:12.8.1-devel-….")
+    image = _builder_image(engine, build, listener, run, query)
+    for directory in build.written:
+        directory.mkdir(parents=True, exist_ok=True)
+    container = _container(build, image)
+    create, start, remove = run_commands(engine, container)
+    if create is not None and (answer := query(create)).code != 0:
+        raise EngineError(f"{engine} cannot make a container of {image}.", "See what it says.", detail=answer.err)
+    try:
+        code = run(start, container.variables)
+    except KeyboardInterrupt:
+        query(remove)
+        raise
+    if create is not None:
+        query(remove)
+    elif code in _ENGINE_FAILED:
+        raise EngineError(
+            f"{engine} could not run the container (exit code {code}).", "See what it says above, and whether it runs."
+        )
+    return code
+
+
+def _container(build: InsideBuild, image: str) -> ContainerRun:
+    store = build.written[0]
+    variables = {"HOME": "/tmp", "UV_CACHE_DIR": str(store / "uv"), "WHEELSMITH_STORE": str(store)}  # noqa: S108
+    variables |= {name: os.environ[name] for name in _PASSED if os.environ.get(name)}
+    if build.index_url:
+        variables["WHEELSMITH_INDEX_URL"] = build.index_url
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        width, _ = os.get_terminal_size()
+        variables |= {"FORCE_COLOR": "1", "TERM": os.environ.get("TERM", "xterm"), "COLUMNS": str(width)}
+    read = list(build.read)
+    if (netrc := _netrc()) is not None:
+        read.append(netrc)
+        variables["NETRC"] = str(netrc)
+    mounts = {path.absolute(): False for path in read} | {path.absolute(): True for path in build.written}
+    return ContainerRun(
+        image=image,
+        name=f"wheelsmith-{os.getpid()}",
+        command=("/opt/wheelsmith/bin/wheelsmith", "build", *build.arguments),
+        directory=store,  # this one is there: not every engine makes a working directory
+        mounts=tuple(sorted(mounts.items())),
+        variables=variables,
+        network=build.network,
+        user=f"{os.getuid()}:{os.getgid()}",
+    )
+
+
+def _netrc() -> Path | None:
+    """The credentials that pip and uv would use here."""
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    return path.absolute() if path.is_file() else None
+
+
+def _builder_image(engine: Engine, build: InsideBuild, listener: Listener, run: Work, query: Ask) -> str:
+    name, wheel = own_wheel()
+    dockerfile = _DOCKERFILE.format(image=build.image, wheel=name, python=build.python)
+    digest = hashlib.sha256(dockerfile.encode() + b"\0" + wheel).hexdigest()[:16]
+    tag = f"localhost/wheelsmith-builder:{digest}"
+    if query(exists_command(engine, tag)).code == 0:
+        return tag
+    listener(Note("container", f"making {tag} of {build.image}: once for this image, Python and wheelsmith"))
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-") as directory:
+        context = Path(directory)
+        (context / name).write_bytes(wheel)
+        (context / "Dockerfile").write_text(dockerfile, "utf-8")
+        request = ImageBuild(
+            context / "Dockerfile",
+            context,
+            tag,
+            arguments={"PIP_INDEX_URL": build.index_url} if build.index_url and "@" not in build.index_url else {},
+            secrets={"netrc": netrc} if (netrc := _netrc()) else {},
+            network="default" if build.network == "none" else build.network,
+        )
+        # Its output is not the command's own: what is asked for comes on stdout.
+        code = run(["sh", "-c", 'exec "$@" >&2', "sh", *build_command(engine, request)], build_variables(engine))
+    if code != 0:
+        raise EngineError(
+            f"{engine} cannot make an image of {build.image} (exit code {code}).",
+            "See what it says above; --container-image takes an image from a mirror, or one of your own.",
+        )
+    return tag
