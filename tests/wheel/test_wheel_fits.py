@@ -25,8 +25,8 @@ def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind=
     return LibraryReport(path, 100, facts)
 
 
-def fits(gpu, driver, *libraries, **machine):
-    report = WheelReport("wheel", "demo.whl", "0", 1, "demo", "1", (), (), libraries)
+def fits(gpu, driver, *libraries, version="1", **machine):
+    report = WheelReport("wheel", "demo.whl", "0", 1, "demo", version, (), (), libraries)
     found = Machine(((gpu, Arch.parse(gpu)),), Driver.parse(driver) if driver else None, **machine)
     return judge(report, found)
 
@@ -81,6 +81,12 @@ def test_minor_version_compatibility_covers_machine_code_only_within_a_major_rel
     refused = fits("8.0", "535.183.06", cuda13)
     assert not refused.fits
     assert refused.libraries[0].reasons[0].says == "CUDA 13.x needs driver 580 or newer, and this is 535.183.06"
+    static = library("_C.so", "8.0")  # its runtime is inside: only the version tells
+    assert [fits("8.0", "535.183.06", static, version=v).fits for v in ("1+cu129", "1+cu130", "1")] == [
+        True,
+        False,
+        True,
+    ]
     (fit,) = fits("12.0", "550.54.14", library("_C.so", "12.0", needed=("libcudart.so.12",))).libraries
     assert (fit.answer, fit.reasons[0].says) == ("no", "driver 550.54.14 does not know 12.0 (12.0)")
 

@@ -7,7 +7,6 @@ only, since it runs inside images. Fails with `ValueError` on JSON that is not o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from wheelsmith.wheel.inspect import LibraryReport, WheelReport
 
 SCHEMA_VERSION = 1
-_LOCAL_CUDA = re.compile(r"(?:^|\.)cu(\d{2})\d(?:\.|$)")
 _NAMED = 7  # one more than a sentence shows, so that it can say "and more"
 
 
@@ -60,26 +58,22 @@ class SlimReport:
     """One wheel."""
 
     filename: str
+    version: str | None
     libraries: tuple[Library, ...]
 
 
 def slim(report: WheelReport) -> dict[str, Any]:
-    """The JSON value of one wheel.
-
-    Where the CUDA runtime is linked statically no library needs it by name; then the wheel's local version (`+cu130`)
-    tells its major release, which decides what driver is needed.
-    """
-    local = _LOCAL_CUDA.search((report.version or "").partition("+")[2])
-    static = [f"libcudart.so.{local[1]}"] if local else []
+    """The JSON value of one wheel."""
     shared = [library for library in report.libraries if library.facts.kind != "object"]
     return {
         "schema_version": SCHEMA_VERSION,
         "filename": report.filename,
+        "version": report.version,
         "libraries": [
             {
                 "path": library.path,
                 "glibc": library.glibc,
-                "needed": [name for name in library.needed if name.startswith("libcudart.so.")] or static,
+                "needed": [name for name in library.needed if name.startswith("libcudart.so.")],
                 "groups": [
                     {"units": count, "code": [list(item) for item in code], "kernels": list(kernels)}
                     for code, (count, kernels) in _groups(library).items()
@@ -115,7 +109,7 @@ def from_json(data: dict[str, Any]) -> SlimReport:
         Library(item["path"], item["glibc"], tuple(item["needed"]), Facts(tuple(_code(item["groups"]))))
         for item in data["libraries"]
     )
-    return SlimReport(data["filename"], libraries)
+    return SlimReport(data["filename"], data["version"], libraries)
 
 
 def _code(groups: list[dict[str, Any]]) -> Iterator[Code]:

@@ -31,6 +31,7 @@ SCHEMA_VERSION = 1
 #: `no`: does not load, or no kernel runs. `other`: written for particular other GPUs only. `host`: has no GPU code.
 Answer = Literal["yes", "jit", "partly", "no", "other", "host"]
 
+_LOCAL_CUDA = re.compile(r"(?:^|\.)cu(\d{2})\d(?:\.|$)")
 _CUDART = re.compile(r"libcudart\.so\.(\d+)")
 _SHOWN = 3
 
@@ -144,11 +145,13 @@ def judge(report: WheelReport, machine: Machine) -> Fits:
     shared = [library for library in report.libraries if library.facts.kind != "object"]
     offered = {name for library in shared for name in library.facts.offered}
     majors = [major for library in shared if (major := _cuda_major(library))]
+    # Where the runtime is linked statically, no library names it: then the local version (+cu130) tells its release.
+    major = max(majors, default=None) or _local_cuda(report.version)
     return Fits(
         report.filename,
         machine,
         tuple(
-            _fit(library, name, arch, machine, offered, _cuda_major(library) or max(majors, default=None))
+            _fit(library, name, arch, machine, offered, _cuda_major(library) or major)
             for library in shared
             for name, arch in machine.gpus
         ),
@@ -294,6 +297,11 @@ def _oldest_isa(unit: Unit) -> tuple[int, int]:
 def _pair(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)
+
+
+def _local_cuda(version: str | None) -> int | None:
+    found = _LOCAL_CUDA.search((version or "").partition("+")[2])
+    return int(found[1]) if found else None
 
 
 def _cuda_major(library: LibraryReport) -> int | None:
