@@ -41,6 +41,7 @@ from wheelsmith.toolchain import (
     provide_environment,
     provide_toolkit,
 )
+from wheelsmith.tools import Tools
 
 if TYPE_CHECKING:
     from wheelsmith.sources import Fetched
@@ -103,17 +104,6 @@ class Settings:
     torch_index: str | None = None  # where torch's nightly builds are
     cache: str | None = None  # directory or URL of the compile cache; None: the store's own
     cached: bool = True  # whether compiled objects may come from a cache
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What serves a plan on this machine. `key` is what the bytes of the wheel depend on."""
-
-    environment: BuildEnvironment
-    toolkit: CudaToolkit
-    compiler: HostCompiler
-    strip: StripTool | None
-    key: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from wheelsmith.plan import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
 
 if TYPE_CHECKING:
     from wheelsmith.compile import Isolation
-    from wheelsmith.pipeline import Tools
     from wheelsmith.store import Store
     from wheelsmith.toolchain import BuildEnvironment
+    from wheelsmith.tools import Tools
     from wheelsmith.wheel import LibraryRule, Limits
     from wheelsmith.wheel.torchabi import TorchExports
 
