@@ -39,6 +39,7 @@ def test_the_seed_settings_of_vllm():
     assert (plan.target.python, plan.target.cuda, plan.target.torch) == ("3.12", "12.8", "2.9.1")
     assert environment["TORCH_CUDA_ARCH_LIST"] == "8.6;12.0"
     assert environment["VLLM_VERSION_OVERRIDE"] == "0.15.1+cu128"
+    assert environment["CMAKE_BUILD_TYPE"] == "Release"
     assert plan.source == GitSource(
         "https://github.com/vllm-project/vllm.git", "1892993bc18e243e2c05841314c5e9c06a80c70d", "v0.15.1"
     )
@@ -48,6 +49,23 @@ def test_the_seed_settings_of_vllm():
     assert environment["TRITON_KERNELS_SRC_DIR"] == f"{trees['triton'].path}/python/triton_kernels/triton_kernels"
     assert dict(locked_pins(plan.lock, "3.12"))["torch"] == "2.9.1"
     assert plan.warnings == ()
+
+
+@pytest.mark.parametrize(("standalone", "code"), [(True, "native"), (False, "jit")])
+def test_flash_attention_2_of_vllm_promises_nothing_to_gpus_before_8_0(standalone, code):
+    """Its arch list begins there, upstream's too: a T4 beside an A100 must not break the contract."""
+    options = {"standalone": standalone}
+    promises = wheelsmith.plan("vllm==0.15.1", arch="7.5;8.0;12.0", options=options).promises
+    found = [promise for promise in promises if "_vllm_fa2_C" in promise.path]
+    assert found == [LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, False, ("8.0", "12.0"))]
+    alone = wheelsmith.plan("vllm==0.15.1", arch="7.5", options=options).promises
+    assert LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, True, ()) in alone
+
+
+def test_a_patch_says_which_tree_it_is_for():
+    shown = [str(patch) for patch in wheelsmith.plan("vllm==0.15.1").patches]
+    assert any(text.startswith("edit trees/vllm-flash-attn/CMakeLists.txt (once): native code") for text in shown)
+    assert any(text.startswith("edit setup.py (once): FlashAttention-3") for text in shown)
 
 
 def test_gpu_names_and_archs_give_the_same_digest():

@@ -34,15 +34,23 @@ class Mirrors:
     def of(self, url: str) -> tuple[str, ...]:
         """Where to ask for `url`, in order: the places of the longest prefix that fits, or `url` itself.
 
-        A prefix ends where a part of the path ends: `https://host/nv` does not stand for `https://host/nvidia`.
-        Upstream is asked only if no prefix fits, or if it is listed among the places.
+        A prefix ends where a part of the path ends: `https://host/nv` does not stand for `https://host/nvidia`, but
+        for `https://host/nv.git`, which is the same repository. Upstream is asked only if no prefix fits, or if it is
+        listed among the places.
         """
+        whole = _bare(url)
         for prefix, places in sorted(self.places, key=lambda item: -len(item[0])):
             base = prefix.rstrip("/")
-            if url.rstrip("/") == base or url.startswith(f"{base}/"):
+            if whole == _bare(prefix):
+                return places
+            if url.startswith(f"{base}/"):
                 rest = url[len(base) :].strip("/")
-                return tuple(f"{place.rstrip('/')}/{rest}" if rest else place for place in places)
+                return tuple(f"{place.rstrip('/')}/{rest}" for place in places)
         return (url,)
+
+
+def _bare(url: str) -> str:
+    return url.rstrip("/").removesuffix(".git")
 
 
 NO_MIRRORS = Mirrors()

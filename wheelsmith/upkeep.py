@@ -22,7 +22,7 @@ from wheelsmith.errors import NetworkError, OfflineError, SourceError, UsageErro
 from wheelsmith.gpu import ArchSet
 from wheelsmith.plan import GitSource, Source, Target, make_plan
 from wheelsmith.recipe.locking import Lock, lock_trees
-from wheelsmith.sources import fetch, lay_out_source
+from wheelsmith.sources import fetch_source, lay_out_source, present
 from wheelsmith.sources.archive import unpack
 from wheelsmith.sources.model import redact
 from wheelsmith.sources.rehearsing import Rehearsed, rehearse
@@ -33,7 +33,6 @@ from wheelsmith.toolchain.python import running_python
 if TYPE_CHECKING:
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan import Plan
     from wheelsmith.recipe import LoadedRecipe
     from wheelsmith.store import Store
 
@@ -123,26 +122,20 @@ class Upkeep:
             raise OfflineError(f"Offline, {what} cannot be asked.", "Give the source with --source.")
 
     def _pinned(self, version: str) -> Source:
-        return self._plan(version).source
-
-    def _plan(self, version: str) -> Plan:
         defaults = self.loaded.recipe.defaults
         python = defaults.python or running_python()
         target = Target(python, ArchSet.parse(defaults.archs), defaults.cuda, defaults.torch)
-        return make_plan(self.loaded, version, target)
+        return make_plan(self.loaded, version, target).source
 
     def lay_out(self, source: Source, into: Path) -> None:
         """Fetch a source and unpack it."""
-        first = self._plan(next(iter(self.loaded.recipe.releases)))
-        alone = replace(first, source=source, trees=(), patches=())
-        fetch(
-            alone,
-            self.store,
-            offline=self.offline,
-            index_url=self.index_url,
-            mirrors=self.mirrors,
-            listener=self.listener,
-        )
+        if not self.offline:
+            fetch_source(source, self.store, self.index_url, self.mirrors, self.listener)
+        elif not present(source, self.store):
+            raise OfflineError(
+                f"{redact(str(source))} is not in the store {self.store.root}.",
+                "Run once without --offline to fetch it, or give the source with --source.",
+            )
         lay_out_source(source, self.store, into)
 
     @contextmanager

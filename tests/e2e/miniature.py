@@ -337,6 +337,7 @@ def make(directory: Path, *, ballast: int = 2_000_000, extra: str = "") -> Minia
         "csrc/generate.py": GENERATE,
         "csrc/norm.cu": "#include <mini.cuh>\nMINI_KERNEL(norm)\n",
         "minillm/__init__.py": "",
+        "minillm/templates/chat.jinja": "{{ messages }}",  # that it is package data, git alone says
     }
     minillm = upstreams["minillm"].commit({name: text.encode() for name, text in files.items()})
     upstreams["minillm"].git("tag", "v1.0")

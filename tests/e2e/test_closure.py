@@ -64,6 +64,7 @@ def test_a_build_whose_trees_come_from_mirrors_and_whose_compile_has_no_network(
     }
     with zipfile.ZipFile(result.wheel) as wheel:
         assert wheel.read("minillm/third_party/kernels/k.py") == b"K = 1\n"
+        assert wheel.read("minillm/templates/chat.jinja") == b"{{ messages }}"
 
     places = {item["served_by"] for item in result.record["sources"]}
     assert places == {upstream.path.as_uri() for upstream in mini.upstreams.values()}
@@ -219,7 +220,7 @@ def test_the_next_version_of_the_real_vllm_is_rehearsed(vllm_sources, shared_sto
     changed = {
         tree["url"]: (tree["was"], tree["commit"]) for tree in data["lock"]["trees"] if tree["state"] == "changed"
     }
-    assert changed == {"https://github.com/vllm-project/FlashMLA": (FLASHMLA["0.14.1"], FLASHMLA["0.16.0"])}
+    assert changed == {"https://github.com/vllm-project/FlashMLA.git": (FLASHMLA["0.14.1"], FLASHMLA["0.16.0"])}
     assert [patch["matches"] for patch in data["patches"]] == [True, False]
     assert "most similar" in data["patches"][1]["problem"]
     assert {need["name"] for need in data["needs"] if need["state"] == "differs"} == set()

@@ -24,7 +24,7 @@ LISTS = {
     "MARLIN_FP8_ARCHS": "8.9;12.0",
     "SCALED_MM_2X_ARCHS": "7.5;8.0;8.7;8.9",
 }
-OWN_PATCHES = 8  # one more is for FlashAttention's tree
+OWN_PATCHES = 9  # one more is for FlashAttention's tree
 
 
 @pytest.mark.parametrize("version", ["0.14.1", "0.16.0"])
@@ -43,6 +43,9 @@ def test_the_patches_of_the_recipe_match_the_neighbours_exactly(version, tmp_pat
     assert "+PTX" not in re.sub(r"#.*", "", cmake)
     found = dict(re.findall(r'cuda_archs_loose_intersection\((\w+)\s+"([^"]*)"', cmake))
     assert {name: found[name] for name in LISTS} == LISTS
+    # Upstream's lists for CUDA 12 name 10.3a; this one must let it through.
+    assert ";10.1;10.3;12.0" in cmake
+    assert '"10.0a;10.1a;10.3a" "${CUDA_ARCHS}"' in cmake
     compile((source / "setup.py").read_text("utf-8"), "setup.py", "exec")
     # The five projects and their pins are those of the recipe: where one changes, the recipe must say so.
     (cutlass,) = (tree for tree in plan.trees if tree.name == "cutlass")

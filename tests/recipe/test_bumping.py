@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from conftest import TOY_RECIPE, write_recipe
 
-from wheelsmith.errors import SourceError
+import wheelsmith
+from wheelsmith.errors import OfflineError, SourceError, UsageError
 from wheelsmith.recipe import load_recipe
 from wheelsmith.recipe.bumping import bump, wanted_patches
 from wheelsmith.recipe.locking import Lock
@@ -87,6 +88,23 @@ def test_patches_are_wanted_by_their_versions(recipe_dir):
     )
     recipe = load_recipe(write_recipe(recipe_dir, "toy", TOY_RECIPE + patches)).recipe
     assert wanted_patches(recipe, "2.0") == {0: False, 1: True}
+
+
+def test_a_version_is_read_as_pep_440_says(tmp_path, recipe_dir):
+    write_recipe(recipe_dir, "toy", TOY_RECIPE)
+    (tmp_path / "project").mkdir()
+    options = {"source": tmp_path / "project", "offline": True, "store": tmp_path / "s", "recipes": [recipe_dir]}
+    result = wheelsmith.recipe_bump("toy", "1", **options)
+    assert (result.version, result.pinned) == ("1.0", True)
+    with pytest.raises(UsageError, match=r"'newest' is not a version \(PEP 440\)"):
+        wheelsmith.recipe_bump("toy", "newest", **options)
+
+
+def test_a_source_that_is_not_in_the_store_is_named(tmp_path, recipe_dir):
+    write_recipe(recipe_dir, "toy", TOY_RECIPE)
+    with pytest.raises(OfflineError, match=r"archive https://\S+, sha256 \w+ is not in the store") as caught:
+        wheelsmith.recipe_lock("toy", offline=True, store=tmp_path / "s", recipes=[recipe_dir])
+    assert "--source" in caught.value.remedy
 
 
 def test_a_project_that_cannot_be_read(tmp_path):

@@ -180,6 +180,24 @@ def test_a_moved_tag_is_called_so(toy):
     assert result.trees[0].note == "the tag v1 was another commit when it was locked: somebody moved it"
 
 
+def test_upstream_is_asked_by_the_recipes_spelling_of_a_place_which_mirrors_know(toy):
+    upstream = Upstream({"https://example.org/alpha.git@v1": A}, {A: [Inner("sub", "https://Example.org/SUB/", B)]})
+    text = declare("alpha", "v1", "ALPHA_SRC").replace("example.org/alpha.git", "Example.org/Alpha")
+    result = lock(toy, cmake(text, declare("old", C)), upstream)
+    assert [(tree.state, tree.url) for tree in result.trees[:2]] == [
+        ("same", "https://example.org/alpha.git"),
+        ("same", "https://example.org/sub.git"),
+    ]
+
+
+def test_a_tree_that_comes_from_somewhere_else_now_is_not_written(toy):
+    text = declare("alpha", D, "ALPHA_SRC").replace("example.org", "fork.example")
+    result = lock(toy, cmake(text), Upstream({}, {}))
+    assert result.trees[0].note == "the recipe has it from https://example.org/alpha.git"
+    with pytest.raises(RecipeError, match=r"comes from https://fork\.example/alpha\.git now"):
+        with_lock(RECIPE, load_recipe(toy).recipe, result)
+
+
 def test_a_recipe_written_in_another_style_is_left_to_its_author(toy):
     inline = RECIPE.replace(f'commit = "{A}" # a comment', f'commit = """\\\n{A}"""')
     toy.write_text(inline)

@@ -108,4 +108,6 @@ def serving() -> Iterator[Server]:
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    """Every file but the one that we add to the package itself, which has a test of its own."""
+    found = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {name: data for name, data in found.items() if name not in {".git_archival.txt", "src/.git_archival.txt"}}

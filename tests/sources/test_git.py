@@ -228,6 +228,33 @@ def test_trees_take_the_place_of_submodules_and_are_patched(tmp_path: Path, stor
         lay_out(plan_of(outer, patches=(*patches[1:], patches[1])), store, tmp_path / "again")
 
 
+@pytest.mark.parametrize("own", [None, b"node: $Format:%H$\n"])
+def test_the_package_looks_like_a_git_archive_and_its_trees_as_they_are(
+    tmp_path: Path, store: Store, upstream: Upstream, own: bytes | None
+) -> None:
+    """setuptools-scm finds the data files of packages by it (setuptools_scm, "Git archives")."""
+    commit = upstream.commit({"a": b"a"} if own is None else {".git_archival.txt": own})
+    source = upstream.source(commit)
+    plan = plan_of(source, trees=(Tree("t", source, f"{CANONICAL}/trees/t"),))
+    fetch(plan, store)
+    lay_out(plan, store, tmp_path / "out")
+    assert (tmp_path / "out/src/.git_archival.txt").read_text() == f"node: {commit}\n"
+    in_tree = tmp_path / "out/trees/t/.git_archival.txt"
+    assert (in_tree.read_bytes() if in_tree.exists() else None) == own
+
+
+def test_the_mark_of_an_archive_is_never_written_through_a_link(
+    tmp_path: Path, store: Store, upstream: Upstream
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    (upstream.path / ".git_archival.txt").symlink_to(outside)
+    plan = plan_of(upstream.source(upstream.commit({"a": b"a"})))
+    fetch(plan, store)
+    lay_out(plan, store, tmp_path / "out")
+    assert outside.read_bytes() == b"mine"
+
+
 def test_a_tree_never_lands_on_files_or_behind_a_link(tmp_path: Path, store: Store, upstream: Upstream) -> None:
     (upstream.path / "out").symlink_to(tmp_path)
     source = upstream.source(upstream.commit({"sub/file": b"x"}))

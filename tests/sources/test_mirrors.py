@@ -69,6 +69,13 @@ def test_the_next_place_is_asked_and_the_plan_and_the_store_know_upstream_only(
     assert (again.reused, again.served_by) == (True, upstream.path.as_uri())
 
 
+@pytest.mark.parametrize("prefix", [f"{HOST}org/demo", f"{HOST}org/demo.git", f"{HOST}org/demo/"])
+def test_a_repository_is_meant_with_and_without_its_suffix(prefix: str) -> None:
+    places = Mirrors(((prefix, ("ssh://git@host/demo.git",)), (HOST, ("file:///all",))))
+    assert places.of(f"{HOST}org/demo.git") == places.of(f"{HOST}org/demo") == ("ssh://git@host/demo.git",)
+    assert places.of(f"{HOST}org/demo2.git") == ("file:///all/org/demo2.git",)
+
+
 def test_no_place_has_it(tmp_path: Path, store: Store, upstream: Upstream) -> None:
     upstream.commit({"a": b"a"})
     plan = plan_of(GitSource(f"{HOST}demo.git", "1" * 40, None))

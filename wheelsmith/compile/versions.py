@@ -21,7 +21,7 @@ from packaging.version import Version
 from wheelsmith.compile.checks import Check
 from wheelsmith.errors import EnvironmentBuildError, NoCompilerError
 from wheelsmith.gpu import torch_cuda
-from wheelsmith.plan import Plan
+from wheelsmith.plan import NIGHTLY, Plan
 from wheelsmith.toolchain import find_host_compiler
 
 _VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
@@ -93,6 +93,8 @@ def torch_check(plan: Plan | None) -> Check | None:
             installed = ""
     else:
         installed = plan.target.torch
+    if installed == NIGHTLY:  # found out, and held against the toolkit, when the environment is made
+        return Check("torch", NIGHTLY)
     local = re.search(r"\+cu(\d+)(\d)$", installed)
     cuda = f"{local[1]}.{local[2]}" if local else torch_cuda(installed) if installed else None
     needed = f"built with CUDA {plan.target.cuda.partition('.')[0]}.x"

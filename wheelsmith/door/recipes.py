@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,7 @@ def recipe_bump(
         offline, define, store, index_url, recipes, listener: see `recipe_lock`.
 
     Raises:
-        UsageError: `write` with a source that no recipe can name.
+        UsageError: `version` is none (PEP 440), or `write` with a source that no recipe can name.
         NetworkError, SourceError, RecipeError: as `recipe_lock`.
     """
     from wheelsmith.plan.pins import locked_pins
@@ -111,6 +111,7 @@ def recipe_bump(
 
     loaded, _ = _chosen(name, recipes, free=True)
     recipe = loaded.recipe
+    version = _version(version, recipe.releases)
     upkeep = _upkeep(loaded, offline, store, index_url, listener)
     with disk_full():
         found = None if source is not None else upkeep.find(version, sdist=sdist)
@@ -165,7 +166,6 @@ def recipe_mirror(
 def _chosen(requirement: str, directories: Sequence[PathLike], *, free: bool) -> tuple[LoadedRecipe, str]:
     """The recipe and the version; `free`: the recipe need not pin it."""
     from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.version import InvalidVersion, Version
 
     found = book(directories)
     if not free:
@@ -174,9 +174,20 @@ def _chosen(requirement: str, directories: Sequence[PathLike], *, free: bool) ->
         parsed = Requirement(requirement)
         exact = [item.version for item in parsed.specifier if item.operator == "=="]
         loaded, newest = found.find(parsed.name)
-        return loaded, str(Version(exact[0])) if exact else newest
-    except (InvalidRequirement, InvalidVersion) as error:
+        return loaded, _version(exact[0], loaded.recipe.releases) if exact else newest
+    except InvalidRequirement as error:
         raise UsageError(f"{requirement!r} names no version (PEP 440).", "Write it as in vllm==0.15.1.") from error
+
+
+def _version(text: str, releases: Iterable[str]) -> str:
+    """A version as the recipe writes it, if it has it: 0.16 is 0.16.0 (PEP 440, "Version comparison")."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        version = Version(text)
+    except InvalidVersion as error:
+        raise UsageError(f"{text!r} is not a version (PEP 440).", "Write it as in 0.16.0.") from error
+    return next((release for release in releases if Version(release) == version), str(version))
 
 
 def _upkeep(

@@ -118,7 +118,8 @@ class EditPatch:
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else f"{self.count} times"
-        return f"edit {self.file} ({times}): {self.why}"
+        tree = "" if self.path == f"{CANONICAL}/src" else f"{self.path.removeprefix(f'{CANONICAL}/')}/"
+        return f"edit {tree}{self.file} ({times}): {self.why}"
 
 
 Patch = DiffPatch | EditPatch

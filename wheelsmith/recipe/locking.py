@@ -20,7 +20,7 @@ from wheelsmith.recipe.cmaketrees import Declared, read_trees
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wheelsmith.recipe.schema import Recipe, TreeTable
+    from wheelsmith.recipe.schema import GitTable, Recipe, TreeTable
 
 SCHEMA_VERSION = 1
 
@@ -168,33 +168,37 @@ class _Locking:
             )
             return
         index, table = self._table_of(declared)
-        commit, note = self._commit(declared, table)
-        was = table.git.commit if table is not None and table.git is not None else None
+        git = None if table is None else table.git
+        url = _spelled(declared.url, git)
+        commit, note = self._commit(declared, table, url)
+        was = None if git is None else git.commit
         tag = None if declared.commit else declared.ref
         state: State = "new" if table is None else "same" if commit == was else "changed"
-        if table is not None and table.git is None:
+        if table is not None and git is None:
             state, note = "not checked", "the recipe has it as an archive"
         elif commit is None and table is not None and state == "changed" and declared.ref is None:
             state = "not checked"
-        if state == "changed" and table is not None and table.git is not None and tag and table.git.tag == tag:
+        if state == "changed" and git is not None and tag and git.tag == tag:
             note = f"the tag {tag} was another commit when it was locked: somebody moved it" if commit else note
+        if git is not None and url != git.url:
+            note = "; ".join(filter(None, (note, f"the recipe has it from {git.url}")))
         name = table.name if table is not None else _plain(declared.name)
-        env, sparse = self._handing(declared) if table is None else ((), table.git.sparse if table.git else ())
-        yield LockedTree(name, state, declared.url, commit, tag, was, "", env, sparse, declared.where, note, index)
+        env, sparse = self._handing(declared) if table is None else ((), git.sparse if git else ())
+        yield LockedTree(name, state, url, commit, tag, was, "", env, sparse, declared.where, note, index)
         if commit is None or not declared.submodules:
             return
         if self._ask is None:
             yield from self._unchecked(name)
         else:
-            found = self._ask.submodules(declared.url, commit, tag)
+            found = self._ask.submodules(url, commit, tag)
             yield from self._inner(name, found, pinned=state == "same", sparse=sparse)
 
-    def _commit(self, declared: Declared, table: TreeTable | None) -> tuple[str | None, str]:
+    def _commit(self, declared: Declared, table: TreeTable | None, url: str) -> tuple[str | None, str]:
         """The commit that the project wants, and a note."""
         if declared.commit or declared.ref is None:
             return declared.commit, "" if declared.commit else "the project names no commit and no tag"
         if self._ask is not None:
-            return self._ask.commit_of(declared.url, declared.ref), ""
+            return self._ask.commit_of(url, declared.ref), ""
         if table is not None and table.git is not None and table.git.tag == declared.ref:
             return table.git.commit, f"offline: {declared.ref} is taken for what the recipe says"
         return None, f"offline: which commit {declared.ref} is was not asked"
@@ -230,12 +234,13 @@ class _Locking:
             state: State = "same" if was == item.commit else "changed"
             if table is None:
                 state = "left out" if pinned or apart else "new"
+            url = _spelled(item.url, None if table is None else table.git)
             name = table.name if table is not None else _plain(f"{outer.replace('/', '-')}-{Path(item.path).name}")
             yield LockedTree(
-                name, state, item.url, item.commit, None, was, place, (), (), f"submodule {item.path}", "", index
+                name, state, url, item.commit, None, was, place, (), (), f"submodule {item.path}", "", index
             )
             if state != "left out" and self._ask is not None:
-                inner = self._ask.submodules(item.url, item.commit)
+                inner = self._ask.submodules(url, item.commit)
                 yield from self._inner(
                     place, inner, pinned=state == "same", sparse=table.git.sparse if table and table.git else ()
                 )
@@ -255,7 +260,7 @@ class _Locking:
         outer = [(index, table) for index, table in self._left.items() if table.inside is None]
         for index, table in (
             *((i, t) for i, t in outer if t.env.keys() & {*declared.env, *declared.defines}),
-            *((i, t) for i, t in outer if t.git is not None and _same_place(t.git.url, declared.url)),
+            *((i, t) for i, t in outer if t.git is not None and same_place(t.git.url, declared.url)),
             *((i, t) for i, t in outer if t.name.lower() == _plain(declared.name).lower()),
         ):
             del self._left[index]
@@ -293,6 +298,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "tree"
 
 
-def _same_place(one: str, other: str) -> bool:
+def _spelled(url: str, git: GitTable | None) -> str:
+    """A place as the recipe spells it, if it has the same: that is the spelling that mirrors know."""
+    return git.url if git is not None and same_place(git.url, url) else url
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs name one repository: hosts of git do not care for case and `.git`."""
     first, second = (re.sub(r"(?:\.git)?/*$", "", url.lower()) for url in (one, other))
     return first == second

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from wheelsmith.errors import RecipeError
 from wheelsmith.recipe.lines import line_of
-from wheelsmith.recipe.locking import Lock, LockedTree, applies
+from wheelsmith.recipe.locking import Lock, LockedTree, applies, same_place
 from wheelsmith.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class _Editor:
             raise RecipeError(f"The commit of the tree {tree.name!r} is not on a line of its own.", _BY_HAND)
         self.lines[at] = self.lines[at].replace(tree.was, tree.commit)
         old = self._recipe.tree[index].git
+        if old is not None and not same_place(old.url, tree.url):
+            raise RecipeError(f"The tree {tree.name!r} comes from {tree.url} now, no longer from {old.url}.", _BY_HAND)
         if old is None or old.tag == tree.tag:
             return
         if old.tag is not None:

@@ -59,7 +59,7 @@ def fetch(
     sources = tuple(dict.fromkeys((plan.source, *(tree.source for tree in plan.trees))))
     if not offline:
         return tuple(fetch_source(source, store, index_url, mirrors, listener) for source in sources)
-    missing = [redact(str(source)) for source in sources if not _present(source, store)]
+    missing = [redact(str(source)) for source in sources if not present(source, store)]
     if missing:
         raise OfflineError(
             f"{len(missing)} of {len(sources)} sources of {plan.name} {plan.version} are not in the store"
@@ -73,7 +73,8 @@ def fetch(
     )
 
 
-def _present(source: Source, store: Store) -> bool:
+def present(source: Source, store: Store) -> bool:
+    """Whether the store holds a source whole."""
     return git.present(source, store) if isinstance(source, GitSource) else archive.present(source, store)
 
 

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from wheelsmith.errors import SourceError
-from wheelsmith.plan import CANONICAL, GitSource
+from wheelsmith.plan import CANONICAL, GitSource, SdistSource
 from wheelsmith.sources import archive, git
 from wheelsmith.sources.patches import apply
 from wheelsmith.sources.places import below, settle
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from wheelsmith.store import Store
 
 
+#: By this file setuptools-scm knows the tree of a `git archive`.
+_ARCHIVAL = ".git_archival.txt"
+
+
 def lay_out(plan: Plan, store: Store, into: Path) -> None:
     """Place every source of the plan below `into`, where the plan says `CANONICAL`, and apply the patches in order.
 
-    All files get deterministic modes and the time stamp `EPOCH`. There is no `.git` in the result.
+    All files get deterministic modes and the time stamp `EPOCH`. There is no `.git` in the result: the package itself
+    looks as `git archive` would have left it.
 
     Args:
         plan: what to lay out; `fetch` was called for it.
@@ -42,9 +47,27 @@ def lay_out(plan: Plan, store: Store, into: Path) -> None:
     # Outer before inner: an inner tree takes the place of the empty directory that stands for a submodule.
     for path, source in sorted(places, key=lambda place: place[0].count("/")):
         lay_out_source(source, store, _free(into, path))
+    _mark_archive(plan.source, into / _relative(places[0][0]))
     for patch in plan.patches:
         apply(patch, into / _relative(patch.path))
     settle(into)
+
+
+def _mark_archive(source: Source, root: Path) -> None:
+    """Tell setuptools-scm that every file here is the project's.
+
+    Without git it would find none, and data files that packages hold by git's word alone (vLLM's chat templates) would
+    silently be missing from the wheel. An sdist says so itself, in SOURCES.txt. Source: setuptools-scm's manual, "Git
+    archives" and "File finders".
+    """
+    marker = root / _ARCHIVAL
+    if isinstance(source, SdistSource) or (root / "PKG-INFO").is_file() or marker.is_dir():
+        return
+    if isinstance(source, GitSource):
+        marker.unlink(missing_ok=True)  # with $Format$ in it, which only `git archive` fills in; or a symbolic link
+        marker.write_text(f"node: {source.commit}\n", "utf-8")
+    elif not marker.is_symlink() and not marker.exists():
+        marker.write_text("", "utf-8")
 
 
 def _relative(path: str) -> str:

@@ -32,8 +32,7 @@ def apply(patch: Patch, root: Path) -> None:
     Raises:
         PatchError: it does not match, is malformed, or touches a path outside `root` or behind a symbolic link.
     """
-    changed = changes(patch, root) if isinstance(patch, DiffPatch) else _edited(patch, root)
-    for path, file in changed.items():
+    for path, file in changed(patch, root).items():
         path.unlink(missing_ok=True)  # it may be a hard link to a file that the patch does not mean
         if file is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +40,12 @@ def apply(patch: Patch, root: Path) -> None:
             path.chmod(0o755 if file.executable else 0o644)
 
 
-def _edited(patch: EditPatch, root: Path) -> dict[Path, NewFile]:
+def changed(patch: Patch, root: Path) -> dict[Path, NewFile | None]:
+    """What `apply` would write, None for a file that goes; it raises the same."""
+    return changes(patch, root) if isinstance(patch, DiffPatch) else _edited(patch, root)
+
+
+def _edited(patch: EditPatch, root: Path) -> dict[Path, NewFile | None]:
     try:
         path = below(root, patch.file)
         data = path.read_bytes()

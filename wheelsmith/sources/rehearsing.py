@@ -1,8 +1,8 @@
-"""Would a recipe's patches match another version of the source? Tried on a copy, in order, each for itself.
+"""Would a recipe's patches match another version of the source? Tried on a copy, in order.
 
 In: a recipe and the directories of the source and its trees. Out: one `Rehearsed` for each patch. The directories are
-changed by the patches that match, as later ones may build on them: give copies. Nothing can fail: that a patch does not
-match is the answer.
+changed by the patches that a build would apply, as later ones may build on them: give copies. Nothing can fail: that a
+patch does not match is the answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wheelsmith.errors import PatchError
 from wheelsmith.plan import DiffPatch, EditPatch
-from wheelsmith.sources.patches import apply
+from wheelsmith.sources.patches import apply, changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.plan import Patch
     from wheelsmith.recipe import LoadedRecipe
-    from wheelsmith.recipe.schema import PatchTable
+    from wheelsmith.recipe.schema import OptionTable, PatchTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,29 @@ def rehearse(
 ) -> tuple[Rehearsed, ...]:
     """Try every patch of a recipe.
 
+    Those that a build would apply are applied, in order. The others (for other versions, or for an option that is not
+    on by default) are tried on the files as they came, and leave no trace: two may be for the same line.
+
     Args:
         loaded: the recipe.
         wanted: for the position of each patch, whether it is meant for the new version.
         source: a copy of the new source.
         trees: a copy of each tree that can be had, by its name, or the reason why it cannot.
     """
-    result = []
-    for index, table in enumerate(loaded.recipe.patch):
+    options = loaded.recipe.options
+    tables = tuple(enumerate(loaded.recipe.patch))
+    built = {index for index, table in tables if wanted[index] and _by_default(table.when, options)}
+    result: dict[int, Rehearsed] = {}
+    for index, table in sorted(tables, key=lambda item: item[0] in built):
         what = table.diff or table.file or ""
         place = source if table.tree is None else trees.get(table.tree, f"the tree {table.tree} is not in the closure")
-        matches, problem = (None, place) if isinstance(place, str) else _try(_patch(loaded, table), place)
-        result.append(Rehearsed(what, table.tree, table.why, wanted[index], matches, problem))
-    return tuple(result)
+        matches, problem = (None, place) if isinstance(place, str) else _try(loaded, table, place, index in built)
+        result[index] = Rehearsed(what, table.tree, table.why, wanted[index], matches, problem)
+    return tuple(result[index] for index, _ in tables)
+
+
+def _by_default(when: str | None, options: Mapping[str, OptionTable]) -> bool:
+    return when is None or options[when.removeprefix("!")].default is not when.startswith("!")
 
 
 def _patch(loaded: LoadedRecipe, table: PatchTable) -> Patch:
@@ -74,9 +84,9 @@ def _patch(loaded: LoadedRecipe, table: PatchTable) -> Patch:
     return EditPatch("", table.file or "", table.find or "", table.replace or "", table.count, table.why)
 
 
-def _try(patch: Patch, root: Path) -> tuple[bool, str]:
+def _try(loaded: LoadedRecipe, table: PatchTable, root: Path, keep: bool) -> tuple[bool, str]:
     try:
-        apply(patch, root)
+        (apply if keep else changed)(_patch(loaded, table), root)
     except PatchError as error:
         return False, f"{error.cause}\n{error.detail}".strip()
     return True, ""

@@ -38,8 +38,8 @@ TIMEOUT = (10.0, 60.0)
 _PAUSES = (0.1, 0.5)
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE")
 REMEDY = (
-    "Check the connection, the proxy variables and the URL; choose a mirror with --index-url; --offline works with"
-    " what was fetched before."
+    "Check the connection, the proxy variables and the URL; name a mirror of it under [mirrors] in the configuration"
+    " file (for a package index --index-url does as well); --offline works with what was fetched before."
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
     interpreter = find_interpreter(plan.target.python)
     lock = plan.lock or _resolve(plan, interpreter, store, uv)
     packages = tuple(sorted(locked_pins(lock, plan.target.python)))
+    if plan.target.torch == NIGHTLY:
+        _refuse_other_cuda(plan, dict(packages)["torch"])
     digest = _digest(lock, interpreter.version, str(interpreter.executable))
 
     def make(directory: Path) -> None:
@@ -67,6 +70,15 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
 
     directory, reused = store.make_directory("envs", digest, make)
     return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused)
+
+
+def _refuse_other_cuda(plan: Plan, torch: str) -> None:
+    built_with = re.search(r"\+cu(\d+)\d$", torch)
+    if built_with and built_with[1] != plan.target.cuda.partition(".")[0]:
+        raise EnvironmentBuildError(
+            f"torch {torch} is built with CUDA {built_with[1]}; extensions for it cannot use CUDA {plan.target.cuda}.",
+            f"Name an index with builds for CUDA {plan.target.cuda} in --torch-index, or choose another --cuda.",
+        )
 
 
 def _torch_index(plan: Plan, uv: Uv) -> tuple[str, ...]:
@@ -87,7 +99,7 @@ def _torch_index(plan: Plan, uv: Uv) -> tuple[str, ...]:
 
 def _resolve(plan: Plan, interpreter: Interpreter, store: Store, uv: Uv) -> str:
     """Resolve the plan's requirements once; the store keeps the lock, so that the next build gets the same."""
-    key = _digest(*sorted(plan.requires), interpreter.version)
+    key = _digest(*sorted(plan.requires), interpreter.version, *_torch_index(plan, uv))
     path = store.place("locks", f"{key}.txt")
     if not path.is_file():
         uv.listener(Note("toolchain", "resolving the build requirements"))
