@@ -69,7 +69,7 @@ def lay_sources(root: Path, sources: dict[str, str], compiler: str = "g++ -O1") 
     (source / "Makefile").write_text(f"all: {objects}\n%.o: %.cpp\n\t{compiler} -c $< -o $@\nclean:\n\trm -f *.o\n")
 
 
-def launcher_cost(root: Path, count: int = 200) -> None:
+def launcher_cost(root: Path, count: int = 100) -> None:
     """Units that compile nothing, one after the other: with the launcher and the broker, and without."""
     lay_sources(root, {f"u{number}": "" for number in range(count)}, compiler="g++ --version >/dev/null; true")
     fake = root / "src" / "g++"

@@ -190,7 +190,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         setting=settings.cache,
         store=store.root,
         toolkit=tools.toolkit,
-        packages=tools.environment.digest,
+        packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
         listener=listener,
     )
     with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):

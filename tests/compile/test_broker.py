@@ -153,7 +153,7 @@ def test_when_the_broker_dies_those_who_wait_and_those_who_run_end_well(tmp_path
     with selectors.DefaultSelector() as selector:
         broker = Broker(governed.launch, governed.seen, governed.governor, selector)
         running = [subprocess.Popen([*command, f"{i}.o"], cwd=tmp_path / "src") for i in range(3)]
-        while len(governed.governor.running) + governed.governor.waiting < 3:
+        while len(governed.governor.running) + len(governed.governor.waiting) < 3:
             for key, _ in selector.select(broker.patience):
                 broker.handle(key)
             broker.tick()
@@ -198,6 +198,31 @@ def test_the_cache_stands_before_compilers_and_its_hits_are_known(tmp_path):
     cached = [(event.name, event.cache) for event in house.told if isinstance(event, UnitDone)]
     assert cached == [("src/a.cpp", "hit"), ("src/b.cpp", "hit"), ("src/lib.so", "")]
     assert all_of_them.read_text().split() == ["#", "a.cpp", "direct_cache_hit", "#", "b.cpp", "direct_cache_hit"]
+
+
+@pytest.mark.parametrize("said", ["FAILED: [code=7] a.o", "make[2]: *** [Makefile:2: a.o] Error 7"])
+def test_when_the_build_has_failed_nobody_who_waits_starts(tmp_path, said):
+    house = House(tmp_path, gxx="[ $2 = later.cpp ] || until [ -e go ]; do sleep 0.1; done; [ $2 = later.cpp ]")
+    waiting = "sleep 0.5; (g++ -c b.cpp; echo b $?) & sleep 1"
+    house.run(f"g++ -c a.cpp & {waiting}; echo '{said}'; sleep 0.5; touch go; wait; g++ -c later.cpp", jobs=1)
+    assert house.units == [("src/a.cpp", 1, False), ("src/later.cpp", 0, False)]
+    assert house.lines == [said, "wheelsmith: not begun, as another unit has failed", "b 1"]
+
+
+def test_a_half_written_file_of_a_compiler_that_failed_does_not_count_as_made(tmp_path):
+    house = House(tmp_path, gxx="echo half > $4; [ $2 != a.cpp ]")
+    assert house.run("g++ -c a.cpp -o a.o; g++ -c b.cpp -o b.o") == 0
+    assert remove_unfinished(tmp_path / "launch", Path) == 1
+    assert [path.name for path in sorted((tmp_path / "src").iterdir())] == ["b.o"]
+
+
+def test_the_build_leaves_nobody_behind(tmp_path):
+    house = House(tmp_path, gxx="true")
+    group_of_its_own = "import os, time; os.setpgid(0, 0); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    assert house.run(f'python3 -c "{group_of_its_own}" >/dev/null 2>&1 & until [ -s pid ]; do sleep 0.1; done') == 0
+    process = Path("/proc", (tmp_path / "src/pid").read_text(), "cmdline")
+    while process.exists() and process.read_bytes():  # of a zombie it is empty
+        time.sleep(0.01)
 
 
 class Interrupting(list):

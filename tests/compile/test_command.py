@@ -25,6 +25,7 @@ def read(line, directory="/b/src/build"):
             Unit("src/b.cu", "cuda", ("sm_80", "sm_90a"), "", 2, "/b/src/build/b.o"),
         ),
         ("nvcc -arch=sm_90 --threads=0 -dc b.cu", Unit("src/build/b.cu", "cuda", ("sm_90",), "", 1)),
+        ("nvcc -code=sm_80,sm_90 -t2 -c b.cu", Unit("src/build/b.cu", "cuda", ("sm_80", "sm_90"), "", 2)),
         (
             "g++ -O2 -O0 -fPIC -I/usr/include/x.c -c x.cpp -o o/x.o",
             Unit("src/build/x.cpp", "c++", (), "-O0", 1, "/b/src/build/o/x.o"),

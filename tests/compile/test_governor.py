@@ -121,6 +121,40 @@ def test_an_ordinary_error_is_passed_on():
     assert [(event.name, event.status, event.again) for event in world.told] == [("1.cu", 1, False)]
 
 
+def test_a_unit_that_fails_without_a_word_after_a_kill_has_died_of_memory():
+    world = World(oom_kills=7)
+    world.arrive(1, 2, 3)
+    world.decide()
+    assert not world.finish(1, Outcome(247 << 8, 1.0, GB, errors="x.cu(1): error: no", oom_kills=8))
+    assert world.finish(2, Outcome(247 << 8, 1.0, GB, oom_kills=8))
+    assert not world.finish(3, Outcome(247 << 8, 1.0, GB, oom_kills=8))  # that kill is accounted for
+
+
+def test_a_death_takes_one_slot_and_not_all_those_of_a_units_threads():
+    world = World(jobs=8)
+    for number in (1, 2):
+        world.governor.arrive(number, Unit(f"{number}.cu", "cuda", ("sm_80", "sm_90"), threads=4), 100 + number, 0)
+    assert world.decide() == (1, 2)
+    assert world.finish(1, KILLED)
+    assert world.governor.slots == 7
+
+
+def test_what_is_not_whole_stays_known_until_it_is_made():
+    world = World()
+    for number in (1, 2, 3):
+        world.governor.arrive(number, Unit(f"{number}.cu", "cuda", output=f"/{number}.o"), 100 + number, 0)
+    world.decide()
+    assert world.governor.outputs == ("/1.o", "/2.o", "/3.o")
+    world.finish(1)
+    world.finish(2, Outcome(1 << 8, 1.0, GB))
+    world.governor.leave(3)  # its launcher was killed: it has no outcome
+    assert world.governor.outputs == ("/2.o", "/3.o")
+    world.governor.arrive(4, Unit("2.cu", "cuda", output="/2.o"), 104, 0)
+    world.decide()
+    world.finish(4)
+    assert world.governor.outputs == ("/3.o",)
+
+
 def test_what_is_told_while_it_compiles():
     world = World(jobs=2)
     world.arrive(1, 2, 3)

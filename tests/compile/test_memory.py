@@ -63,11 +63,17 @@ def test_the_page_cache_that_the_kernel_would_drop_counts_as_free(tmp_path):
     assert available_memory(machine(tmp_path, "4:memory:/\n", files)) == 100_000 + 300_000 + 100_000
 
 
-def test_kills_for_memory_are_counted_in_own_cgroups_else_on_the_machine(tmp_path):
-    files = {"memory/memory.oom_control": "under_oom 0\noom_kill 2\n", "memory/a/memory.oom_control": "oom_kill 1\n"}
-    root = machine(tmp_path, "4:memory:/a\n", files)
+@pytest.mark.parametrize(
+    ("line", "prefix", "name"), [("4:memory:/a\n", "memory/", "memory.oom_control"), ("0::/a\n", "", "memory.events")]
+)
+def test_a_kill_for_memory_counts_once_though_the_cgroups_above_count_it_too(tmp_path, line, prefix, name):
+    root = machine(tmp_path, line, {f"{prefix}{name}": "low 0\noom_kill 3\n", f"{prefix}a/{name}": "oom_kill 1\n"})
+    assert oom_kills(root) == 1
+
+
+def test_kills_for_memory_are_those_of_the_machine_where_no_cgroup_counts(tmp_path):
+    root = machine(tmp_path, "4:memory:/a\n", {"memory/a/memory.oom_control": "oom_kill 1\n"})
     (root / "proc/vmstat").write_text("pgfault 7\noom_kill 9\n")
-    assert oom_kills(root) == 3
     (root / "proc/self/cgroup").write_text("0::/\n")
     assert oom_kills(root) == 9
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
 
 import pytest
 
 import wheelsmith
 from wheelsmith.compile import preflight
-from wheelsmith.compile.limits import processes
+from wheelsmith.compile.limits import most_waiting, processes
 from wheelsmith.compile.versions import gcc_check, supported_gcc
 from wheelsmith.toolchain import HostCompiler
 
@@ -89,6 +90,17 @@ def test_a_containers_limit_to_processes_is_seen(tmp_path, line, mount):
     found = processes(tmp_path)
     assert (found.found, found.ok, found.stops) == ("30 more", False, False)
     assert "--pids-limit" in found.error.remedy
+
+
+def test_so_many_launchers_wait_as_the_limits_of_processes_and_files_allow(tmp_path, monkeypatch):
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    monkeypatch.setattr("resource.getrlimit", lambda which: {resource.RLIMIT_NOFILE: (1024, 4096)}.get(which, (-1, -1)))
+    assert most_waiting(tmp_path) == 896
+    (tmp_path / "sys/fs/cgroup/pids.max").write_text("1000\n")
+    (tmp_path / "sys/fs/cgroup/pids.current").write_text("100\n")
+    assert most_waiting(tmp_path) == (900 - 64 - 16 * len(os.sched_getaffinity(0))) // 2
 
 
 def test_torch_for_another_cuda_stops(plan, tmp_path):

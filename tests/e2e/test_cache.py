@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,16 +57,16 @@ class Builder:
         for name, text in headers.items():
             (self.root / f"src/{name}.h").write_text(text)
 
-    def call(self, archs, flags, append, prefix=(), environment=None, binds=()) -> bytes:
+    def call(self, archs, flags, append, place, prefix=(), environment=None, binds=()) -> bytes:
         codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
         nvcc = [f"{CANONICAL}/cuda/bin/nvcc", *codes, *flags, "-c", "unit.cu", "-o", "unit.o"]
-        script = 'cd src && exec "$@"'
+        script = f'cd {place} && exec "$@"'
         base = {"PATH": os.environ["PATH"], "WHEELSMITH_ROOT": CANONICAL, "NVCC_APPEND_FLAGS": append}
         command = self.room.command(["sh", "-c", script, "sh", *prefix, *nvcc], binds=binds)
         subprocess.run(command, env=base | (environment or {}), check=True)
-        return (self.root / "src/unit.o").read_bytes()
+        return (self.root / place / "unit.o").read_bytes()
 
-    def compile(self, *flags: str, archs=(86, 120), append: str = "-objtemp"):
+    def compile(self, *flags: str, archs=(86, 120), append: str = "-objtemp", place: str = "src", **more: str):
         """Compile through the cache and compare with nvcc's own bytes; what the cache did."""
         with open_cache(
             self.root,
@@ -77,8 +78,8 @@ class Builder:
             listener=ignore,
         ) as cache:
             assert cache is not None
-            through = self.call(archs, flags, append, cache.prefix, dict(cache.environment), cache.binds)
-        assert through == self.call(archs, flags, append)
+            through = self.call(archs, flags, append, place, cache.prefix, dict(cache.environment) | more, cache.binds)
+        assert through == self.call(archs, flags, append, place, environment=more)
         return cache_use(self.root / "cache")
 
 
@@ -122,6 +123,27 @@ def test_a_comment_is_no_other_code(builder):
 def test_flags_from_the_environment_are_noticed(builder):
     builder.compile()
     assert builder.compile(append="-objtemp -Xptxas -O0").hits == 0
+
+
+def test_a_host_compiler_named_by_the_environment_is_noticed(builder):
+    builder.compile()
+    assert builder.compile(NVCC_CCBIN="/usr/bin/g++").hits == 0
+
+
+def test_the_same_unit_in_another_directory_of_the_project_is_another_module(builder):
+    """nvcc derives the module's name from the whole path: two of the same name do not link."""
+    for name in ("one", "two"):
+        shutil.copytree(builder.root / "src", builder.root / name)
+    builder.compile("-rdc=true", place="one")
+    assert builder.compile("-rdc=true", place="two").hits == 0
+    assert builder.compile("-rdc=true", place="two").hits == 1
+
+
+def test_comments_count_where_the_source_becomes_a_part_of_the_ptx(builder):
+    flags = ("-lineinfo", "-src-in-ptx", "-gencode=arch=compute_86,code=compute_86")
+    builder.compile(*flags)
+    builder.write(unit=UNIT.replace("= VALUE + MORE;", "= VALUE /* here */ + MORE;"))
+    builder.compile(*flags)
 
 
 @pytest.mark.parametrize("flag", [("-Xcompiler", "-fPIC"), ("-rdc=true",), ("-Xptxas", "-O1"), ("--fmad=false",)])

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def test_a_header_that_newly_hides_another_one_is_noticed(project):
     project.compile()
     (project.root / "src/first/value.h").write_text("#define VALUE 8\n")
     assert project.compile().hits == 0
+    assert project.object() == project.truth()
+
+
+def test_a_header_that_only_the_build_of_another_plan_generates_is_noticed(project):
+    project.compile()
+    with project.open(project.root, str(project.root), listener=project.listen, packages="another plan") as cache:
+        (project.root / "src/first/value.h").write_text("#define VALUE 8\n")
+        project.call("unit.o", prefix=cache.prefix, environment=dict(cache.environment))
     assert project.object() == project.truth()
 
 
@@ -260,6 +269,18 @@ def test_a_build_removes_nothing_from_a_shared_cache(served):
         connection.sendall(b"\x02\x01k\x03")  # remove k, stop
         assert connection.recv(1) + connection.recv(1) == b"\x01\x00"
     assert memory.entries["6b"] == b"kept"
+
+
+def test_a_compiler_that_hangs_up_in_the_middle_is_no_news(served, capfd):
+    path, memory = served
+    memory.entries["6b"] = b"kept" * 10**6
+    with talking(path) as connection:
+        connection.sendall(b"\x00\x01k")  # get k, and go before it is there
+    with talking(path) as connection:  # by then the one before is done with
+        connection.sendall(b"\x00\x01k")
+        assert connection.recv(1) == b"\x00"
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
 
 
 class Tool:

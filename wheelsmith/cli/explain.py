@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from wheelsmith.cli.options import add_json
@@ -39,6 +41,8 @@ def execute(options: argparse.Namespace) -> int:
     rows += [("what to do", found.remedy)] if found.remedy else []
     rows += [("see", "\n".join(found.links))] if found.links else []
     rows += [("unit", found.unit)] if found.unit else []
-    rows += [("repeat", found.repeat)] if found.repeat else []
+    script = Path(options.log).absolute().parent.parent / "work" / Path(options.log).stem / "repeat.sh"
+    repeat = f"sh {shlex.quote(str(script))}" if script.is_file() else found.repeat
+    rows += [("repeat", repeat)] if found.repeat else []
     show.facts(rows)
     return 0 if found.id else 1

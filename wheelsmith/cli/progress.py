@@ -76,11 +76,14 @@ class Reporter:
 
     def _live(self, text: str) -> None:
         if self._status is not None:
+            from textwrap import wrap
+
             from rich.text import Text
 
             width = max(20, self._console.width - 4)
-            lines = text.splitlines()[: max(1, self._console.height - 2)]
-            self._status.update(Text("\n".join(line[:width] for line in lines)))
+            first, *rest = text.splitlines()
+            lines = [*wrap(first, width, subsequent_indent="  "), *(line[:width] for line in rest)]
+            self._status.update(Text("\n".join(lines[: max(1, self._console.height - 2)])))
 
     def _line(self, text: str, style: str = "") -> None:
         if self._console.is_terminal:

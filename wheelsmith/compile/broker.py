@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import socket
 import struct
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from wheelsmith.compile.command import understand
 from wheelsmith.compile.governor import Governor, Outcome, Reading
-from wheelsmith.compile.memory import available_memory, oom_kills, process_tree, tree_memory
+from wheelsmith.compile.memory import available_memory, oom_kills, tree_memory
 
 _TICK = 0.25  # seconds between two looks at the machine
 _LONGEST = 16 << 20  # bytes of a message; a command line has a few MiB at most (execve(2))
@@ -48,7 +47,7 @@ class Broker:
         governor: who decides.
         selector: what waits for the sockets. Files that others registered must have the data None.
         cached: whether compilers run behind the launcher's chain.
-        unfinished: told, whenever it changes, what is being written.
+        unfinished: told, whenever it changes, what is not whole: see `Governor.outputs`.
 
     `problem` says why no launcher can reach it, if that is so.
     """
@@ -104,23 +103,24 @@ class Broker:
             self._next = self.now + _TICK
         return timely
 
+    def dismiss(self) -> int:
+        """The build has failed: nobody who waits starts, as build tools end only when all that they started has. How
+        many those are."""
+        dismissed = self._governor.waiting
+        for number in dismissed:
+            self._say(self._launchers[number], b"stop")
+            self._drop(self._launchers[number])
+        return len(dismissed)
+
     def close(self) -> None:
-        """Let everybody go: who waits runs by itself, who runs ends by itself."""
+        """Let everybody go: who waits runs by itself, who runs ends by itself. What they write stays noted."""
+        self._note()
         for launcher in list(self._launchers.values()):
             self._drop(launcher)
-        self._unfinished(())
         if self._socket is not None:
             self._selector.unregister(self._socket)
             self._socket.close()
             self._socket = None
-
-    def kill(self) -> None:
-        """Stop every compiler, and every launcher that waits. What they were writing stays noted."""
-        self._unfinished = _nothing
-        for launcher in self._launchers.values():
-            for process in process_tree(launcher.pid):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(process, signal.SIGKILL)
 
     def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -181,11 +181,14 @@ class Broker:
         running = self._governor.running
         reading = Reading(self.now, available_memory(), tree_memory(running))
         starting = self._governor.decide(reading)
+        self._note()
+        for number in starting:
+            self._say(self._launchers[number], self._launchers[number].word)
+
+    def _note(self) -> None:
         if self._governor.outputs != self._writing:
             self._writing = self._governor.outputs
             self._unfinished(self._writing)
-        for number in starting:
-            self._say(self._launchers[number], self._launchers[number].word)
 
     def _say(self, launcher: _Launcher, word: bytes) -> None:
         with contextlib.suppress(OSError):  # it is gone: its end of the connection will say so

@@ -122,7 +122,8 @@ def _codes(arguments: Sequence[str]) -> Iterator[str]:
 
 def _threads(arguments: Sequence[str], archs: int) -> int:
     """nvcc compiles so many archs of one file at once; `0`: as many as there are processors."""
-    text = _value(arguments, "-t", "--threads")
+    joined = [item[2:] for item in arguments if re.fullmatch(r"-t\d+", item)]
+    text = _value(arguments, "-t", "--threads") or "".join(joined[:1])
     asked = int(text) if text.isdigit() else 1
     return max(1, min(asked or archs, archs))
 

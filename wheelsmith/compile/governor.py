@@ -65,6 +65,7 @@ class _Member:
     passed: int = 0
     memory: int = 0
     peak: int = 0
+    ended: bool = False
 
 
 class Governor:
@@ -96,6 +97,7 @@ class Governor:
         self._members: dict[int, _Member] = {}
         self._lowered, self._well, self._kills = 0, 0, oom_kills
         self._done = self._hits = self._misses = 0
+        self._spoiled: set[str] = set()
         self._reading = Reading(0.0, 0)
 
     @property
@@ -104,14 +106,15 @@ class Governor:
         return tuple(member.pid for member in self._members.values() if member.started is not None)
 
     @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return sum(member.started is None for member in self._members.values())
+    def waiting(self) -> tuple[int, ...]:
+        """The numbers of those who wait."""
+        return tuple(number for number, member in self._members.items() if member.started is None)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What the running units are writing."""
-        return tuple(m.unit.output for m in self._members.values() if m.started is not None and m.unit.output)
+        """What is not whole: what the running units write, and what those wrote that failed and were not made since."""
+        written = {m.unit.output for m in self._members.values() if m.started is not None}
+        return tuple(sorted((written | self._spoiled) - {""}))
 
     def arrive(self, number: int, unit: Unit, pid: int, now: float) -> None:
         """A launcher asks for a slot."""
@@ -119,7 +122,9 @@ class Governor:
 
     def leave(self, number: int) -> None:
         """A launcher is gone, with or without an outcome."""
-        self._members.pop(number, None)
+        member = self._members.pop(number, None)
+        if member is not None and member.started is not None and not member.ended:
+            self._spoiled.add(member.unit.output)
 
     def decide(self, reading: Reading) -> tuple[int, ...]:
         """Take a reading; who starts now."""
@@ -163,7 +168,7 @@ class Governor:
         member = self._members[number]
         started = now if member.started is None else member.started
         member.peak = max(member.peak, outcome.peak)
-        sign = died_of_memory(outcome.status, outcome.errors)
+        sign = died_of_memory(outcome.status, outcome.errors) or self._silent_death(member, outcome)
         again = bool(sign) and member.shared
         self._timeline.add(_attempt(member, outcome, started, now, sign))
         self._listener(
@@ -177,20 +182,30 @@ class Governor:
                 again,
             )
         )
+        member.ended = not again
+        if outcome.status == 0:
+            self._spoiled.discard(member.unit.output)
+            self._praise(member, outcome)
+        else:
+            self._spoiled.add(member.unit.output)
         if sign:
             self._mourn(member, sign, again, outcome.oom_kills)
-        elif outcome.status == 0:
-            self._praise(member, outcome)
         return again
+
+    def _silent_death(self, member: _Member, outcome: Outcome) -> str:
+        """The kernel has killed somebody since the last death, and this unit failed without a word about an error."""
+        killed = outcome.status != 0 and outcome.oom_kills > self._kills
+        return "no error told" if killed and member.shared and "error" not in outcome.errors else ""
 
     def _mourn(self, member: _Member, sign: str, again: bool, oom_kills: int) -> None:
         others = len(self.running) - 1
+        width = sum(min(m.unit.threads, self._jobs) for m in self._members.values() if m.started is not None)
         total = sum(m.memory for m in self._members.values() if m.started is not None)
         self.model.learn_death(member.unit, member.peak)
         member.cost = self.model.estimate(member.unit)
         before, self._well = self.slots, 0
         if others:
-            self._lowered = self._jobs - max(1, min(before, others + 1) - 1)
+            self._lowered = self._jobs - max(1, min(before, width) - 1)
         kills, self._kills = oom_kills - self._kills, max(self._kills, oom_kills)
         told = f"; the kernel counts {kills} more killed for memory" if kills > 0 else ""
         what = (
@@ -228,7 +243,7 @@ class Governor:
             total=total,
             units=self._done,
             running=tuple(UnitAtWork(m.unit.name, now - (m.started or now), m.memory) for m in running),
-            waiting=self.waiting,
+            waiting=len(self.waiting),
             slots=self.slots,
             memory=sum(m.memory for m in running),
             free=self.free,
@@ -241,7 +256,7 @@ class Governor:
         """The present state, for the timeline."""
         members = self._members.values()
         used = sum(m.memory for m in members)
-        return Sample(self._reading.now, used, self.free, len(self.running), self.waiting, self.slots)
+        return Sample(self._reading.now, used, self.free, len(self.running), len(self.waiting), self.slots)
 
     def _eta(self, done: int, total: int | None) -> float | None:
         """Seconds left: what runs and waits by its estimate, what has not come yet by the mean of what has."""

@@ -8,7 +8,7 @@ saves a third of its time. It knows nothing about compilers; the broker reads th
 Messages, each way: four bytes of length (big endian), then fields between NULs. To the broker: the working directory
 and the command line; after each run the wait status, CPU-seconds, peak RSS in bytes, what the cache said, and the end
 of stderr. From the broker one word: `exec` (nothing is compiled: get out of the way), `run`, `cached` (run it behind
-the cache), `done`.
+the cache), `done`, `stop` (another unit has failed: do not begin).
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ def main(compiler: str | None) -> None:
     command[0] = place.REAL.get(command[0], command[0])
     nested = MARK in os.environ
     os.environ[MARK] = "1"
-    # What the compiler starts by name is the real thing: that saves a launcher's start, several times a unit.
-    path = os.environ.get("PATH", os.defpath).split(":")
-    os.environ["PATH"] = ":".join(entry for entry in path if entry != place.BIN)
     if nested:
         _become(command)
     broker = _connect()
     _tell(broker, *(os.fsencode(field) for field in (os.getcwd(), *command)))  # noqa: PTH109
     verdict = _answer(broker)
+    if verdict == "stop":
+        os.write(2, b"wheelsmith: not begun, as another unit has failed\n")
+        os._exit(1)
     if verdict not in _ADMITTED:
         if not verdict:
             _wait_in_line()
         _become(command)
+    # What a unit's compiler starts by name is the real thing: that saves a launcher's start, several times a unit.
+    # Whoever only asks keeps the PATH: from nvcc's answer CMake learns with which compiler it shall link.
+    path = os.environ.get("PATH", os.defpath).split(":")
+    os.environ["PATH"] = ":".join(entry for entry in path if entry != place.BIN)
     while verdict in _ADMITTED:
         status, errors = _run(command, verdict == "cached", broker)
         verdict = _answer(broker)

@@ -17,15 +17,13 @@ from wheelsmith.errors import WheelsmithError
 from wheelsmith.plan import Plan
 
 _FILES = 1024  # ninja keeps two pipes for each running command; Python's and CMake's own are few
+_OWN_FILES = 128  # of ninja, of Python and of wheelsmith
 _PER_CPU, _OWN = 16, 64  # processes: launcher, driver, shell, preprocessor, compiler, for each nvcc thread; and ours
 
 
 def processes(root: Path = Path("/")) -> Check:
     """Processes and threads that may be started: RLIMIT_NPROC, and pids.max of each cgroup (pids.txt, cgroup-v2)."""
-    need = _OWN + _PER_CPU * usable_cpus()
-    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    limits = [soft] if soft != resource.RLIM_INFINITY and os.geteuid() != 0 else []  # root is exempt: setrlimit(2)
-    room = min([*limits, *_free_pids(root)], default=None)
+    need, room = _OWN + _PER_CPU * usable_cpus(), _room(root)
     if room is None:
         return Check("processes", "no limit", str(need), True)
     error = None
@@ -35,6 +33,21 @@ def processes(root: Path = Path("/")) -> Check:
             "Raise `ulimit -u`, or the container's limit (--pids-limit).",
         )
     return Check("processes", f"{room:,} more", str(need), error is None, error)
+
+
+def most_waiting(root: Path = Path("/")) -> int | None:
+    """Launchers that may wait at once, beside a build at full work; None: as many as one likes. Each is two processes
+    (itself and the shell that started it), and one open file of ninja's and of ours."""
+    room, files = _room(root), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = [] if room is None else [(room - _OWN - _PER_CPU * usable_cpus()) // 2]
+    most += [] if files == resource.RLIM_INFINITY else [files - _OWN_FILES]
+    return max(0, min(most)) if most else None
+
+
+def _room(root: Path) -> int | None:
+    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    limits = [soft] if soft != resource.RLIM_INFINITY and os.geteuid() != 0 else []  # root is exempt: setrlimit(2)
+    return min([*limits, *_free_pids(root)], default=None)
 
 
 def _free_pids(root: Path) -> Iterator[int]:

@@ -42,13 +42,15 @@ def available_memory(root: Path = Path("/")) -> int:
 
 
 def oom_kills(root: Path = Path("/")) -> int:
-    """How often the kernel killed a process for want of memory: in this process's cgroups, else on the machine."""
-    counts = []
-    for directory, version in _groups(root):
-        text = _read(directory / ("memory.oom_control" if version is _V1 else "memory.events"))
-        counts += [int(count) for count in re.findall(r"^oom_kill (\d+)", text, re.MULTILINE)]
-    counts = counts or [int(n) for n in re.findall(r"^oom_kill (\d+)", _read(root / "proc/vmstat"), re.MULTILINE)]
-    return sum(counts)
+    """How often the kernel killed a process for want of memory: in this process's cgroup, else on the machine.
+
+    A kill counts in the cgroup of who is killed, whichever limit was hit; in version 2 in all above it, too.
+    """
+    files = [group / ("memory.oom_control" if version is _V1 else "memory.events") for group, version in _groups(root)]
+    for file in (*files, root / "proc/vmstat"):
+        if found := re.search(r"^oom_kill (\d+)", _read(file), re.MULTILINE):
+            return int(found[1])
+    return 0
 
 
 def usable_cpus(root: Path = Path("/")) -> int:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import selectors
-import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import IO
 
 from wheelsmith.compile.broker import Broker
 from wheelsmith.compile.diagnose import RUN_MARK
+from wheelsmith.compile.driver import end_session
 from wheelsmith.compile.governor import Governor
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.errors import InterruptedBuildError
@@ -27,6 +27,7 @@ from wheelsmith.events import Listener, Note, ToolLine
 from wheelsmith.plan import CANONICAL
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]")
+_FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up
 _TELL, _SAVE = 1.0, 10.0  # seconds between two events, and between two savings
 
 
@@ -58,10 +59,10 @@ class Governed:
 
 
 def remove_unfinished(launch: Path, here: Callable[[str], Path]) -> int:
-    """Remove what compilers were writing when the last run was killed; how many files. `here`: see `Room.here`."""
+    """Remove what compilers left half written in the last run; how many files. `here`: see `Room.here`."""
     noted, removed = launch / "unfinished", 0
     if noted.is_file():
-        for line in noted.read_text("utf-8", errors="surrogateescape").splitlines():
+        for line in noted.read_text("utf-8", errors="surrogateescape").split("\n"):
             path = here(line)
             if path.is_relative_to(launch.parent) and path.is_file():
                 path.unlink()
@@ -109,11 +110,8 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
                 "The build was interrupted.", "Run the same command again: it continues with what is left."
             ) from error
         finally:
-            if process.poll() is None:
-                broker.kill()
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            end_session(process.pid)
+            process.wait()
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -169,6 +167,8 @@ class _Loop:
             self._log.write(line)
             if step := _STEP.match(line):
                 self._done, self._total = int(step[1]), int(step[2])
+            if _FAILED.match(line) and (waiting := self._broker.dismiss()):
+                self._listener(Note("compile", f"{waiting} units that waited are not begun, as another one has failed"))
             self._listener(ToolLine("compile", line.rstrip("\r\n")))
 
     def _watch(self) -> None:

@@ -23,6 +23,7 @@ from wheelsmith.compile.chain import Chain, OpenChain
 from wheelsmith.compile.diagnose import diagnose, repeat_script
 from wheelsmith.compile.entrance import Entrance, lay_entrance
 from wheelsmith.compile.governor import Governor
+from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
 from wheelsmith.compile.model import load_model
 from wheelsmith.compile.process import Governed, remove_unfinished, run_process
@@ -174,7 +175,9 @@ def _lay_entrance(plan: Plan, room: Room, path: str, jobs: int, chain: Chain | N
 
 def _width(jobs: int) -> int:
     """How many compilers the build tool shall start: the longest go first among those that wait."""
-    return max(jobs + 1, min(32 * jobs, int(available_memory() * _CROWD) // _LAUNCHER))
+    most = most_waiting()
+    room = int(available_memory() * _CROWD) // _LAUNCHER
+    return max(jobs + 1, min(32 * jobs, room if most is None else min(room, most)))
 
 
 def _govern(
@@ -225,5 +228,6 @@ def _failure(
     detail = "\n".join((found.excerpt, *found.links))
     if found.id == "disk-full":
         return DiskFullError(f"{found.cause}.", f"{found.remedy}. {kept}", detail=detail)
-    cause = f"{plan.name} {plan.version} does not compile: {found.cause or message}."
+    known = found.cause or (f"{found.unit} cannot be made" if found.unit else message.rstrip("."))
+    cause = f"{plan.name} {plan.version} does not compile: {known}."
     return CompileError(cause, f"{found.remedy}. {kept}" if found.remedy else kept, detail=detail)

@@ -115,9 +115,13 @@ class Room:
     def command(self, program: list[str], *, binds: Sequence[tuple[Path, str]] = ()) -> list[str]:
         """The command that runs `program` in the room. If wheelsmith dies, however it dies, so does the program.
 
+        With a process namespace everything that the program started dies with it. Without one, SIGTERM asks the program
+        to see to that itself.
+
         `binds` are files, and the paths below `root` that they are mounted over; where nothing can be mounted, none is.
         """
-        leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        sign = "KILL" if "--pid" in self.isolation.flags else "TERM"
+        leash = ["setpriv", "--pdeathsig", sign] if shutil.which("setpriv") else []
         if not self.isolation.canonical:
             return [*leash, *program]
         point = Path(CANONICAL)

@@ -5,15 +5,17 @@ Out: `CompileCache`, what the launcher puts before a compiler, and afterwards `C
 the setting is not valid; a cache that is broken, full, read-only or out of reach never fails a build: the build goes on
 without it, and a note says so.
 
-The cache is ccache, with three holes closed that would answer an nvcc call with another call's object (each seen with
+The cache is ccache, with four holes closed that would answer an nvcc call with another call's object (each seen with
 4.14.2 and nvcc 13.0, and each held shut by a test):
 
 * ccache looks at the first arch's preprocessor pass only: `cache_preprocess.py` shows it all passes;
-* NVCC_APPEND_FLAGS and NVCC_PREPEND_FLAGS are no part of its key: they go into its namespace;
+* NVCC_APPEND_FLAGS, NVCC_PREPEND_FLAGS and NVCC_CCBIN are no part of its key: they go into its namespace;
+* nor is the working directory, from which nvcc makes the name of a module (`-rdc=true`): the same, for nvcc only;
 * a header that newly *hides* another one is not noticed (ccache's manual, "The direct mode"): the names of all source
   files go into the key of the direct mode, by way of a variable that ccache counts there and C++ compilers ignore.
 
-A call with `native` in it is compiled afresh, as it means another thing on each machine. Below ccache, `cicc` and
+A call with `native` in it is compiled afresh, as it means another thing on each machine; so is one that puts the source
+into the PTX (`-src-in-ptx`), as comments then count. Below ccache, `cicc` and
 `ptxas` are answered arch by arch (`cache_device.py`), so that adding an arch compiles that arch only.
 
 Whoever may write to a cache decides what later builds contain: share one only among machines that you trust alike, and
@@ -50,6 +52,7 @@ _NVCC_PARTS = ("bin/ptxas", "bin/cudafe++", "bin/fatbinary", "bin/nvcc.profile",
 _DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas")
 _LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
 _HOST_PARTS = ("cc1plus", "as")
+_BEFORE_SYSTEM = Path("/usr/local/include")  # where a new header may hide one of the system's
 
 # ccache's counters of calls that it could have served, and did not.
 _UNCACHEABLE = (
@@ -74,11 +77,12 @@ _UNCACHEABLE = (
 _FRONT = """\
 #!/bin/sh
 # {ccache} as wheelsmith runs it: see wheelsmith/toolchain/cache.py.
-case "$* $NVCC_PREPEND_FLAGS $NVCC_APPEND_FLAGS" in *=native* | *' native'*) exec "$@" ;; esac
+case "$* $NVCC_PREPEND_FLAGS $NVCC_APPEND_FLAGS" in *=native* | *' native'* | *-in-ptx*) exec "$@" ;; esac
+case $1 in *nvcc) place="$NVCC_CCBIN|$PWD" ;; *) place= ;; esac
 for argument; do
     case $argument in -dc | --device-c | -dw | --device-w) export WHEELSMITH_NVCC_MODE="$argument" ;; esac
 done
-export CCACHE_NAMESPACE="wheelsmith $NVCC_PREPEND_FLAGS|$NVCC_APPEND_FLAGS"
+export CCACHE_NAMESPACE="wheelsmith $NVCC_PREPEND_FLAGS|$NVCC_APPEND_FLAGS|$place"
 exec {ccache} "$@"
 """
 _PREPROCESS = """\
@@ -155,7 +159,8 @@ def open_cache(
         setting: directory or URL; None: the store's own directory.
         store: root of the store.
         toolkit: whose tools compile.
-        packages: digest of the build environment: what else `#include` could find.
+        packages: what else decides which header `#include` finds: the build environment, and the plan, as a build may
+            generate headers only after this.
         listener: told why there is no cache, or only half of one.
         max_size: bytes that objects may take.
 
@@ -181,7 +186,7 @@ def open_cache(
     place.mkdir(exist_ok=True)
     for name in ("statistics", "device"):
         (place / name).unlink(missing_ok=True)
-    names = source_names((root / "src", root / "trees"), packages, toolkit.release)
+    names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
     environment = _variables(directory, f"{seen}/cache", toolkit, names, max_size, writable)
     _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
     _write_program(place / "preprocess", _PREPROCESS.format(command=_command("cache_preprocess.py")))

@@ -36,9 +36,10 @@ def main() -> int:
     real, identity, *arguments = sys.argv[1:]
     tool = Path(real).name
     outputs = [Path(value) for option, value in pairwise(arguments) if option in _OUTPUTS[tool]]
-    known = outputs and not any(text.startswith("@") or "options-file" in text for text in arguments)
+    # Arguments in a file are not seen here; with `-src-in-ptx` the source is read, too.
+    unknown = any(text.startswith("@") or "options-file" in text or "-in-ptx" in text for text in arguments)
     directory = os.environ.get("WHEELSMITH_DEVICE_CACHE")
-    if not known or not directory:
+    if unknown or not outputs or not directory:
         os.execv(real, [real, *arguments])  # noqa: S606 - no shell is what is meant
     entry = None
     with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ noted and never fails a build. Opening fails with `UsageError`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socketserver
 import struct
@@ -60,7 +61,8 @@ class RemoteServer:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                outer._talk(self.rfile, self.wfile)
+                with contextlib.suppress(OSError):  # a compiler that was stopped hangs up in the middle
+                    outer._talk(self.rfile, self.wfile)
 
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
