@@ -229,7 +229,10 @@ def inside(folder: Path, engine: str, url: str, content: dict[str, str] | None =
 @pytest.mark.parametrize("engine", ["podman", "buildah"])
 def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tmp_path):
     command = [sys.executable, "-m", "wheelsmith", *map(str, inside(tmp_path, engine, mirror[0])), "--verbose"]
+    # A shell starts what runs in its background with SIGINT ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
+    signal.signal(signal.SIGINT, before)
     assert process.stderr is not None
     seen = []
     for line in process.stderr:
