@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 JSON = "application/vnd.pypi.simple.v1+json"
+DEVPI_STAGE = "root/dev"  # user and index of a new devpi server
 PROJECT = "leaf"
 
 
@@ -155,7 +156,7 @@ def fill_devpi(work: Path, devpi: str, init: str) -> Candidate:
         [init, "--serverdir", folder, "--no-root-pypi", "--root-passwd", secret], check=True, capture_output=True
     )
     candidate = Candidate(
-        "devpi", [devpi, "--serverdir", folder, "--port", str(port)], port, f"/root/dev/+simple/{PROJECT}/"
+        "devpi", [devpi, "--serverdir", folder, "--port", str(port)], port, f"/{DEVPI_STAGE}/+simple/{PROJECT}/"
     )
     with started(candidate):
         session = requests.Session()
@@ -164,11 +165,11 @@ def fill_devpi(work: Path, devpi: str, init: str) -> Candidate:
         login = session.post(f"{url}/+login", json={"user": "root", "password": secret}, timeout=60).json()
         session.auth = ("root", login["result"]["password"])
         stage = {"type": "stage", "bases": [], "acl_upload": ["root"]}
-        session.put(f"{url}/root/dev", json=stage, timeout=60).raise_for_status()
+        session.put(f"{url}/{DEVPI_STAGE}", json=stage, timeout=60).raise_for_status()
         for wheel in sorted((work / "in").glob("*.whl")):
             form = {":action": "file_upload", "name": PROJECT, "version": wheel.name.split("-")[1]}
             files = {"content": (wheel.name, wheel.read_bytes())}
-            session.post(f"{url}/root/dev/", data=form, files=files, timeout=60).raise_for_status()
+            session.post(f"{url}/{DEVPI_STAGE}/", data=form, files=files, timeout=60).raise_for_status()
     return candidate
 
 
