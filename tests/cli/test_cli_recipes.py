@@ -196,3 +196,13 @@ def test_list_and_schema_stay(world, capsys):
     assert "a toy" in capsys.readouterr().out
     assert main(["recipes", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "wheelsmith recipe"
+
+
+def test_the_list_shows_the_options_of_each_recipe(capsys):
+    assert main(["recipes"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("vllm"))
+    assert "standalone=on" in line
+    assert main(["recipes", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["recipes"]}
+    assert rows["vllm"]["options"]["standalone"]["default"] is True
+    assert rows["cuvec"]["options"] == {}

@@ -105,6 +105,7 @@ def _list(options: argparse.Namespace) -> int:
                 "name": r.name,
                 "releases": list(r.releases),
                 "defaults": r.defaults.model_dump(),
+                "options": {name: option.model_dump() for name, option in r.options.items()},
                 "file": origin,
             }
             for r, origin in found
@@ -112,7 +113,7 @@ def _list(options: argparse.Namespace) -> int:
         show.as_json({"schema_version": 1, "recipes": rows})
         return 0
     show.table(
-        ("name", "pinned", "archs", "CUDA", "torch", "summary", "file"),
+        ("name", "pinned", "archs", "CUDA", "torch", "options", "summary", "file"),
         (
             (
                 r.name,
@@ -120,6 +121,7 @@ def _list(options: argparse.Namespace) -> int:
                 r.defaults.archs,
                 r.defaults.cuda,
                 r.defaults.torch or "-",
+                ", ".join(f"{name}={'on' if option.default else 'off'}" for name, option in r.options.items()) or "-",
                 r.summary,
                 origin,
             )

@@ -62,13 +62,6 @@ class Layout:
         """Names of all projects that were ever published, sorted."""
         return _record_names(self.root / keys.PROJECTS)
 
-    def paged_projects(self) -> tuple[str, ...]:
-        """Names of all projects that have pages, sorted."""
-        if not self.simple.is_dir():
-            return ()
-        folders = (path for path in self.simple.iterdir() if path.is_dir())
-        return tuple(sorted(path.name for path in folders if self.page(path.name, "html").is_file()))
-
     def variants(self) -> tuple[str, ...]:
         """Names of all variants that have a path of their own, sorted."""
         entries = (entry for project in self.recorded_projects() for entry in self.record(project).entries)
