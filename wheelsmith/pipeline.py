@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.compile import Compiled, Isolation, compile_wheel, isolation_here, preflight
 from wheelsmith.config import NO_MIRRORS, Mirrors
 from wheelsmith.durable import sha256_of
-from wheelsmith.errors import CompileError
+from wheelsmith.errors import CompileError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.index import Published, local_directory, publish
 from wheelsmith.plan import CANONICAL, Plan
@@ -126,6 +126,11 @@ def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) 
 def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) -> BuildResult:
     """Build, prove and publish a plan, or only publish what the store already has."""
     started = time.monotonic()
+    if settings.sign is not None and local_directory(settings.index) is None:
+        raise UsageError(
+            f"A provenance cannot be signed on its way into {settings.index}.",
+            "Build into a directory with --sign; `wheelsmith publish` then takes wheel and signed provenance there.",
+        )
     for warning in plan.warnings:
         listener(Note("plan", warning, warning=True))
     tools = prepare(plan, store, settings, listener)

@@ -76,3 +76,9 @@ def test_too_little_disk_is_found_out_before_anything_is_fetched(capsys, recipe_
 def test_tables_have_json(capsys, command):
     assert main(command) == 0
     assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_a_signature_that_would_be_lost_is_refused_before_anything_is_done(capsys):
+    words = ["build", "cuvec==6.0.1", "--container", "none", "--index", "s3://bucket/wheels", "--sign", "key.pem"]
+    assert main(words) == 2
+    assert "A provenance cannot be signed on its way into s3://bucket/wheels." in capsys.readouterr().err
