@@ -23,10 +23,12 @@ from pathlib import Path
 
 import wheelsmith
 from wheelsmith.events import ignore
-from wheelsmith.plan import CANONICAL, Plan
-from wheelsmith.sources import lay_out
+from wheelsmith.plan.model import CANONICAL, Plan
+from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store
-from wheelsmith.toolchain import Uv, provide_environment, provide_toolkit
+from wheelsmith.toolchain.cuda import provide_toolkit
+from wheelsmith.toolchain.environment import provide_environment
+from wheelsmith.toolchain.uv import Uv
 
 DRIVER = """
 import json, subprocess, sys

@@ -21,12 +21,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from wheelsmith.compile import isolation_here
-from wheelsmith.compile.sandbox import Room
+from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
-from wheelsmith.plan import CANONICAL
-from wheelsmith.toolchain import CudaToolkit, pick_toolkit
-from wheelsmith.toolchain.cache import cache_use, open_cache
+from wheelsmith.plan.model import CANONICAL
+from wheelsmith.toolchain.ccache.cache import cache_use, open_cache
+from wheelsmith.toolchain.cuda import CudaToolkit, pick_toolkit
 
 TILES = """
 #include <cuda_runtime.h>

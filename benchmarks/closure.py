@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wheelsmith.config import Mirrors
-from wheelsmith.gpu import ArchSet
-from wheelsmith.plan import CANONICAL, Expectation, GitSource, Plan, Target, Tree
-from wheelsmith.sources import fetch
+from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.plan.model import CANONICAL, Expectation, GitSource, Plan, Target, Tree
+from wheelsmith.sources.fetch import fetch
 from wheelsmith.store import Store
 
 HOST = "https://upstream.invalid/"

@@ -23,7 +23,8 @@ import time
 import zipfile
 from pathlib import Path
 
-from wheelsmith.index.server import Settings, TokenBook
+from wheelsmith.server.settings import Settings
+from wheelsmith.server.tokens import TokenBook
 
 NAME = "leaf-1.0-py3-none-any.whl"
 ELF = b"\x7fELF\2\1\1" + bytes(9) + b"\3\0" + (183).to_bytes(2, "little") + bytes(44)

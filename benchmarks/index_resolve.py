@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from uv import find_uv_bin
 
 from benchmarks.index_publish import make_wheel
-from wheelsmith.index import publish
+from wheelsmith.index.publish import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from wheelsmith.index import publish
+from wheelsmith.index.publish import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

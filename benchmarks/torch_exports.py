@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wheelsmith.wheel.torchabi import exports_of_directory, exports_of_wheel
+from wheelsmith.compat.torch_abi import exports_of_directory, exports_of_wheel
 
 TARGET = Path(__file__).parents[1] / "wheelsmith" / "wheel" / "torch"
 

@@ -1,6 +1,6 @@
 """wheelsmith: compile CUDA packages into wheels proved to run natively on your GPUs, and publish them.
 
-This is the front door: what the command line calls, and what a program may call. Every function raises a subclass of
+This is the API: what the command line calls, and what a program may call. Every function raises a subclass of
 `wheelsmith.errors.WheelsmithError` (with `cause`, `remedy` and `exit_code`) for everything that can be expected to go
 wrong, and tells what it does through `listener` (see `wheelsmith.events`).
 
@@ -14,10 +14,10 @@ from __future__ import annotations
 # Imported first, so that the function `plan` below is what `wheelsmith.plan` means afterwards: importing a submodule
 # for the first time binds its name in the package.
 import wheelsmith.plan  # noqa: F401
-from wheelsmith.door.building import build, fetch, plan, rebuild
-from wheelsmith.door.common import DEFAULT_INDEX
-from wheelsmith.door.explaining import explain
-from wheelsmith.door.images import (
+from wheelsmith.api.building import build, fetch, plan, rebuild
+from wheelsmith.api.defaults import DEFAULT_INDEX
+from wheelsmith.api.diagnosis import explain
+from wheelsmith.api.images import (
     build_in_container,
     choose_place,
     image_build,
@@ -26,7 +26,7 @@ from wheelsmith.door.images import (
     image_render,
     image_sizes,
 )
-from wheelsmith.door.indexing import (
+from wheelsmith.api.indexing import (
     index_gc,
     index_list,
     index_rebuild,
@@ -38,10 +38,10 @@ from wheelsmith.door.indexing import (
     publish,
     try_install,
 )
-from wheelsmith.door.knowing import doctor, gpus
-from wheelsmith.door.recipes import recipe_bump, recipe_lock, recipe_mirror, recipe_schema, recipes
-from wheelsmith.door.timing import timeline
-from wheelsmith.door.wheels import advise, fits, inspect, verify
+from wheelsmith.api.machine import doctor, gpus
+from wheelsmith.api.recipes import recipe_bump, recipe_lock, recipe_mirror, recipe_schema, recipes
+from wheelsmith.api.timeline import timeline
+from wheelsmith.api.wheels import advise, fits, inspect, verify
 
 __all__ = [
     "DEFAULT_INDEX",

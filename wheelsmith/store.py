@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wheelsmith.durable import sync_directory
 from wheelsmith.errors import BusyError, StoreError
+from wheelsmith.fsutil import sync_directory
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -3,8 +3,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TOY_RECIPE, write_recipe
 
+from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.cli.main import main
 
 

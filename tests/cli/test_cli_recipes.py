@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import write_recipe
 
-from tests.sources.places import Upstream
+from tests.support.recipes import write_recipe
+from tests.support.source_servers import Upstream
 from wheelsmith.cli.main import main
-from wheelsmith.recipe import load_recipe
+from wheelsmith.recipe.loader import load_recipe
 
 HOST = "https://git.example.invalid/"
 

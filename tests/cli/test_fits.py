@@ -14,7 +14,7 @@ import pytest
 from wheelsmith.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
-from wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import resource
 import pytest
 
 import wheelsmith
-from wheelsmith.compile import preflight
 from wheelsmith.compile.limits import most_waiting, processes
+from wheelsmith.compile.preflight import preflight
 from wheelsmith.compile.versions import gcc_check, supported_gcc
-from wheelsmith.toolchain import HostCompiler
+from wheelsmith.toolchain.host import HostCompiler
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_gcc_that_is_too_new_only_warns_if_the_plan_allows_it(plan, monkeypatch)
 
 
 def test_the_table_of_compilers_covers_every_toolkit():
-    from wheelsmith.gpu import known_toolkits
+    from wheelsmith.gpu.facts import known_toolkits
 
     assert [cuda for cuda in known_toolkits() if supported_gcc(cuda) is None] == []
     assert supported_gcc("12.8") == (6, 14)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import wheelsmith
-from wheelsmith.container import ContainerRun, Engine, ImageBuild, build_command, devel_image, find_engine, run_commands
+from wheelsmith.container.baseimages import devel_image
+from wheelsmith.container.command import ContainerRun, ImageBuild, build_command, run_commands
+from wheelsmith.container.engines import Engine, find_engine
 from wheelsmith.container.process import Answer
 from wheelsmith.errors import EngineError, EngineNotFoundError, ToolkitError, UsageError
 

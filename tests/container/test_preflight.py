@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from wheelsmith.container.preflight import make_preflight
-from wheelsmith.wheel import inspect_path
+from wheelsmith.wheel.inspect import inspect_path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
-from wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
 
 RTX_5090 = "NVIDIA GeForce RTX 5090, 12.0"
 OLD, NEW = "570.124.06", "580.65.06"
@@ -149,4 +149,4 @@ def test_it_is_small_and_the_same_each_time(programs, tmp_path):
     assert programs["native"].stat().st_size < 50_000
     with zipfile.ZipFile(programs["native"]) as zipped:
         assert not [name for name in zipped.namelist() if name.endswith(".pyc")]
-        assert zipped.read("wheelsmith/wheel/__init__.py") == b""
+        assert zipped.read("wheelsmith/compat/__init__.py") == b""

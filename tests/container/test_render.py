@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from wheelsmith.cli.main import main
-from wheelsmith.container import Pin, render_consumer
+from wheelsmith.container.parts import Pin
+from wheelsmith.container.render import render_consumer
 from wheelsmith.errors import UsageError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
-from wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
 
 ROOT = Path(__file__).parents[2]
 URL = "https://wheels.example/simple"

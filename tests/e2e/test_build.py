@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from e2e import toyproject
 
 import wheelsmith
-from wheelsmith.compile import isolation_here
+from tests.support import toyproject
+from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.errors import CompileError, ContractError, HashMismatchError, OfflineError, PatchError
 from wheelsmith.events import ToolLine
 

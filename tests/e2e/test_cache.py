@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from wheelsmith.compile import isolation_here
-from wheelsmith.compile.sandbox import Room
+from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
-from wheelsmith.plan import CANONICAL
-from wheelsmith.toolchain import find_toolkits
-from wheelsmith.toolchain.cache import cache_use, open_cache
+from wheelsmith.plan.model import CANONICAL
+from wheelsmith.toolchain.ccache.cache import cache_use, open_cache
+from wheelsmith.toolchain.cuda import find_toolkits
 
 pytestmark = [
     pytest.mark.e2e,

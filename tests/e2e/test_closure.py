@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from e2e import miniature
 
 import wheelsmith
+from tests.support import miniature
 from wheelsmith.cli.main import main
-from wheelsmith.compile import isolation_here
+from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.errors import CompileError, ContractError, SourceError
-from wheelsmith.plan import Plan
+from wheelsmith.plan.model import Plan
 
 pytestmark = pytest.mark.e2e
 
@@ -147,7 +147,7 @@ def test_the_closure_is_carried_to_a_machine_without_upstream(mini, tmp_path, mo
 @pytest.mark.parametrize("version", ["0.14.1", "0.16.0"])
 def test_the_trees_of_the_real_vllm(version, shared_store, tmp_path, vllm_sources):
     """Five projects with the pins of its CMake files, whatever else those fetch for other devices."""
-    from wheelsmith.recipe.cmaketrees import read_trees
+    from wheelsmith.cmake.trees import read_trees
 
     reading = read_trees(vllm_sources[version])
     found = {tree.name: (tree.ref, tree.shallow, tree.env) for tree in reading.trees}
@@ -167,9 +167,10 @@ def test_the_trees_of_the_real_vllm(version, shared_store, tmp_path, vllm_source
 
 @pytest.fixture(scope="session")
 def vllm_sources(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    from wheelsmith.door.common import chosen_index_url
-    from wheelsmith.sources import fetch_source, lay_out_source
+    from wheelsmith.api.defaults import chosen_index_url
+    from wheelsmith.sources.fetch import fetch_source
     from wheelsmith.sources.sdist import find
+    from wheelsmith.sources.stage import lay_out_source
     from wheelsmith.store import Store
 
     store = Store(shared_store)

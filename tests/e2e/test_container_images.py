@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from container.real import DEVEL, ROOT, SLIM, arguments, dockerd, must, needs_engines, prepare, run
-from container.recorder import recording
-from container.registry import registry
 
-from wheelsmith.clientconfig import configured_index
+from tests.support.real_engines import DEVEL, ROOT, SLIM, arguments, dockerd, must, needs_engines, prepare, run
+from tests.support.recorder import recording
+from tests.support.registry import registry
+from wheelsmith.sources.client_index import configured_index
 
 pytestmark = [pytest.mark.e2e, pytest.mark.images, needs_engines, pytest.mark.timeout(1800)]
 
@@ -217,7 +217,7 @@ def wheelsmith(*words: str | Path, **more: object) -> subprocess.CompletedProces
 
 def inside(folder: Path, engine: str, url: str, content: dict[str, str] | None = None) -> list[str | Path]:
     """Words of a small build in a container: a CMake project with three CUDA files, in a folder of its own."""
-    from e2e import toyproject
+    from tests.support import toyproject
 
     folder.mkdir(exist_ok=True)
     recipes = toyproject.make(folder, content or toyproject.files())
@@ -258,7 +258,7 @@ def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tm
 
 
 def test_a_compile_error_inside_is_diagnosed_as_if_it_were_here(mirror, tmp_path):
-    from e2e import toyproject
+    from tests.support import toyproject
 
     content = toyproject.files()
     content["two.cu"] = "__global__ void two() { undefined_thing(); }\n"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import wheelsmith
-from wheelsmith.toolchain import find_toolkits
+from wheelsmith.toolchain.cuda import find_toolkits
 
 pytestmark = pytest.mark.e2e
 

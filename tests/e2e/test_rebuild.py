@@ -6,10 +6,10 @@ import shutil
 import zipfile
 
 import pytest
-from e2e import toyproject
 
 import wheelsmith
-from wheelsmith.compile import isolation_here
+from tests.support import toyproject
+from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.errors import VerificationError
 
 pytestmark = [

@@ -25,9 +25,8 @@ NAME = "demo-1.0-py3-none-any.whl"
 
 def seeds() -> dict[str, bytes]:
     """One sound input for each target."""
-    from wheel_makers import LZ4, PTX, SASS, ZSTD, build_library, build_wheel, entry, region
-
-    from wheelsmith.wheel.torchabi import TorchExports
+    from tests.support.wheel_makers import LZ4, PTX, SASS, ZSTD, build_library, build_wheel, entry, region
+    from wheelsmith.compat.torch_abi import TorchExports
 
     cubin = _cubin()
     fatbin = region(entry(SASS, 86, payload=cubin), entry(PTX, 86, isa=(8, 8), payload=b".version 8.8\n.entry x"))
@@ -63,11 +62,13 @@ def _cubin() -> bytes:
 
 def read(target: str, data: bytes, folder: Path) -> None:
     """Give the input to the reader."""
-    from wheelsmith.wheel import inspect_path, read_elf, read_fatbin
-    from wheelsmith.wheel.ar import read_archive
-    from wheelsmith.wheel.cubin import Budget, kernels_of_cubin
-    from wheelsmith.wheel.torchabi import TorchExports
-    from wheelsmith.wheel.window import Window
+    from wheelsmith.binary.ar import read_archive
+    from wheelsmith.binary.cubin import Budget, kernels_of_cubin
+    from wheelsmith.binary.elf import read_elf
+    from wheelsmith.binary.fatbin import read_fatbin
+    from wheelsmith.binary.window import Window
+    from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.wheel.inspect import inspect_path
 
     match target:
         case "elf":
@@ -91,7 +92,7 @@ def fuzz(target: str, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["wheelsmith.wheel"]):
-        import wheelsmith.wheel.torchabi  # noqa: F401
+        import wheelsmith.compat.torch_abi  # noqa: F401
     from wheelsmith.errors import WheelsmithError
 
     folder = Path(tempfile.mkdtemp(prefix="wheelsmith-fuzz-"))

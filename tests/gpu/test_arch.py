@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelsmith.errors import TargetError, UnknownGpuError
-from wheelsmith.gpu import Arch, ArchSet, find_gpu, ptx_runs_on, sass_runs_on, select, toolkit_facts
+from wheelsmith.gpu.arch import Arch, ArchSet, ptx_runs_on, sass_runs_on
+from wheelsmith.gpu.facts import find_gpu, toolkit_facts
+from wheelsmith.gpu.select import select
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelsmith.errors import TargetError
-from wheelsmith.gpu import Arch, Driver, gpu_driver, gpus_here, ptx_cuda, ptx_driver, published_rules, read_smi
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.drivers import Driver, gpu_driver, ptx_cuda, ptx_driver, published_rules
+from wheelsmith.gpu.machine import gpus_here, read_smi
 
 
 @pytest.mark.parametrize(

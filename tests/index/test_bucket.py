@@ -18,12 +18,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import all_pages, files_on, listed
 from wheelsmith.errors import HashMismatchError, IndexConflictError, NetworkError, UsageError
-from wheelsmith.index import Rules, collect, list_records, open_storage, publish, rebuild, verify
 from wheelsmith.index.bucket import BucketStorage
-
-from .looking import all_pages, files_on, listed
-from .wheels import make_wheel
+from wheelsmith.index.manage import collect, list_records
+from wheelsmith.index.publish import publish
+from wheelsmith.index.retention import Rules
+from wheelsmith.index.storage import open_storage
+from wheelsmith.index.verify import rebuild, verify
 
 boto3 = pytest.importorskip("boto3")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from wheelsmith.index import publish
+from wheelsmith.index.publish import publish
 
 JSON = "application/vnd.pypi.simple.v1+json"
 

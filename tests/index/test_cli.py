@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.index_wheels import make_wheel
 from wheelsmith.cli.main import main
 from wheelsmith.index.keys import is_page
-
-from .wheels import make_wheel
 
 
 @pytest.fixture(name="index")

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clouds import AZURITE_ACCOUNT, AZURITE_KEY, Gcs, make_azure_container
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import files_on, listed
 from wheelsmith.errors import IndexConflictError
-from wheelsmith.index import Storage, open_storage, publish, rebuild, verify
-
-from .clouds import AZURITE_ACCOUNT, AZURITE_KEY, Gcs, make_azure_container
-from .looking import files_on, listed
-from .wheels import make_wheel
+from wheelsmith.index.publish import publish
+from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.verify import rebuild, verify
 
 
 @pytest.fixture(name="gcs")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import listed
 from wheelsmith.errors import HashMismatchError, InvalidWheelError, WheelsmithError
-from wheelsmith.index import open_storage, publish
-
-from .looking import listed
-from .wheels import make_wheel
+from wheelsmith.index.publish import publish
+from wheelsmith.index.storage import open_storage
 
 NAME = "pkg-1.0-py3-none-any.whl"
 

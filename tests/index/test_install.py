@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from tests.support.index_wheels import make_wheel
 from wheelsmith.errors import InstallError
 from wheelsmith.events import Event, ToolLine
-from wheelsmith.index import publish, try_install
-
-from .wheels import make_wheel
+from wheelsmith.index.publish import publish
+from wheelsmith.index.smoke_test import try_install
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,9 @@ from urllib.parse import unquote, urldefrag, urljoin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelsmith.index import Entry, ProjectRecord, pages
-from wheelsmith.index.record import from_bytes, to_bytes
+from wheelsmith.index import pages
+from wheelsmith.index.entry import Entry
+from wheelsmith.index.record import ProjectRecord, from_bytes, to_bytes
 
 ENTRY = Entry(
     filename="cuvec-6.0.1+cu130-cp312-cp312-manylinux_2_28_x86_64.whl",

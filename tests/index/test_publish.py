@@ -13,10 +13,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.support.index_wheels import make_wheel
 from wheelsmith.errors import DiskFullError, IndexConflictError, InvalidWheelError, StoreError
-from wheelsmith.index import Layout, publish, rebuild
-
-from .wheels import make_wheel
+from wheelsmith.index.layout import Layout
+from wheelsmith.index.publish import publish
+from wheelsmith.index.verify import rebuild
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.attesting import provenance
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import all_pages, files_on, listed, page
 from wheelsmith.errors import IndexConflictError, StoreError
-from wheelsmith.index import Rules, Storage, collect, list_records, open_storage, publish, remove, verify, yank
-from wheelsmith.index.manage import set_status
-
-from .attesting import provenance
-from .looking import all_pages, files_on, listed, page
-from .wheels import make_wheel
+from wheelsmith.index.manage import collect, list_records, remove, set_status, yank
+from wheelsmith.index.publish import publish
+from wheelsmith.index.retention import Rules
+from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.verify import verify
 
 RECORDS = ("records/projects/", "records/publications/", "records/catalog.json")
 

@@ -6,12 +6,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import all_pages, files_on, listed
 from wheelsmith.errors import UsageError
-from wheelsmith.index import open_storage, publish, remove
+from wheelsmith.index.manage import remove
+from wheelsmith.index.publish import publish
+from wheelsmith.index.storage import open_storage
 from wheelsmith.index.variant import check_name, derive, fits
-
-from .looking import all_pages, files_on, listed
-from .wheels import make_wheel
 
 
 @pytest.mark.parametrize(

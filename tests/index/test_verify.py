@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from wheelsmith.index import Storage, open_storage, publish, rebuild, verify
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import all_pages, files_on, listed
 from wheelsmith.index.bucket import BucketStorage
-
-from .looking import all_pages, files_on, listed
-from .wheels import make_wheel
+from wheelsmith.index.publish import publish
+from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.verify import rebuild, verify
 
 NAME = "pkg-1.0+cu130-py3-none-any.whl"
 

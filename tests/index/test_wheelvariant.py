@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from tests.support.index_wheels import make_wheel
+from tests.support.looking import all_pages, files_on, listed, page
+from tests.support.running import running
 from wheelsmith.errors import IndexConflictError, InvalidWheelError
-from wheelsmith.index import Storage, open_storage, publish, rebuild, remove, verify
+from wheelsmith.index.manage import remove
+from wheelsmith.index.publish import publish
+from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.verify import rebuild, verify
 from wheelsmith.index.wheelvariant import split_name
-
-from .looking import all_pages, files_on, listed, page
-from .server.running import running
-from .wheels import make_wheel
 
 SCHEMA = "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json"
 PROVIDER = {

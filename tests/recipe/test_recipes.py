@@ -2,14 +2,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import TOY_RECIPE, write_recipe
 from hypothesis import given
 from hypothesis import strategies as st
 
 import wheelsmith
+from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
-from wheelsmith.recipe import RecipeBook, load_recipe
 from wheelsmith.recipe.lines import line_of
+from wheelsmith.recipe.loader import RecipeBook, load_recipe
 
 
 def line(text: str, needle: str) -> int:

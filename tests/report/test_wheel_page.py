@@ -1,8 +1,10 @@
 from html.parser import HTMLParser
 
-from wheelsmith.gpu import Arch
-from wheelsmith.report import wheel_page
-from wheelsmith.wheel import DeviceCode, ElfFacts, LibraryReport, WheelReport
+from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.binary.fatbin import DeviceCode
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.report.wheel_page import wheel_page
+from wheelsmith.wheel.inspect import LibraryReport, WheelReport
 
 EVIL = "<script>alert(1)</script>"
 

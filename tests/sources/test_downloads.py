@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.places import Server, files_of, plan_of, serving
-from wheelsmith.clientconfig import configured_index
+from tests.support.source_servers import Server, files_of, plan_of, serving
 from wheelsmith.errors import HashMismatchError, NetworkError, OfflineError, SourceError, StoreError
 from wheelsmith.events import Event, Progress
-from wheelsmith.plan import ArchiveSource, SdistSource
-from wheelsmith.sources import archive, fetch, lay_out, transfer
+from wheelsmith.plan.model import ArchiveSource, SdistSource
+from wheelsmith.sources import archive
+from wheelsmith.sources import http as transfer
+from wheelsmith.sources.client_index import configured_index
+from wheelsmith.sources.fetch import fetch
+from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.places import Upstream, files_of, plan_of
+from tests.support.source_servers import Upstream, files_of, plan_of
 from wheelsmith.errors import NetworkError, OfflineError, PatchError, SourceError, StoreError
 from wheelsmith.events import Event, Progress
-from wheelsmith.plan import CANONICAL, EPOCH, DiffPatch, EditPatch, GitSource, Tree
-from wheelsmith.sources import fetch, lay_out
+from wheelsmith.plan.model import CANONICAL, EPOCH, DiffPatch, EditPatch, GitSource, Tree
+from wheelsmith.sources.fetch import fetch
+from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.places import Upstream, files_of, plan_of, serving
+from tests.support.source_servers import Upstream, files_of, plan_of, serving
 from wheelsmith.config import NO_MIRRORS, Mirrors, load_config
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Note
-from wheelsmith.plan import CANONICAL, ArchiveSource, GitSource, SdistSource, Tree
-from wheelsmith.sources import fetch, lay_out
-from wheelsmith.sources.guarding import Refused, place_guard, refused
-from wheelsmith.sources.mirroring import copy_sources
+from wheelsmith.maintenance.mirror import copy_sources
+from wheelsmith.plan.model import CANONICAL, ArchiveSource, GitSource, SdistSource, Tree
+from wheelsmith.sources.fetch import fetch
+from wheelsmith.sources.git_shim import Refused, place_guard, refused
+from wheelsmith.sources.stage import lay_out
 from wheelsmith.sources.upstream import Submodule
 from wheelsmith.sources.upstream import Upstream as Asking
 from wheelsmith.store import Store

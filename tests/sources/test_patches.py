@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.sources.places import files_of
+from tests.support.source_servers import files_of
 from wheelsmith.errors import PatchError
-from wheelsmith.plan import DiffPatch, EditPatch
-from wheelsmith.sources import apply
+from wheelsmith.plan.model import DiffPatch, EditPatch
+from wheelsmith.sources.patches import apply
 
 OLD = b"one\ntwo\nthree\nfour\nfive\n"
 DIFF = "--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n"

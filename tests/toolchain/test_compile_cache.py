@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Note, ignore
-from wheelsmith.toolchain import CudaToolkit
-from wheelsmith.toolchain.cache import cache_use, check_setting, open_cache
-from wheelsmith.toolchain.cache_remote import RemoteServer
+from wheelsmith.toolchain.ccache.cache import cache_use, check_setting, open_cache
+from wheelsmith.toolchain.ccache.remote import RemoteServer
+from wheelsmith.toolchain.cuda import CudaToolkit
 
-DEVICE = Path(sys.modules[RemoteServer.__module__].__file__).with_name("cache_device.py")
+DEVICE = Path(sys.modules[RemoteServer.__module__].__file__).with_name("device.py")
 
 
 class Project:
@@ -284,7 +284,7 @@ def test_a_compiler_that_hangs_up_in_the_middle_is_no_news(served, capfd):
 
 
 class Tool:
-    """A `ptxas` that copies its input and counts its calls, behind `cache_device.py`."""
+    """A `ptxas` that copies its input and counts its calls, behind `device.py`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -5,8 +5,9 @@ import pytest
 from wheelsmith.errors import ToolkitError
 from wheelsmith.events import ignore
 from wheelsmith.store import Store
-from wheelsmith.toolchain import Uv, provide_toolkit
+from wheelsmith.toolchain.cuda import provide_toolkit
 from wheelsmith.toolchain.cuda_wheels import driver_symbols
+from wheelsmith.toolchain.uv import Uv
 
 
 def fake_toolkit(root: Path, version: str, *, math: bool = True) -> Path:

@@ -7,15 +7,16 @@ import threading
 from functools import partial
 
 import pytest
-from conftest import TOY_RECIPE, write_recipe
-from wheel.wheel_makers import build_wheel
 
 import wheelsmith
+from tests.support.recipes import TOY_RECIPE, write_recipe
+from tests.support.wheel_makers import build_wheel
 from wheelsmith.errors import EnvironmentBuildError, UsageError
 from wheelsmith.events import ignore
 from wheelsmith.store import Store
-from wheelsmith.toolchain import Uv, provide_environment
+from wheelsmith.toolchain.environment import provide_environment
 from wheelsmith.toolchain.python import running_python
+from wheelsmith.toolchain.uv import Uv
 
 TORCH = "torch-2.99.0.dev20261101+cu130-py3-none-any.whl"
 METADATA = "Metadata-Version: 2.1\r\nName: torch\r\nVersion: 2.99.0.dev20261101+cu130\r\n"

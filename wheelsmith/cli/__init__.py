@@ -1,1 +1,1 @@
-"""The command line: parse arguments, call the front door, print. No decisions."""
+"""The command line: parse arguments, call the API, print. No decisions."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_index, add_json, add_network, add_store, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.pipeline import BuildResult
+    from wheelsmith.builder.build import BuildResult
 
 
 def configure(commands: Any) -> None:
@@ -127,6 +127,6 @@ def _cache(result: BuildResult) -> list[tuple[str, str]]:
 
 
 def _driver(cuda: str) -> str:
-    from wheelsmith.gpu import minimum_driver
+    from wheelsmith.gpu.facts import minimum_driver
 
     return f"with driver {minimum_driver(cuda)} or newer"

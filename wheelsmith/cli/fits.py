@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_json, add_store
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel import Fits
+    from wheelsmith.compat.judge import Fits
 
 #: Exit code of an answer that is no; part of the interface.
 DOES_NOT_FIT = 54

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_index, add_json
 
 if TYPE_CHECKING:
-    from wheelsmith.index import Entry
+    from wheelsmith.index.entry import Entry
 
 _WHAT = "name, name==version (with its +local part), or a file name"
 _UNSOUND = 72  # the exit code of `StoreError`

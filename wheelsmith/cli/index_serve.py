@@ -170,7 +170,7 @@ def _server() -> Any:
     from wheelsmith.errors import UsageError
 
     try:
-        return import_module("wheelsmith.index.server")
+        return import_module("wheelsmith.server")
     except ModuleNotFoundError as error:
         raise UsageError(
             f"The index server needs {error.name}, which is not installed.", "pip install 'wheelsmith[server]'"

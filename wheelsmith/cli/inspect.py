@@ -28,7 +28,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.html:
         from pathlib import Path
 
-        from wheelsmith.report import wheel_page
+        from wheelsmith.report.wheel_page import wheel_page
 
         Path(options.html).write_text(wheel_page(report), "utf-8")
     if options.json:

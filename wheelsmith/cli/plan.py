@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_json, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.plan import LibraryPromise, Plan
+    from wheelsmith.plan.model import LibraryPromise, Plan
 
 
 def configure(commands: Any) -> None:

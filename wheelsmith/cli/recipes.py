@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_json, add_store, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.recipe.bumping import Bump
-    from wheelsmith.recipe.locking import Lock
+    from wheelsmith.maintenance.lock import Lock
+    from wheelsmith.maintenance.update import Bump
 
 _LOCK = """\
 Reads the project's CMake files and submodules: every tree that its build would fetch, with the full commit of each tag,
@@ -135,7 +135,7 @@ def _lock(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
-    from wheelsmith.recipe.bumping import DIFFERS
+    from wheelsmith.maintenance.update import DIFFERS
 
     with Reporter() as listener:
         lock = wheelsmith.recipe_lock(options.requirement, listener=listener, **_reading(options))
@@ -190,7 +190,7 @@ def _mirror(options: argparse.Namespace) -> int:
 
 def _show_lock(lock: Lock) -> None:
     from wheelsmith.cli import show
-    from wheelsmith.recipe.locking_text import tree_table
+    from wheelsmith.maintenance.lock_text import tree_table
 
     show.table(
         ("tree", "state", "commit", "tag", "recipe has", "found at", "note"),

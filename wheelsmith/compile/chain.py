@@ -1,6 +1,6 @@
-"""What may stand between the launcher and the compiler: a compile cache.
+"""What may stand between the wrapper and the compiler: a compile cache.
 
-In: nothing. Out: the protocol that such a thing meets (`wheelsmith.toolchain.cache` provides one), and how it is
+In: nothing. Out: the protocol that such a thing meets (`wheelsmith.toolchain.ccache.cache` provides one), and how it is
 opened.
 """
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from wheelsmith.compile.checks import Check
 from wheelsmith.compile.memory import GB, usable_cpus
 from wheelsmith.errors import WheelsmithError
-from wheelsmith.plan import Plan
+from wheelsmith.plan.model import Plan
 
 _FILES = 1024  # ninja keeps two pipes for each running command; Python's and CMake's own are few
 _OWN_FILES = 128  # of ninja, of Python and of wheelsmith
-_PER_CPU, _OWN = 16, 64  # processes: launcher, driver, shell, preprocessor, compiler, for each nvcc thread; and ours
+_PER_CPU, _OWN = 16, 64  # processes: wrapper, driver, shell, preprocessor, compiler, for each nvcc thread; and ours
 
 
 def processes(root: Path = Path("/")) -> Check:

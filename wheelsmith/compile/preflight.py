@@ -17,8 +17,10 @@ from wheelsmith.compile.memory import GB, available_memory
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import cmake_check, gcc_check, torch_check
 from wheelsmith.errors import DiskFullError, NoCompilerError, PythonNotFoundError, ToolkitError, WheelsmithError
-from wheelsmith.plan import GitSource, Plan
-from wheelsmith.toolchain import find_host_compiler, find_interpreter, find_toolkits, pick_toolkit
+from wheelsmith.plan.model import GitSource, Plan
+from wheelsmith.toolchain.cuda import find_toolkits, pick_toolkit
+from wheelsmith.toolchain.host import find_host_compiler
+from wheelsmith.toolchain.python import find_interpreter
 
 _FILES = 50_000  # a build of vLLM with its trees and its environment lays out about 40,000 files
 

@@ -1,4 +1,4 @@
-"""Run the build's process: its output to the log and the listener, its launchers to the broker.
+"""Run the build's process: its output to the log and the listener, its wrappers to the jobserver.
 
 In: a command and what governs it. Out: the exit status. Fails with `InterruptedBuildError`; the build is stopped, with
 every compiler, before this module lets go of it.
@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from wheelsmith.compile.broker import Broker
-from wheelsmith.compile.diagnose import RUN_MARK
 from wheelsmith.compile.driver import end_session
-from wheelsmith.compile.governor import Governor
+from wheelsmith.compile.jobserver import Jobserver
+from wheelsmith.compile.scheduler import Scheduler
 from wheelsmith.compile.timeline import Timeline
+from wheelsmith.diagnostics.diagnose import RUN_MARK
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Listener, Note, ToolLine
-from wheelsmith.plan import CANONICAL
+from wheelsmith.plan.model import CANONICAL
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]")
 _FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up
@@ -36,9 +36,9 @@ class Governed:
     """What a build is governed by, and where it is recorded.
 
     Attributes:
-        launch: the directory that the launchers are in.
+        launch: the directory that the wrappers are in.
         seen: the build's root, as the build sees it.
-        governor: who decides.
+        scheduler: who decides.
         timeline: what is recorded.
         cached: whether compilers run behind a cache.
         save: writes what was learned.
@@ -46,7 +46,7 @@ class Governed:
 
     launch: Path
     seen: str
-    governor: Governor
+    scheduler: Scheduler
     timeline: Timeline
     cached: bool
     save: Callable[[], None]
@@ -82,18 +82,18 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
         file = stack.enter_context(log.open("a", encoding="utf-8"))
         selector = stack.enter_context(selectors.DefaultSelector())
         file.write(f"{RUN_MARK}{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
-        broker = Broker(
+        jobserver = Jobserver(
             governed.launch,
             governed.seen,
-            governed.governor,
+            governed.scheduler,
             selector,
             cached=governed.cached,
             unfinished=governed.note_unfinished,
         )
-        if broker.problem:
-            listener(Note("compile", f"compilers are neither counted nor measured: {broker.problem}", warning=True))
+        if jobserver.problem:
+            listener(Note("compile", f"compilers are neither counted nor measured: {jobserver.problem}", warning=True))
         stack.callback(governed.save)
-        stack.callback(broker.close)
+        stack.callback(jobserver.close)
         process = subprocess.Popen(
             command,
             env=base,
@@ -103,7 +103,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             start_new_session=True,
         )
         try:
-            _Loop(process, file, governed, broker, selector, listener).run()
+            _Loop(process, file, governed, jobserver, selector, listener).run()
             return process.wait()
         except KeyboardInterrupt as error:
             raise InterruptedBuildError(
@@ -117,18 +117,18 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
 
 
 class _Loop:
-    """Waits for the build's output, for launchers, and for time to pass."""
+    """Waits for the build's output, for wrappers, and for time to pass."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         log: IO[str],
         governed: Governed,
-        broker: Broker,
+        jobserver: Jobserver,
         selector: selectors.BaseSelector,
         listener: Listener,
     ) -> None:
-        self._process, self._log, self._governed, self._broker = process, log, governed, broker
+        self._process, self._log, self._governed, self._jobserver = process, log, governed, jobserver
         self._selector, self._listener = selector, listener
         self._rest = b""
         self._done = 0
@@ -143,15 +143,15 @@ class _Loop:
         while reading:
             ended = self._process.poll() is not None
             quiet = True
-            for key, _ in self._selector.select(self._broker.patience):
+            for key, _ in self._selector.select(self._jobserver.patience):
                 if key.data is None:
                     quiet = False
                     reading = self._read(os.read(key.fd, 1 << 16))
                 else:
-                    self._broker.handle(key)
+                    self._jobserver.handle(key)
             if ended and quiet:  # a daemon that the build left behind may hold the pipe open
                 break
-            if self._broker.tick():
+            if self._jobserver.tick():
                 self._watch()
         self._line(self._rest)
 
@@ -167,17 +167,17 @@ class _Loop:
             self._log.write(line)
             if step := _STEP.match(line):
                 self._done, self._total = int(step[1]), int(step[2])
-            if _FAILED.match(line) and (waiting := self._broker.dismiss()):
+            if _FAILED.match(line) and (waiting := self._jobserver.dismiss()):
                 self._listener(Note("compile", f"{waiting} units that waited are not begun, as another one has failed"))
             self._listener(ToolLine("compile", line.rstrip("\r\n")))
 
     def _watch(self) -> None:
-        now, governor = self._broker.now, self._governed.governor
-        self._governed.timeline.watch(governor.sample())
+        now, scheduler = self._jobserver.now, self._governed.scheduler
+        self._governed.timeline.watch(scheduler.sample())
         if now >= self._tell:
             self._tell = now + _TELL
             self._log.flush()
-            self._listener(governor.state(self._done, self._total))
+            self._listener(scheduler.state(self._done, self._total))
         if now >= self._save:
             self._save = now + _SAVE
             self._governed.save()

@@ -1,4 +1,4 @@
-"""Compile a plan: lay the sources out, run the backend in its room, and hand back the wheel that it made.
+"""Compile a plan: lay the sources out, run the backend in its build root, and hand back the wheel that it made.
 
 In: a plan, the store, an environment and a toolkit. Out: `Compiled`. Fails with `CompileError` (with the first real
 error of the log), `EnvironmentBuildError` (the project requires what the plan does not have), `DiskFullError`, or
@@ -20,25 +20,26 @@ from pathlib import Path
 from typing import Any
 
 from wheelsmith.compile.chain import Chain, OpenChain
-from wheelsmith.compile.diagnose import diagnose, repeat_script
-from wheelsmith.compile.entrance import Entrance, lay_entrance
-from wheelsmith.compile.governor import Governor
+from wheelsmith.compile.compiler_wrappers import CompilerWrappers, lay_wrappers
+from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
-from wheelsmith.compile.model import load_model
 from wheelsmith.compile.process import Governed, remove_unfinished, run_process
 from wheelsmith.compile.sandbox import Isolation, Room
+from wheelsmith.compile.scheduler import Scheduler
 from wheelsmith.compile.timeline import SUFFIX, Summary, Timeline, earlier_runs
 from wheelsmith.compile.toolkits import refuse_second_toolkit
+from wheelsmith.diagnostics.diagnose import diagnose, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note
-from wheelsmith.plan import CANONICAL, Plan
+from wheelsmith.plan.model import CANONICAL, Plan
 from wheelsmith.store import Store
-from wheelsmith.toolchain import BuildEnvironment, CudaToolkit
+from wheelsmith.toolchain.cuda import CudaToolkit
+from wheelsmith.toolchain.environment import BuildEnvironment
 
 _RESERVE = 256 * 10**6  # bytes that stay free for everybody else
-_LAUNCHER = 5 * 10**6  # bytes that a waiting launcher takes, with the shell that started it (measured: 4 MB)
-_CROWD = 0.02  # share of the memory that waiting launchers may take
+_LAUNCHER = 5 * 10**6  # bytes that a waiting wrapper takes, with the shell that started it (measured: 4 MB)
+_CROWD = 0.02  # share of the memory that waiting wrappers may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +116,15 @@ def compile_wheel(
     result.unlink(missing_ok=True)
     driver = [sys.executable, "-I", str(Path(__file__).with_name("driver.py"))]
     with open_chain(root, room.place) if open_chain else nullcontext() as chain:
-        entrance = _lay_entrance(plan, room, path, jobs, chain)
+        wrappers = _lay_entrance(plan, room, path, jobs, chain)
         # How many compilers run is decided when they start: the build tool only brings enough of them to choose from.
         width = str(_width(jobs))
         request["environment"] |= {"MAX_JOBS": width, "CMAKE_BUILD_PARALLEL_LEVEL": width}
-        request["environment"] |= {"PATH": f"{entrance.path}:{path}"}
-        request["environment"] = dict(entrance.variables) | request["environment"]
+        request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
+        request["environment"] = dict(wrappers.variables) | request["environment"]
         (root / "request.json").write_text(json.dumps(request), "utf-8")
-        governed = _govern(plan, key, store, room, record, resumed, jobs, memory, chain, known_costs, listener)
-        binds = [*entrance.binds, *(chain.binds if chain else ())]
+        governed = _schedule(plan, key, store, room, record, resumed, jobs, memory, chain, known_costs, listener)
+        binds = [*wrappers.binds, *(chain.binds if chain else ())]
         command = room.command([*driver, f"{room.place}/request.json", f"{room.place}/result.json"], binds=binds)
         listener(Note("compile", f"up to {jobs} jobs, as memory allows; isolation: {isolation}; log: {log}"))
         started = time.monotonic()
@@ -160,9 +161,9 @@ def _request(plan: Plan, room: Room, environment: BuildEnvironment) -> dict[str,
     }
 
 
-def _lay_entrance(plan: Plan, room: Room, path: str, jobs: int, chain: Chain | None) -> Entrance:
+def _lay_entrance(plan: Plan, room: Room, path: str, jobs: int, chain: Chain | None) -> CompilerWrappers:
     available = available_memory()
-    return lay_entrance(
+    return lay_wrappers(
         room.root,
         room.place,
         room.toolkit,
@@ -180,7 +181,7 @@ def _width(jobs: int) -> int:
     return max(jobs + 1, min(32 * jobs, room if most is None else min(room, most)))
 
 
-def _govern(
+def _schedule(
     plan: Plan,
     key: str,
     store: Store,
@@ -199,7 +200,7 @@ def _govern(
     head = {"name": plan.name, "version": plan.version, "key": key, "started": started, "jobs": jobs, "memory": memory}
     timeline = Timeline(head, usable_cpus(), earlier_runs(record) if resumed else [])
     reserve = min(_RESERVE, available_memory() // 20)
-    governor = Governor(
+    scheduler = Scheduler(
         model, jobs=jobs, timeline=timeline, listener=listener, budget=memory, reserve=reserve, oom_kills=oom_kills()
     )
 
@@ -207,7 +208,7 @@ def _govern(
         model.save(costs)
         timeline.save(record)
 
-    return Governed(room.root / "launch", room.place, governor, timeline, chain is not None, save)
+    return Governed(room.root / "launch", room.place, scheduler, timeline, chain is not None, save)
 
 
 def _failure(

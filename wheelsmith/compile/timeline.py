@@ -1,6 +1,6 @@
 """The record of a compile: every unit with its times, memory and end, and how much could run at each moment.
 
-In: what the governor saw. Out: `logs/<key>.timeline.json` in the store, rewritten now and then, so that an interrupted
+In: what the scheduler saw. Out: `logs/<key>.timeline.json` in the store, rewritten now and then, so that an interrupted
 build leaves one too; a build that continues adds a run to it. Fails with `OSError` only.
 
 Times are seconds since the run began; `started` is that moment as Unix time. Sizes are bytes.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 
-from wheelsmith.gpu import Arch, Driver, Found
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.drivers import Driver
+from wheelsmith.gpu.machine import Found
 
 _TEXT = 96  # NVML_DEVICE_NAME_V2_BUFFER_SIZE; the version of the driver needs 80
 

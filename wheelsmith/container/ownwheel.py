@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wheelsmith.errors import EngineError
-from wheelsmith.recipe.book import shipped_directory
+from wheelsmith.recipe.loader import shipped_directory
 
 _WHEEL = "Wheel-Version: 1.0\nGenerator: wheelsmith\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)

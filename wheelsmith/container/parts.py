@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from wheelsmith.attest.sbom import SBOM_FILE
 from wheelsmith.container.preflight import make_preflight
 from wheelsmith.wheel.archive import open_archive
-from wheelsmith.wheel.sbom import SBOM_FILE
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.inspect import WheelReport

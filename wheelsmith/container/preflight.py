@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MODULES = (
     ("wheelsmith", ("errors.py",)),
     ("wheelsmith.container", ("nvml.py", "preflight_main.py", "slimreport.py")),
-    ("wheelsmith.wheel", ("fits.py", "units.py")),
+    ("wheelsmith.compat", ("judge.py", "units.py")),
     ("packaging", ("_structures.py", "version.py")),
 )
 _START = """\

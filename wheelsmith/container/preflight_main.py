@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wheelsmith.gpu import Found
-    from wheelsmith.wheel.fits import Fits
+    from wheelsmith.compat.judge import Fits
+    from wheelsmith.gpu.machine import Found
     from wheelsmith.wheel.inspect import WheelReport
 
 DOES_NOT_FIT = 54
@@ -55,8 +55,8 @@ def main(command: Sequence[str], reports: bytes, environment: Mapping[str, str] 
 
 def _check(reports: bytes) -> int:
     started = time.perf_counter()
+    from wheelsmith.compat.judge import Machine, judge
     from wheelsmith.container.slimreport import from_json
-    from wheelsmith.wheel.fits import Machine, judge
 
     found = _machine()
     if isinstance(found, str):
@@ -79,7 +79,7 @@ def _machine() -> Found | str:
     """NVML's answer, else nvidia-smi's, else why there is none."""
     from wheelsmith.container.nvml import ask_nvml
     from wheelsmith.errors import TargetError
-    from wheelsmith.gpu import gpus_here
+    from wheelsmith.gpu.machine import gpus_here
 
     found = ask_nvml()
     if isinstance(found, str) or not found.gpus:

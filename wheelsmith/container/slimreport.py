@@ -1,6 +1,6 @@
 """What a wheel holds for GPUs, small enough to travel in an image: units that are alike are counted, not listed.
 
-In: a `WheelReport`, or the JSON that was made of one. Out: that JSON; and back, a value that `wheel.fits.judge` takes.
+In: a `WheelReport`, or the JSON that was made of one. Out: that JSON; and back, a value that `compat.judge` takes.
 Symbols of torch are left out: what pip resolved is not judged again. Imports the standard library and `wheelsmith.gpu`
 only, since it runs inside images. Fails with `ValueError` on JSON that is not ours.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from wheelsmith.gpu import Arch
+from wheelsmith.gpu.arch import Arch
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.inspect import LibraryReport, WheelReport
@@ -23,7 +23,7 @@ _NAMED = 7  # one more than a sentence shows, so that it can say "and more"
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One piece of GPU code with kernels; what `wheelsmith.wheel.fatbin.DeviceCode` says of it that decides."""
+    """One piece of GPU code with kernels; what `wheelsmith.binary.fatbin.DeviceCode` says of it that decides."""
 
     kind: Literal["sass", "ptx"]
     arch: Arch

@@ -11,38 +11,3 @@ what a place must offer, `directory` and `bucket` do, `truth` changes records an
 `metadata`, `tags` and `attestation` check a wheel and what lies beside it; `publish`, `manage`, `verify` and
 `recovery` are what people ask for; `layout` reads a directory; `tryout` installs from one.
 """
-
-from wheelsmith.index.entry import Entry
-from wheelsmith.index.layout import Layout
-from wheelsmith.index.manage import Collected, collect, list_records, remove, set_status, yank
-from wheelsmith.index.publish import Published, publish
-from wheelsmith.index.record import ProjectRecord, Publication
-from wheelsmith.index.retention import Rules
-from wheelsmith.index.storage import Storage, local_directory, open_storage
-from wheelsmith.index.tryout import TryoutResult, try_install
-from wheelsmith.index.verify import Finding, Verification, rebuild, verify
-
-__all__ = [
-    "Collected",
-    "Entry",
-    "Finding",
-    "Layout",
-    "ProjectRecord",
-    "Publication",
-    "Published",
-    "Rules",
-    "Storage",
-    "TryoutResult",
-    "Verification",
-    "collect",
-    "list_records",
-    "local_directory",
-    "open_storage",
-    "publish",
-    "rebuild",
-    "remove",
-    "set_status",
-    "try_install",
-    "verify",
-    "yank",
-]

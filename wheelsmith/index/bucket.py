@@ -29,9 +29,9 @@ from obstore.exceptions import (
 )
 from obstore.store import from_url
 
-from wheelsmith.durable import sha256_of
 from wheelsmith.errors import HashMismatchError, NetworkError, StoreError, UsageError
 from wheelsmith.events import Progress
+from wheelsmith.fsutil import sha256_of
 from wheelsmith.index import keys
 from wheelsmith.index.directory import open_wheel
 from wheelsmith.index.storage import Arrival, Stored

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from wheelsmith.durable import sha256_of, sync_directory
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.events import Progress
+from wheelsmith.fsutil import sha256_of, sync_directory
 from wheelsmith.index import files, keys
 from wheelsmith.index.layout import Layout
 from wheelsmith.index.storage import Arrival, Stored

@@ -14,8 +14,8 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from wheelsmith.durable import sync_directory
 from wheelsmith.errors import DiskFullError, StoreError
+from wheelsmith.fsutil import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

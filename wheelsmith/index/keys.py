@@ -87,7 +87,7 @@ def provenance(path: str) -> str:
 
 
 def statement(path: str) -> str:
-    """The key of the build statement beside the wheel at `path` (`wheelsmith.wheel.provenance`)."""
+    """The key of the build statement beside the wheel at `path` (`wheelsmith.attest.provenance`)."""
     return f"{path}.provenance.json"
 
 

@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import IndexConflictError, UsageError
-from wheelsmith.index import keys, truth
+from wheelsmith.index import keys
+from wheelsmith.index import transactions as truth
 from wheelsmith.index.metadata import parse_filename
 from wheelsmith.index.publish import settle
 from wheelsmith.index.record import STATUSES, ProjectRecord, Status

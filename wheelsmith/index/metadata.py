@@ -24,7 +24,7 @@ from wheelsmith.errors import InvalidWheelError
 from wheelsmith.index.tags import check_members, check_tags
 from wheelsmith.index.variant import derive
 from wheelsmith.index.wheelvariant import read_info, split_name
-from wheelsmith.index.ziphead import open_wheel_archive
+from wheelsmith.wheel.zip_directory import open_wheel_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

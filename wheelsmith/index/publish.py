@@ -21,17 +21,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.attest.pep740 import MAX_BYTES, check_provenance
+from wheelsmith.attest.provenance import read_provenance
 from wheelsmith.errors import HashMismatchError, InvalidWheelError, VerificationError
 from wheelsmith.events import Listener, StageDone, StageStarted, ignore
-from wheelsmith.index import keys, pages, truth
-from wheelsmith.index.attestation import MAX_BYTES, check_provenance
+from wheelsmith.index import keys, pages
+from wheelsmith.index import transactions as truth
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.metadata import WheelFacts, parse_filename, read_wheel
 from wheelsmith.index.record import ProjectRecord, Publication, conflict, to_bytes
 from wheelsmith.index.storage import Arrival, Inbox, Storage, open_storage
 from wheelsmith.index.variant import check_name
 from wheelsmith.index.wheelvariant import split_name
-from wheelsmith.wheel.provenance import read_provenance
 
 if TYPE_CHECKING:
     import os

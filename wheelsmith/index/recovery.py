@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wheelsmith.durable import sha256_of
+from wheelsmith.attest.pep740 import check_provenance
 from wheelsmith.errors import InvalidWheelError, StoreError
+from wheelsmith.fsutil import sha256_of
 from wheelsmith.index import keys
-from wheelsmith.index.attestation import check_provenance
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.metadata import parse_filename, read_wheel
 from wheelsmith.index.record import STATUSES, Catalog, ProjectRecord, Publication, from_bytes, to_bytes

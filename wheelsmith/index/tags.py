@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from packaging.tags import parse_tag
 
+from wheelsmith.binary.elf import ELF_MAGIC, read_elf
 from wheelsmith.wheel.archive import invalid
-from wheelsmith.wheel.elf import ELF_MAGIC, read_elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,10 +11,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from wheelsmith.durable import sha256_of
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.events import Listener, Progress, ignore
-from wheelsmith.index import keys, recovery, truth
+from wheelsmith.fsutil import sha256_of
+from wheelsmith.index import keys, recovery
+from wheelsmith.index import transactions as truth
 from wheelsmith.index.metadata import read_wheel
 from wheelsmith.index.publish import settle
 from wheelsmith.index.storage import Storage

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wheelsmith.gpu import ArchSet, Gpu
+from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.gpu.facts import Gpu
 from wheelsmith.plan.pins import locked_pins
 
 SCHEMA_VERSION = 1

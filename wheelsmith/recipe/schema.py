@@ -1,7 +1,7 @@
 """The recipe file as typed, frozen models: every key that a recipe may have, with its unit and its reason.
 
 In: the tables of a TOML file. Out: a `Recipe`. Unknown keys and bad values are pydantic errors here;
-`wheelsmith.recipe.book` turns them into file, line and nearest key. The same models export the JSON Schema
+`wheelsmith.recipe.loader` turns them into file, line and nearest key. The same models export the JSON Schema
 that editors use.
 """
 
@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from wheelsmith.errors import UnknownGpuError
-from wheelsmith.gpu import ArchSet
+from wheelsmith.gpu.arch import ArchSet
 
 
 def _specifier(text: str) -> str:

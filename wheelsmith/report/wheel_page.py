@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wheelsmith.gpu import family, ptx_cuda
+from wheelsmith.gpu.drivers import ptx_cuda
+from wheelsmith.gpu.facts import family
 from wheelsmith.report.html import Html, join, page, table, tag
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel import CodeSize, LibraryReport, WheelReport
+    from wheelsmith.wheel.inspect import CodeSize, LibraryReport, WheelReport
 
 _KINDS = {"sass": "machine code", "ptx": "PTX", "ltoir": "LTO input"}
 _ABI = {"none": "not used", "stable": "stable interface", "unstable": "tied to one version"}

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError, StoreError
-from wheelsmith.sources.asking import ask_places
+from wheelsmith.sources.http import download, has_blob
+from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import Fetched, redact
-from wheelsmith.sources.places import below
-from wheelsmith.sources.transfer import download, has_blob
+from wheelsmith.sources.safe_paths import below
 
 if TYPE_CHECKING:
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan import ArchiveSource, SdistSource
+    from wheelsmith.plan.model import ArchiveSource, SdistSource
     from wheelsmith.store import Store
 
 #: Bytes. The largest source tree known here (PyTorch with its submodules) has 2 GB; a bomb has any number.

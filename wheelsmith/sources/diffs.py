@@ -14,12 +14,12 @@ from unidiff.errors import UnidiffParseError
 from unidiff.patch import Hunk, PatchedFile, PatchSet
 
 from wheelsmith.errors import PatchError
-from wheelsmith.sources.places import below
+from wheelsmith.sources.safe_paths import below
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.plan import DiffPatch
+    from wheelsmith.plan.model import DiffPatch
 
 _NULL = "/dev/null"
 _REMAKE = "Remake the patch against this version of the source, or limit it to others with `versions`."

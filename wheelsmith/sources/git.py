@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError, StoreError
 from wheelsmith.events import ignore
-from wheelsmith.sources.asking import ask_places
-from wheelsmith.sources.gitcall import RefusedError, ask_git, fetch_git, make_repository, start_git
-from wheelsmith.sources.gitfiles import DamagedError, Writer
+from wheelsmith.sources.git_process import RefusedError, ask_git, fetch_git, make_repository, start_git
+from wheelsmith.sources.git_tree import DamagedError, Writer
+from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import AbsentError, Fetched, redact
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan import GitSource
+    from wheelsmith.plan.model import GitSource
     from wheelsmith.store import Store
 
 _REFS = "refs/wheelsmith"

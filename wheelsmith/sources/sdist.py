@@ -21,14 +21,14 @@ from pypi_simple import (
 )
 
 from wheelsmith.config import NO_MIRRORS
-from wheelsmith.durable import sha256_of
 from wheelsmith.errors import HashMismatchError, SourceError
 from wheelsmith.events import ignore
-from wheelsmith.plan import SdistSource
+from wheelsmith.fsutil import sha256_of
+from wheelsmith.plan.model import SdistSource
 from wheelsmith.sources.archive import present
-from wheelsmith.sources.asking import ask_places
+from wheelsmith.sources.http import TIMEOUT, download, network_errors, open_session
+from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import AbsentError, Fetched, redact
-from wheelsmith.sources.transfer import TIMEOUT, download, network_errors, open_session
 
 if TYPE_CHECKING:
     import requests

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError
 from wheelsmith.events import ignore
-from wheelsmith.plan import GitSource
+from wheelsmith.plan.model import GitSource
 from wheelsmith.sources import git
-from wheelsmith.sources.asking import ask_places
-from wheelsmith.sources.gitcall import git_environment, list_remote
+from wheelsmith.sources.git_process import git_environment, list_remote
+from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import AbsentError, redact
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from wheelsmith.errors import ToolkitError
 from wheelsmith.events import Listener, Note, ignore
-from wheelsmith.gpu import known_toolkits
+from wheelsmith.gpu.facts import known_toolkits
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda_wheels import mend
 from wheelsmith.toolchain.uv import Uv

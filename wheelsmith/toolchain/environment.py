@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError, UsageError
 from wheelsmith.events import Note
-from wheelsmith.plan import NIGHTLY, Plan
+from wheelsmith.plan.model import NIGHTLY, Plan
 from wheelsmith.plan.pins import locked_pins
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python

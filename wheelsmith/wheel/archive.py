@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError, UsageError
 from wheelsmith.wheel.inflate import CHUNK, copy_stored, inflate
-from wheelsmith.wheel.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,21 +16,21 @@ from packaging.metadata import parse_email
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from wheelsmith.durable import sha256_of
+from wheelsmith.binary.ar import AR_MAGIC, THIN_MAGIC, read_archive
+from wheelsmith.binary.elf import ELF_MAGIC, ElfFacts, read_elf
+from wheelsmith.binary.window import Window
+from wheelsmith.compat.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
 from wheelsmith.errors import InvalidWheelError, UsageError
-from wheelsmith.wheel.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
-from wheelsmith.wheel.ar import AR_MAGIC, THIN_MAGIC, read_archive
+from wheelsmith.fsutil import sha256_of
 from wheelsmith.wheel.archive import Archive, PackedSizes, invalid, open_archive
-from wheelsmith.wheel.elf import ELF_MAGIC, ElfFacts, read_elf
 from wheelsmith.wheel.manylinux import manylinux
-from wheelsmith.wheel.window import Window
 
 if TYPE_CHECKING:
     import zipfile
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from wheelsmith.gpu import Arch
+    from wheelsmith.gpu.arch import Arch
 
 SCHEMA_VERSION = 2
 _MAGICS = (ELF_MAGIC, AR_MAGIC, THIN_MAGIC)

@@ -2,7 +2,7 @@
 
 In: library reports. Out: a tag such as `manylinux_2_31_x86_64`, or None. Nothing fails. The policies are auditwheel's
 own tables (PEP 600); its full analysis, which also asks where every needed library is to come from, needs the wheel
-unpacked and is done when a wheel is repaired (`wheelsmith.wheel.portable`).
+unpacked and is done when a wheel is repaired (`wheelsmith.wheel.repair`).
 """
 
 from __future__ import annotations

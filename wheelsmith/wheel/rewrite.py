@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.durable import sync_directory
+from wheelsmith.fsutil import sync_directory
 from wheelsmith.wheel.archive import Archive, invalid
 
 if TYPE_CHECKING:

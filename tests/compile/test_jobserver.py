@@ -1,0 +1,248 @@
+"""Launchers, a jobserver, and compilers that are shell scripts: the whole way of a unit, without a build."""
+
+from __future__ import annotations
+
+import selectors
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from wheelsmith.compile.compiler_wrappers import lay_wrappers
+from wheelsmith.compile.cost_model import CostModel
+from wheelsmith.compile.jobserver import Jobserver
+from wheelsmith.compile.process import Governed, remove_unfinished, run_process
+from wheelsmith.compile.scheduler import Scheduler
+from wheelsmith.compile.timeline import Timeline
+from wheelsmith.errors import InterruptedBuildError
+from wheelsmith.events import Compiling, Note, ToolLine, UnitDone
+
+# Says who runs, fails if another one does, and writes its output.
+LONELY = """
+mkdir busy 2>/dev/null || { echo "two at once" >&2; exit 3; }
+sleep 0.1; rmdir busy; echo object of $2 > $4
+"""
+# Dies as if the kernel had killed it, if another one runs too; NAME.dies always does.
+MORTAL = """
+mkdir $2.on; sleep 0.3
+if [ $(ls -d *.on | wc -l) -gt 1 ] && [ $2 = a.cpp ] || [ -e $2.dies ]; then rmdir $2.on; echo noise >&2; kill -9 $$; fi
+sleep 0.3; rmdir $2.on; echo object of $2 > $4
+"""
+
+
+@dataclass(frozen=True)
+class Chain:
+    prefix: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    binds: tuple[tuple[Path, str], ...] = ()
+
+
+class House:
+    """A room with fake compilers, and what was told while a script ran in it."""
+
+    def __init__(self, root: Path, *, chain: Chain | None = None, **compilers: str) -> None:
+        self.root, self.chain, self.told = root, chain, []
+        for directory in ("src", "real", "toolkit/bin", "toolkit/include"):
+            (root / directory).mkdir(parents=True)
+        for name, text in compilers.items():
+            path = root / ("toolkit/bin/nvcc" if name == "nvcc" else "real/g++")
+            path.write_text(f"#!/bin/sh\n{text}")
+            path.chmod(0o755)
+        search = [(root / "real", f"{root}/real"), (Path("/usr/bin"), "/usr/bin"), (Path("/bin"), "/bin")]
+        self.wrappers = lay_wrappers(
+            root, str(root), root / "toolkit", search, mounted=False, fallback_jobs=1, chain=chain
+        )
+        self.timeline = Timeline({}, cpus=2, earlier=[])
+
+    def governed(self, jobs: int) -> Governed:
+        scheduler = Scheduler(CostModel(1000), jobs=jobs, timeline=self.timeline, listener=self.told.append)
+        cached = self.chain is not None
+        return Governed(self.root / "launch", str(self.root), scheduler, self.timeline, cached, lambda: None)
+
+    def run(self, script: str, *, jobs: int = 2) -> int:
+        head = f"cd {self.root}/src; PATH={self.wrappers.path}:{self.root}/cuda/bin:{self.root}/real:$PATH; "
+        return run_process(["sh", "-c", head + script], self.root / "log", self.governed(jobs), self.told.append)
+
+    @property
+    def units(self) -> list[tuple[str, int, bool]]:
+        return [(event.name, event.status, event.again) for event in self.told if isinstance(event, UnitDone)]
+
+    @property
+    def lines(self) -> list[str]:
+        return [event.text for event in self.told if isinstance(event, ToolLine)]
+
+
+def test_a_unit_passes_the_launcher_with_its_output_and_status(tmp_path):
+    house = House(tmp_path, gxx='echo to stdout; echo "to stderr of $2" >&2; [ $2 = a.cpp ] || exit 7')
+    assert house.run("g++ -c a.cpp -o a.o; g++ -c b.cpp; exit $?") == 7
+    assert house.lines == ["to stdout", "to stderr of a.cpp", "to stdout", "to stderr of b.cpp"]
+    assert house.units == [("src/a.cpp", 0, False), ("src/b.cpp", 7, False)]
+    assert (house.root / "log").read_text().splitlines()[1:] == house.lines
+    assert any(isinstance(event, Compiling) for event in house.told)
+
+
+def test_no_more_run_than_may(tmp_path):
+    house = House(tmp_path, gxx=LONELY)
+    assert house.run("for i in 1 2 3 4 5; do g++ -c $i.cpp -o $i.o & done; wait; ls *.o | wc -l", jobs=1) == 0
+    assert house.lines == ["5"]
+    assert [status for _, status, _ in house.units] == [0] * 5
+
+
+def test_the_socket_may_be_far_down(tmp_path):
+    house = House(tmp_path / ("x" * 100) / ("y" * 100), gxx="echo made > $4")
+    assert house.run("g++ -c a.cpp -o a.o") == 0
+    assert house.units == [("src/a.cpp", 0, False)]
+
+
+def test_questions_are_answered_while_the_only_slot_is_taken(tmp_path):
+    house = House(
+        tmp_path, gxx="if [ $1 = --version ]; then touch asked; else until [ -e asked ]; do sleep 0.05; done; fi"
+    )
+    assert house.run("g++ -c a.cpp & sleep 0.5; g++ --version; wait", jobs=1) == 0
+    assert house.units == [("src/a.cpp", 0, False)]
+
+
+def test_a_compiler_that_starts_another_needs_one_slot_only(tmp_path):
+    # By name, by the wrapper's own path, and the wrapper before the wrapper.
+    wrapped = f"{tmp_path}/launch/bin/g++"
+    nvcc = f"g++ -c one.cpp && {wrapped} -c two.cpp && {tmp_path}/launch/run {wrapped} -c three.cpp && echo $0"
+    house = House(tmp_path, gxx="echo $0 $2", nvcc=nvcc)
+    assert house.run(f"{tmp_path}/launch/run {tmp_path}/cuda/bin/nvcc -c a.cu && nvcc -c b.cu", jobs=1) == 0
+    assert house.units == [("src/a.cu", 0, False), ("src/b.cu", 0, False)]
+    real = [f"{tmp_path}/real/g++ {name}.cpp" for name in ("one", "two", "three")]
+    assert house.lines == [*real, f"{tmp_path}/toolkit/bin/nvcc"] * 2
+
+
+def test_who_is_killed_beside_others_runs_again_alone_and_the_build_goes_on(tmp_path):
+    house = House(tmp_path, gxx=MORTAL)
+    script = "for i in a b c; do g++ -c $i.cpp -o $i.o || touch failed & done; wait; ls *.o failed 2>/dev/null"
+    house.run(script, jobs=3)
+    assert house.lines == ["a.o", "b.o", "c.o"]  # nothing failed, and the noise of the attempt is not in the log
+    assert sorted(house.units) == [
+        *(("src/a.cpp", -9, True), ("src/a.cpp", 0, False)),
+        *(("src/b.cpp", 0, False), ("src/c.cpp", 0, False)),
+    ]
+    (note,) = [event.text for event in house.told if isinstance(event, Note)]
+    assert "src/a.cpp died of memory" in note
+    assert "beside 2 others" in note
+    assert "runs again, alone, and then 2 at once instead of 3" in note
+    again = [unit for unit in house.timeline.to_dict()["runs"][0]["units"] if unit["attempt"] == 2]
+    assert [(unit["name"], unit["status"]) for unit in again] == [("src/a.cpp", 0)]
+
+
+def test_who_is_killed_alone_has_failed(tmp_path):
+    house = House(tmp_path, gxx=MORTAL)
+    assert house.run("touch a.cpp.dies; g++ -c b.cpp -o b.o & g++ -c a.cpp -o a.o; echo $?; wait") == 0
+    assert house.lines == ["noise", "137"]
+    assert sorted(house.units) == [("src/a.cpp", -9, False), ("src/a.cpp", -9, True), ("src/b.cpp", 0, False)]
+
+
+def test_without_a_broker_compilers_run_but_not_all_at_once(tmp_path):
+    house = House(tmp_path, gxx=LONELY)
+    command = [f"{house.wrappers.path}/g++", "-c", "a.cpp", "-o"]
+    running = [subprocess.Popen([*command, f"{i}.o"], cwd=tmp_path / "src") for i in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+
+
+def test_when_the_broker_dies_those_who_wait_and_those_who_run_end_well(tmp_path):
+    house = House(tmp_path, gxx="sleep 0.3; echo made > $4")
+    governed = house.governed(1)
+    command = [f"{house.wrappers.path}/g++", "-c", "a.cpp", "-o"]
+    with selectors.DefaultSelector() as selector:
+        jobserver = Jobserver(governed.launch, governed.seen, governed.scheduler, selector)
+        running = [subprocess.Popen([*command, f"{i}.o"], cwd=tmp_path / "src") for i in range(3)]
+        while len(governed.scheduler.running) + len(governed.scheduler.waiting) < 3:
+            for key, _ in selector.select(jobserver.patience):
+                jobserver.handle(key)
+            jobserver.tick()
+        jobserver.close()
+    assert [process.wait() for process in running] == [0, 0, 0]
+
+
+def test_where_no_socket_can_be_made_the_build_goes_on(tmp_path):
+    house = House(tmp_path, gxx=LONELY)
+    (tmp_path / "launch/jobserver").mkdir()
+    assert house.run("for i in 1 2 3; do g++ -c $i.cpp -o $i.o & done; wait; ls *.o | wc -l", jobs=3) == 0
+    assert house.lines == ["3"]
+    (note,) = [event for event in house.told if isinstance(event, Note)]
+    assert note.warning
+    assert "no socket can be made" in note.text
+
+
+def test_nonsense_on_the_socket_harms_nobody(tmp_path):
+    house = House(tmp_path, gxx="true")
+    talk = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('../launch/jobserver');"
+        " s.sendall(b'\\0\\0\\0\\3x\\0y' + b'\\xff' * 9); s2 = socket.socket(socket.AF_UNIX);"
+        " s2.connect('../launch/jobserver'); s2.sendall(b'\\0\\0\\0\\x13/\\0g++\\0-c\\0a.cpp\\0-o\\0a');"
+        " s2.recv(9); s2.sendall(b'\\0\\0\\0\\3a\\0b'); s2.recv(9)"
+    )
+    assert house.run(f'python3 -c "{talk}"; g++ -c a.cpp; echo $?', jobs=1) == 0
+    assert house.lines == ["0"]
+    assert house.units == [("src/a.cpp", 0, False)]
+
+
+def test_the_cache_stands_before_compilers_and_its_hits_are_known(tmp_path):
+    cache = tmp_path / "cache"
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_text('#!/bin/sh\necho "# $3" > $CCACHE_STATSLOG\necho $WORD >> $CCACHE_STATSLOG\nWORD= exec "$@"\n')
+    cache.chmod(0o755)
+    all_of_them = tmp_path / "statistics"
+    environment = (("CCACHE_STATSLOG", str(all_of_them)), ("WORD", "direct_cache_hit"))
+    house = House(
+        tmp_path / "room", chain=Chain((str(cache),), environment), gxx='echo "[$WORD$CCACHE_STATSLOG]" | cut -c1'
+    )
+    assert house.run("g++ -c a.cpp; g++ -c b.cpp; g++ a.o -o lib.so; g++ --version") == 0
+    cached = [(event.name, event.cache) for event in house.told if isinstance(event, UnitDone)]
+    assert cached == [("src/a.cpp", "hit"), ("src/b.cpp", "hit"), ("src/lib.so", "")]
+    assert all_of_them.read_text().split() == ["#", "a.cpp", "direct_cache_hit", "#", "b.cpp", "direct_cache_hit"]
+
+
+@pytest.mark.parametrize("said", ["FAILED: [code=7] a.o", "make[2]: *** [Makefile:2: a.o] Error 7"])
+def test_when_the_build_has_failed_nobody_who_waits_starts(tmp_path, said):
+    house = House(tmp_path, gxx="[ $2 = later.cpp ] || until [ -e go ]; do sleep 0.1; done; [ $2 = later.cpp ]")
+    waiting = "sleep 0.5; (g++ -c b.cpp; echo b $?) & sleep 1"
+    house.run(f"g++ -c a.cpp & {waiting}; echo '{said}'; sleep 0.5; touch go; wait; g++ -c later.cpp", jobs=1)
+    assert house.units == [("src/a.cpp", 1, False), ("src/later.cpp", 0, False)]
+    assert house.lines == [said, "wheelsmith: not begun, as another unit has failed", "b 1"]
+
+
+def test_a_half_written_file_of_a_compiler_that_failed_does_not_count_as_made(tmp_path):
+    house = House(tmp_path, gxx="echo half > $4; [ $2 != a.cpp ]")
+    assert house.run("g++ -c a.cpp -o a.o; g++ -c b.cpp -o b.o") == 0
+    assert remove_unfinished(tmp_path / "launch", Path) == 1
+    assert [path.name for path in sorted((tmp_path / "src").iterdir())] == ["b.o"]
+
+
+def test_the_build_leaves_nobody_behind(tmp_path):
+    house = House(tmp_path, gxx="true")
+    group_of_its_own = "import os, time; os.setpgid(0, 0); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    assert house.run(f'python3 -c "{group_of_its_own}" >/dev/null 2>&1 & until [ -s pid ]; do sleep 0.1; done') == 0
+    process = Path("/proc", (tmp_path / "src/pid").read_text(), "cmdline")
+    while process.exists() and process.read_bytes():  # of a zombie it is empty
+        time.sleep(0.01)
+
+
+class Interrupting(list):
+    """Presses Ctrl-C when a compiler has written half its output."""
+
+    def append(self, event):
+        super().append(event)
+        if isinstance(event, ToolLine) and event.text == "half":
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_stops_every_compiler_and_no_half_written_file_counts_as_made(tmp_path):
+    house = House(tmp_path, gxx="echo $$ > pid; echo half > $4; echo half; sleep 60; echo whole > $4")
+    house.told = Interrupting()
+    with pytest.raises(InterruptedBuildError):
+        house.run("g++ -c a.cpp -o a.o")
+    compiler = Path("/proc", (tmp_path / "src/pid").read_text().strip(), "cmdline")
+    while compiler.exists() and compiler.read_bytes():  # of a zombie it is empty
+        time.sleep(0.01)
+    assert (tmp_path / "src/a.o").read_text() == "half\n"
+    assert remove_unfinished(tmp_path / "launch", Path) == 1
+    assert not (tmp_path / "src/a.o").exists()
+    assert remove_unfinished(tmp_path / "launch", Path) == 0

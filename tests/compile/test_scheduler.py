@@ -1,0 +1,173 @@
+"""The scheduler with a clock and a memory of the test's own."""
+
+import pytest
+
+from wheelsmith.compile.command import Unit
+from wheelsmith.compile.cost_model import CostModel
+from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
+from wheelsmith.compile.timeline import Timeline
+from wheelsmith.events import Note, UnitDone
+
+GB = 10**9
+GOOD, KILLED = Outcome(0, 5.0, GB), Outcome(9, 5.0, GB, oom_kills=8)
+
+
+class World:
+    """A scheduler, and what it told."""
+
+    def __init__(self, *, jobs=4, free=100 * GB, prior=GB, **more):
+        self.told, self.now, self.free, self.sizes = [], 0.0, free, {}
+        self.timeline = Timeline({}, cpus=4, earlier=[])
+        self.scheduler = Scheduler(
+            CostModel(prior), jobs=jobs, timeline=self.timeline, listener=self.told.append, **more
+        )
+
+    def arrive(self, *numbers):
+        for number in numbers:
+            self.scheduler.arrive(number, Unit(f"{number}.cu", "cuda"), 100 + number, self.now)
+
+    def decide(self):
+        self.now += 1
+        return self.scheduler.decide(Reading(self.now, self.free, self.sizes))
+
+    def finish(self, number, outcome=GOOD):
+        again = self.scheduler.finish(number, outcome, self.now)
+        if not again:
+            self.scheduler.leave(number)
+        return again
+
+
+def test_slots_follow_memory():
+    world = World(free=7 * GB, prior=2 * GB, reserve=GB // 2)
+    world.arrive(1, 2, 3, 4)
+    assert world.decide() == (1, 2, 3)
+    world.sizes, world.free = {101: 2 * GB, 102: 2 * GB, 103: 2 * GB}, GB
+    assert world.decide() == ()
+    world.finish(1)
+    world.free = 3 * GB
+    assert world.decide() == (4,)
+
+
+def test_memory_that_others_take_meanwhile_is_seen():
+    world = World(free=100 * GB)
+    world.arrive(1)
+    world.decide()
+    world.arrive(2)
+    world.free = GB // 2
+    assert world.decide() == ()
+
+
+def test_a_budget_holds_even_if_there_is_more():
+    world = World(budget=3 * GB)
+    world.arrive(1, 2, 3, 4)
+    assert world.decide() == (1, 2, 3)
+    world.sizes = {101: GB, 102: GB, 103: GB}
+    assert world.decide() == ()
+
+
+def test_who_died_of_memory_runs_again_alone_and_the_rest_afterwards():
+    world = World(jobs=3, oom_kills=7)
+    world.arrive(1, 2, 3, 4)
+    assert world.decide() == (1, 2, 3)
+    world.sizes = {101: 4 * GB, 102: GB, 103: GB}
+    world.decide()
+    assert world.finish(1, KILLED)
+    (note,) = [event for event in world.told if isinstance(event, Note)]
+    assert note.warning
+    assert note.text.startswith("1.cu died of memory at 4.00 GB (killed by SIGKILL; the kernel counts 1 more killed")
+    assert "beside 2 others, all together at 6.00 GB" in note.text
+    assert world.decide() == ()  # the others end first
+    world.finish(2)
+    assert world.decide() == ()
+    world.finish(3)
+    assert world.decide() == (1,)
+    assert world.decide() == ()  # nobody starts beside it
+    assert not world.finish(1)
+    assert world.decide() == (4,)
+    assert world.scheduler.slots == 2
+    assert [attempt["attempt"] for attempt in world.timeline.to_dict()["runs"][0]["units"]] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("running", [1, 2])
+def test_who_dies_alone_has_failed(running):
+    world = World(jobs=running)
+    world.arrive(*range(1, running + 1))
+    world.decide()
+    assert world.finish(1, KILLED) == (running > 1)
+    if running > 1:
+        world.finish(2)
+        assert world.decide() == (1,)
+        assert not world.finish(1, KILLED)
+    assert "not enough memory" in [event for event in world.told if isinstance(event, Note)][-1].text
+
+
+def test_a_lost_slot_comes_back_after_eight_good_units():
+    world = World(jobs=2)
+    world.arrive(1, 2)
+    world.decide()
+    world.finish(1, KILLED)
+    world.finish(2)
+    assert world.scheduler.slots == 1
+    for number in (1, 3, 4, 5, 6, 7, 8):
+        world.arrive(*([number] if number > 1 else []))
+        assert world.decide() == (number,)
+        world.finish(number)
+    assert world.scheduler.slots == 2
+
+
+def test_an_ordinary_error_is_passed_on():
+    world = World()
+    world.arrive(1, 2)
+    world.decide()
+    assert not world.finish(1, Outcome(1 << 8, 1.0, GB, errors="error: x is undefined"))
+    assert [(event.name, event.status, event.again) for event in world.told] == [("1.cu", 1, False)]
+
+
+def test_a_unit_that_fails_without_a_word_after_a_kill_has_died_of_memory():
+    world = World(oom_kills=7)
+    world.arrive(1, 2, 3)
+    world.decide()
+    assert not world.finish(1, Outcome(247 << 8, 1.0, GB, errors="x.cu(1): error: no", oom_kills=8))
+    assert world.finish(2, Outcome(247 << 8, 1.0, GB, oom_kills=8))
+    assert not world.finish(3, Outcome(247 << 8, 1.0, GB, oom_kills=8))  # that kill is accounted for
+
+
+def test_a_death_takes_one_slot_and_not_all_those_of_a_units_threads():
+    world = World(jobs=8)
+    for number in (1, 2):
+        world.scheduler.arrive(number, Unit(f"{number}.cu", "cuda", ("sm_80", "sm_90"), threads=4), 100 + number, 0)
+    assert world.decide() == (1, 2)
+    assert world.finish(1, KILLED)
+    assert world.scheduler.slots == 7
+
+
+def test_what_is_not_whole_stays_known_until_it_is_made():
+    world = World()
+    for number in (1, 2, 3):
+        world.scheduler.arrive(number, Unit(f"{number}.cu", "cuda", output=f"/{number}.o"), 100 + number, 0)
+    world.decide()
+    assert world.scheduler.outputs == ("/1.o", "/2.o", "/3.o")
+    world.finish(1)
+    world.finish(2, Outcome(1 << 8, 1.0, GB))
+    world.scheduler.leave(3)  # its wrapper was killed: it has no outcome
+    assert world.scheduler.outputs == ("/2.o", "/3.o")
+    world.scheduler.arrive(4, Unit("2.cu", "cuda", output="/2.o"), 104, 0)
+    world.decide()
+    world.finish(4)
+    assert world.scheduler.outputs == ("/3.o",)
+
+
+def test_what_is_told_while_it_compiles():
+    world = World(jobs=2)
+    world.arrive(1, 2, 3)
+    world.decide()
+    world.sizes = {101: GB}
+    world.decide()
+    state = world.scheduler.state(10, 20)
+    assert (state.done, state.total, state.waiting, state.slots, state.memory) == (10, 20, 1, 2, GB)
+    assert [(unit.name, unit.seconds, unit.memory) for unit in state.running] == [("1.cu", 1.0, GB), ("2.cu", 1.0, 0)]
+    assert state.eta_seconds == (19 + 19 + 20 + 7 * 20) / 2
+    world.finish(1, Outcome(0, 0.1, GB, cache="hit"))
+    assert isinstance(world.told[-1], UnitDone)
+    state = world.scheduler.state(11, 20)
+    assert (state.units, state.hits, state.misses) == (1, 1, 0)

@@ -1,0 +1,184 @@
+import dataclasses
+
+import pytest
+
+import wheelsmith
+from tests.support.recipes import TOY_RECIPE, write_recipe
+from wheelsmith.errors import RecipeError, TargetError, UsageError
+from wheelsmith.plan.model import GitSource, LibraryPromise
+from wheelsmith.plan.pins import locked_pins
+
+TREES = """
+[[tree]]
+name = "inner"
+inside = "outer/third_party/inner"
+[tree.git]
+url = "https://example.invalid/inner.git"
+commit = "1111111111111111111111111111111111111111"
+
+[[tree]]
+name = "outer"
+env = { OUTER_DIR = "{tree}/sub", WHAT = "{version} {cuda_digits}" }
+[tree.git]
+url = "https://example.invalid/outer.git"
+commit = "2222222222222222222222222222222222222222"
+sparse = ["sub"]
+"""
+
+
+def toy(recipe_dir, text=TOY_RECIPE, **target):
+    write_recipe(recipe_dir, "toy", text)
+    return wheelsmith.plan("toy", recipes=[recipe_dir], **target)
+
+
+def test_the_seed_settings_of_vllm():
+    """The guide's table: Python 3.12, CUDA 12.8, torch 2.9.1 from the index, sm_86 and sm_120, triton at its pin."""
+    plan = wheelsmith.plan("vllm==0.15.1")
+    environment = dict(plan.environment)
+    assert plan.wheel_version == "0.15.1+cu128"
+    assert (plan.target.python, plan.target.cuda, plan.target.torch) == ("3.12", "12.8", "2.9.1")
+    assert environment["TORCH_CUDA_ARCH_LIST"] == "8.6;12.0"
+    assert environment["VLLM_VERSION_OVERRIDE"] == "0.15.1+cu128"
+    assert environment["CMAKE_BUILD_TYPE"] == "Release"
+    assert plan.source == GitSource(
+        "https://github.com/vllm-project/vllm.git", "1892993bc18e243e2c05841314c5e9c06a80c70d", "v0.15.1"
+    )
+    trees = {tree.name: tree for tree in plan.trees}
+    assert trees["triton"].source.sparse == ("python/triton_kernels",)
+    assert trees["vllm-flash-attn-cutlass"].path == f"{trees['vllm-flash-attn'].path}/csrc/cutlass"
+    assert environment["TRITON_KERNELS_SRC_DIR"] == f"{trees['triton'].path}/python/triton_kernels/triton_kernels"
+    assert dict(locked_pins(plan.lock, "3.12"))["torch"] == "2.9.1"
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize(("standalone", "code"), [(True, "native"), (False, "jit")])
+def test_flash_attention_2_of_vllm_promises_nothing_to_gpus_before_8_0(standalone, code):
+    """Its arch list begins there, upstream's too: a T4 beside an A100 must not break the contract."""
+    options = {"standalone": standalone}
+    promises = wheelsmith.plan("vllm==0.15.1", arch="7.5;8.0;12.0", options=options).promises
+    found = [promise for promise in promises if "_vllm_fa2_C" in promise.path]
+    assert found == [LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, False, ("8.0", "12.0"))]
+    alone = wheelsmith.plan("vllm==0.15.1", arch="7.5", options=options).promises
+    assert LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, True, ()) in alone
+
+
+def test_a_patch_says_which_tree_it_is_for():
+    shown = [str(patch) for patch in wheelsmith.plan("vllm==0.15.1").patches]
+    assert any(text.startswith("edit trees/vllm-flash-attn/CMakeLists.txt (once): native code") for text in shown)
+    assert any(text.startswith("edit setup.py (once): FlashAttention-3") for text in shown)
+
+
+def test_gpu_names_and_archs_give_the_same_digest():
+    by_gpu = wheelsmith.plan("vllm==0.15.1", gpu="RTX 5090,A40")
+    by_arch = wheelsmith.plan("vllm==0.15.1", arch="sm_120 8.6")
+    assert by_gpu.digest == by_arch.digest
+
+
+def test_the_digest_hangs_on_what_decides_the_result_and_on_nothing_else(recipe_dir):
+    plan = toy(recipe_dir)
+    assert plan.digest == toy(recipe_dir, TOY_RECIPE.replace("memory_gb = 0.5", "memory_gb = 2")).digest
+    others = [
+        toy(recipe_dir, arch="8.6"),
+        toy(recipe_dir, python="3.10"),
+        toy(recipe_dir, cuda="12.8"),
+        toy(recipe_dir, environment="current"),
+        toy(recipe_dir, TOY_RECIPE.replace("0000", "0001", 1)),
+        toy(recipe_dir, TOY_RECIPE + '[[patch]]\nwhy = "w"\nfile = "a"\nfind = "b"\nreplace = "c"\n'),
+        toy(recipe_dir, TOY_RECIPE + "[build.env]\nX = '1'\n"),
+    ]
+    assert len({plan.digest, *(other.digest for other in others)}) == len(others) + 1
+
+
+def test_a_plan_is_frozen(recipe_dir):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        toy(recipe_dir).version = "2"
+
+
+def test_trees_are_laid_outer_first_and_handed_over_by_variables(recipe_dir):
+    plan = toy(recipe_dir, TOY_RECIPE + TREES)
+    assert [tree.name for tree in plan.trees] == ["outer", "inner"]
+    outer, inner = plan.trees
+    assert inner.path == f"{outer.path}/third_party/inner"
+    environment = dict(plan.environment)
+    assert environment["OUTER_DIR"] == f"{outer.path}/sub"
+    assert environment["WHAT"] == "1.0 130"
+
+
+def test_an_unknown_template_value_is_an_error(recipe_dir):
+    with pytest.raises(RecipeError, match=r"unknown value \{cuda\}"):
+        toy(recipe_dir, TOY_RECIPE + "[build.env]\nX = '{cuda}'\n")
+
+
+def test_a_patch_for_other_versions_is_left_out(recipe_dir):
+    patch = '[[patch]]\nwhy = "w"\nversions = "{}"\nfile = "a"\nfind = "b"\nreplace = "c"\n'
+    assert toy(recipe_dir, TOY_RECIPE + patch.format(">=2")).patches == ()
+    assert len(toy(recipe_dir, TOY_RECIPE + patch.format("==1.*")).patches) == 1
+
+
+@pytest.mark.parametrize(
+    ("requirement", "target", "cause", "remedy"),
+    [
+        ("vllm", {"cuda": "12.6"}, "CUDA 12.6 cannot compile for sm_120", "CUDA 12.8 is the first"),
+        ("vllm", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "Use --cuda 12.8"),
+        ("vllm", {"cuda": "11.8"}, "CUDA 11.8 is not a toolkit that wheelsmith knows", "Choose one of"),
+        ("vllm", {"torch": "newest"}, "'newest' is not a version of torch", "or nightly"),
+        ("vllm", {"arch": "9.0+PTX"}, "does not pass +PTX on to nvcc", "--arch '9.0'"),
+        ("vllm", {"python": "3.9"}, "supports Python >=3.10,<3.14, not 3.9", "--python 3.12"),
+        ("cuvec", {"torch": "2.11.0"}, "cuvec does not use torch", "Leave --torch away"),
+        ("cuvec", {"arch": "7.0"}, "CUDA 13.0 cannot compile for sm_70", "It compiles for 7.5"),
+    ],
+)
+def test_contradictions_are_explained(requirement, target, cause, remedy):
+    with pytest.raises(TargetError) as caught:
+        wheelsmith.plan(requirement, **target)
+    assert cause in caught.value.cause
+    assert remedy in caught.value.remedy
+
+
+def test_another_torch_is_a_warning_and_leaves_the_lock():
+    plan = wheelsmith.plan("causal-conv1d", torch="2.12.1")
+    assert plan.lock is None
+    assert any("tested with torch 2.11.0" in text for text in plan.warnings)
+    assert any("torch==2.12.1" in text for text in plan.warnings)
+
+
+def test_a_torch_that_the_metadata_exclude_is_a_warning():
+    (text, *_) = wheelsmith.plan("vllm==0.15.1", torch="2.10.0").warnings
+    assert "vllm's own metadata require torch==2.9.1. The wheel will require torch 2.10.0 instead" in text
+
+
+def test_a_nightly_torch_admits_development_versions_and_warns():
+    plan = wheelsmith.plan("vllm==0.15.1", torch="nightly")
+    assert plan.requires[-1] == "torch>=0.dev0"
+    assert plan.lock is None
+    assert "the wheel requires exactly that one" in plan.warnings[0]
+
+
+def test_an_option_chooses_trees_patches_and_promises(recipe_dir):
+    text = (
+        TOY_RECIPE
+        + TREES.replace('name = "inner"', 'name = "inner"\narchs = "9.0;10.0"')
+        + '[options.lean]\ndefault = true\nwhy = "w"\n'
+        + '[[patch]]\nwhy = "w"\nwhen = "lean"\nfile = "a"\nfind = "b"\nreplace = "c"\n'
+        + '[[library]]\npath = "fat*.so"\nwhen = "!lean"\n'
+        + '[[library]]\npath = "hopper*.so"\narchs = "9.0"\n'
+    )
+    lean = toy(recipe_dir, text)
+    assert (len(lean.patches), [tree.name for tree in lean.trees]) == (1, ["outer"])
+    assert lean.promises == (LibraryPromise("hopper*.so", "native", True, ()),)
+    fat = toy(recipe_dir, text, options={"lean": False}, arch="8.6;9.0")
+    assert (fat.patches, [tree.name for tree in fat.trees]) == ((), ["outer", "inner"])
+    assert fat.promises == (
+        LibraryPromise("fat*.so", "native", False),
+        LibraryPromise("hopper*.so", "native", False, ("9.0",)),
+    )
+    with pytest.raises(UsageError, match="has no option 'leann'"):
+        toy(recipe_dir, text, options={"leann": False})
+
+
+def test_a_lock_is_read_with_its_markers():
+    lock = (
+        "a==1 ; python_full_version < '3.12' \\\n    --hash=sha256:00\na==2 ; python_full_version >= '3.12'\nB_b==3\n"
+    )
+    assert dict(locked_pins(lock, "3.11")) == {"a": "1", "b-b": "3"}
+    assert dict(locked_pins(lock, "3.13")) == {"a": "2", "b-b": "3"}

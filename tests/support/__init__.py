@@ -1,0 +1,1 @@
+"""What several test modules share: makers of wheels and sources, servers, browsers, recorders."""

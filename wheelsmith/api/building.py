@@ -1,0 +1,231 @@
+"""Plan, fetch, build, and build again. See `wheelsmith` for what may be raised."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from wheelsmith.api.defaults import (
+    DEFAULT_INDEX,
+    PathLike,
+    book,
+    chosen_index_url,
+    disk_full,
+    open_store,
+    optional_path,
+    show_people,
+)
+from wheelsmith.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from wheelsmith.builder.build import BuildResult
+    from wheelsmith.builder.rebuild import Rebuilt
+    from wheelsmith.config import Mirrors
+    from wheelsmith.plan.model import Plan
+
+
+def plan(
+    requirement: str,
+    *,
+    gpu: str | None = None,
+    arch: str | None = None,
+    python: str | None = None,
+    cuda: str | None = None,
+    torch: str | None = None,
+    environment: Literal["isolated", "current"] = "isolated",
+    options: Mapping[str, bool] | None = None,
+    recipes: Sequence[PathLike] = (),
+) -> Plan:
+    """Decide everything about a build. Touches neither network nor disk, except to read recipes.
+
+    Args:
+        requirement: PEP 508 name and version, such as `vllm==0.15.1`; without a version the newest that is pinned.
+        gpu: GPU names, comma separated, such as `RTX 5090,A40`.
+        arch: compute capabilities, such as `8.6;12.0` or `9.0+PTX`.
+        python: `major.minor`; default: the recipe's, else the running interpreter's.
+        cuda: toolkit `major.minor`; default: the recipe's.
+        torch: exact version, or `nightly`; default: the recipe's.
+        environment: `isolated` (locked requirements) or `current` (the running interpreter's packages).
+        options: options of the recipe by name, on or off, where its defaults are not wanted.
+        recipes: directories whose recipes go before the shipped ones.
+
+    Raises:
+        UnknownPackageError, UnknownVersionError, RecipeError, UnknownGpuError, TargetError, UsageError.
+    """
+    from wheelsmith.gpu.select import select
+    from wheelsmith.plan.model import Target
+    from wheelsmith.plan.planner import make_plan
+    from wheelsmith.toolchain.python import running_python
+
+    loaded, version = book(recipes).find(requirement)
+    defaults = loaded.recipe.defaults
+    archs, named = select(gpu, arch, defaults.archs)
+    if environment == "current":
+        python = python or running_python()
+    target = Target(
+        python=python or defaults.python or running_python(),
+        archs=archs,
+        cuda=cuda or defaults.cuda,
+        torch=torch or defaults.torch,
+        gpus=named,
+        environment=environment,
+    )
+    return make_plan(loaded, version, target, options)
+
+
+def build(
+    what: str | Plan,
+    *,
+    index: PathLike = DEFAULT_INDEX,
+    store: PathLike | None = None,
+    jobs: int | None = None,
+    offline: bool = False,
+    index_url: str | None = None,
+    torch_index: str | None = None,
+    toolkit: str = "auto",
+    sign: PathLike | None = None,
+    memory: int | str | None = None,
+    cache: str | None = None,
+    use_cache: bool = True,
+    listener: Listener = ignore,
+    **target: Any,
+) -> BuildResult:
+    """Compile, prove and publish a package.
+
+    Args:
+        what: a plan, or a requirement (then `target` takes what `plan` takes).
+        index: the index that the wheel is published to: a directory, or `s3://bucket/prefix`, `gs://…`, `az://…`.
+        store: directory of the store; default: WHEELSMITH_STORE, else the user's cache directory.
+        jobs: compilers at once; default: as many as processors and memory allow.
+        memory: what the compilers may use together, in bytes or as `12GB`; default: what there is.
+        cache: directory or URL (`s3://…`, `gs://…`, `az://…`, `redis://…`) of the compile cache; default:
+            WHEELSMITH_CACHE, else a directory in the store.
+        use_cache: whether compiled objects may come from a cache.
+        offline: fetch nothing.
+        index_url: package index for sdists and build requirements; default: the clients' own configuration.
+        torch_index: package index that has the builds for a nightly torch; default: WHEELSMITH_TORCH_INDEX.
+        toolkit: `auto`, `wheels`, or the root directory of a CUDA toolkit.
+        sign: Ed25519 private key (PEM) that signs the provenance beside the published wheel.
+        listener: told of every step.
+        **target: see `plan`.
+
+    Raises:
+        WheelsmithError: see `wheelsmith.errors`; nothing half-written is left, and what was compiled is kept.
+    """
+    from wheelsmith.builder.build import Settings, run_build
+    from wheelsmith.compile.memory import parse_size
+
+    with disk_full():
+        made = plan(what, **target) if isinstance(what, str) else what
+        key = None if sign is None else Path(sign)
+        limit = parse_size(memory) if isinstance(memory, str) else memory
+        settings = Settings(
+            os.fspath(index),
+            jobs,
+            offline,
+            chosen_index_url(index_url),
+            toolkit,
+            key,
+            limit,
+            _mirrors(),
+            _torch_index(torch_index),
+            cache or os.environ.get("WHEELSMITH_CACHE"),
+            use_cache,
+        )
+        result = run_build(made, open_store(store), settings, listener)
+        if not result.published.already_there:
+            show_people(index, [made.name])
+        return result
+
+
+def fetch(
+    what: str | Plan,
+    *,
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    torch_index: str | None = None,
+    toolkit: str = "auto",
+    listener: Listener = ignore,
+    **target: Any,
+) -> int:
+    """Bring into the store all that a build needs from outside, so that `build(offline=True)` works.
+
+    Returns:
+        Bytes of sources that were fetched.
+
+    Raises:
+        NetworkError, HashMismatchError, SourceError, ToolkitError, EnvironmentBuildError, and those of `plan`.
+    """
+    from wheelsmith.builder.build import Settings, run_fetch
+
+    with disk_full():
+        made = plan(what, **target) if isinstance(what, str) else what
+        settings = Settings(
+            DEFAULT_INDEX,
+            None,
+            False,
+            chosen_index_url(index_url),
+            toolkit,
+            mirrors=_mirrors(),
+            torch_index=_torch_index(torch_index),
+        )
+        return run_fetch(made, open_store(store), settings, listener)
+
+
+def rebuild(
+    wheel: PathLike,
+    *,
+    provenance: PathLike | None = None,
+    key: PathLike | None = None,
+    store: PathLike | None = None,
+    jobs: int | None = None,
+    offline: bool = False,
+    index_url: str | None = None,
+    torch_index: str | None = None,
+    toolkit: str = "auto",
+    listener: Listener = ignore,
+) -> Rebuilt:
+    """Build a wheel again from its provenance, whatever became of the recipe, and compare. Publishes nothing.
+
+    The provenance says what is fetched and run: rebuild only what you trust, or name the signer's `key`. See `verify`
+    and `build` for the arguments.
+
+    Raises:
+        VerificationError: the wheel and its provenance do not belong together, or hold no plan.
+        WheelsmithError: as `build`.
+    """
+    from wheelsmith.builder.build import Settings
+    from wheelsmith.builder.rebuild import run_rebuild
+
+    with disk_full():
+        settings = Settings(
+            DEFAULT_INDEX,
+            jobs,
+            offline,
+            chosen_index_url(index_url),
+            toolkit,
+            mirrors=_mirrors(),
+            torch_index=_torch_index(torch_index),
+            cached=False,  # what is compiled again must be compiled
+        )
+        return run_rebuild(
+            Path(wheel),
+            open_store(store),
+            settings,
+            listener,
+            provenance=optional_path(provenance),
+            key=optional_path(key),
+        )
+
+
+def _torch_index(url: str | None) -> str | None:
+    return url or os.environ.get("WHEELSMITH_TORCH_INDEX")
+
+
+def _mirrors() -> Mirrors:
+    """The mirrors of the user's configuration file."""
+    from wheelsmith.config import load_config
+
+    return load_config().mirrors

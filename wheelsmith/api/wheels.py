@@ -1,0 +1,139 @@
+"""What is in a wheel, whether it is what it says, and whether it will run there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.api.defaults import PathLike, book, chosen_index_url, disk_full, open_store, optional_path
+from wheelsmith.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from wheelsmith.attest.verify import Verification as WheelVerification
+    from wheelsmith.compat.advise import Advice
+    from wheelsmith.compat.judge import Fits
+    from wheelsmith.wheel.inspect import WheelReport
+
+
+def inspect(path: PathLike) -> WheelReport:
+    """What a wheel, a directory or a library holds: GPU code by arch, needed libraries, symbol versions.
+
+    Raises:
+        InvalidWheelError: it cannot be read or contradicts itself.
+    """
+    from wheelsmith.wheel.inspect import inspect_path
+
+    with disk_full():
+        return inspect_path(Path(path))
+
+
+def fits(
+    path: PathLike,
+    *,
+    gpu: str | None = None,
+    driver: str | None = None,
+    torch: str | None = None,
+    glibc: str | None = None,
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    offline: bool = False,
+    listener: Listener = ignore,
+) -> Fits:
+    """Whether a wheel (or folder, or library) will run on a machine, library by library, and the rule that decides.
+
+    Args:
+        path: what to judge.
+        gpu: GPU names or compute capabilities, such as `RTX 5090,A40` or `12.0`; default: this machine's, with its
+            driver, its C library and the torch of this interpreter.
+        driver: version of the driver, such as `570.124.06` or `570.x`; None with `gpu`: PTX is not judged.
+        torch: version of the torch there, such as `2.10.0`; None with `gpu`: not judged.
+        glibc: version of the C library there, such as `2.31`; None with `gpu`: not judged.
+        store: directory of the store, for what torch versions export.
+        index_url: package index for torch wheels whose exports are not known yet.
+        offline: fetch nothing.
+        listener: told of downloads.
+
+    Raises:
+        InvalidWheelError: the wheel cannot be read.
+        UnknownGpuError, TargetError: no such GPU, driver version, or no GPU in this machine.
+        NetworkError, SourceError, OfflineError: what `torch` exports cannot be found out.
+    """
+    from wheelsmith.compat.advise import find_machine
+    from wheelsmith.compat.judge import judge
+    from wheelsmith.wheel.inspect import inspect_path
+
+    with disk_full():
+        machine = find_machine(
+            gpu,
+            driver,
+            torch,
+            glibc,
+            store=open_store(store),
+            index_url=chosen_index_url(index_url),
+            offline=offline,
+            listener=listener,
+        )
+        return judge(inspect_path(Path(path)), machine)
+
+
+def advise(
+    requirement: str,
+    *,
+    gpu: str | None = None,
+    driver: str | None = None,
+    python: str | None = None,
+    recipes: Sequence[PathLike] = (),
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    offline: bool = False,
+    listener: Listener = ignore,
+) -> Advice:
+    """Whether a package needs a source build on a machine, or its published wheel is enough.
+
+    The wheel that pip would install is fetched into the store (once) and judged as `fits` does.
+
+    Args:
+        requirement: PEP 508, such as `vllm==0.15.1`; without a version the newest.
+        gpu: see `fits`.
+        driver: see `fits`.
+        python: `major.minor`; default: the running interpreter's.
+        recipes: directories whose recipes go before the shipped ones.
+        store: directory of the store.
+        index_url: package index that publishes the wheels; default: the clients' own configuration.
+        offline: fetch nothing.
+        listener: told of downloads.
+
+    Raises:
+        NetworkError, SourceError, OfflineError: the index does not answer, or has no such project.
+        InvalidWheelError, UnknownGpuError, TargetError, UsageError: as `fits`.
+    """
+    from wheelsmith.compat.advise import advise as give_advice
+    from wheelsmith.compat.advise import find_machine
+
+    with disk_full():
+        common: dict[str, Any] = {
+            "store": open_store(store),
+            "index_url": chosen_index_url(index_url),
+            "offline": offline,
+            "listener": listener,
+        }
+        machine = find_machine(gpu, driver, None, None, **common)
+        return give_advice(requirement, machine, gpu, python=python, book=book(recipes), **common)
+
+
+def verify(wheel: PathLike, *, provenance: PathLike | None = None, key: PathLike | None = None) -> WheelVerification:
+    """Check a wheel against its RECORD, its SBOM and its provenance, and the provenance against a public key.
+
+    Args:
+        wheel: the path of a wheel that wheelsmith built.
+        provenance: its provenance; default: the file beside it.
+        key: Ed25519 public key (PEM) that must have signed the provenance; default: no signature is asked for.
+
+    Raises:
+        VerificationError: something does not belong together, or the signature is missing or wrong.
+        InvalidWheelError: the wheel cannot be read.
+    """
+    from wheelsmith.attest.verify import verify_wheel
+
+    return verify_wheel(Path(wheel), provenance=optional_path(provenance), key=optional_path(key))[0]

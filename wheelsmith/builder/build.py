@@ -1,0 +1,383 @@
+"""The stages of a build in order: sources, toolchain, compile, proof, index. Called by the API only.
+
+In: a plan and where to put things. Out: `BuildResult`. Each stage leaves its result in the store before the next one
+starts; a second run continues there, and a finished plan is only looked up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.builder.finalize import prove
+from wheelsmith.builder.tools import Tools
+from wheelsmith.compile.preflight import preflight
+from wheelsmith.compile.run import Compiled, compile_wheel
+from wheelsmith.compile.sandbox import Isolation, isolation_here
+from wheelsmith.config import NO_MIRRORS, Mirrors
+from wheelsmith.errors import CompileError, UsageError
+from wheelsmith.events import Listener, Note, StageDone, StageStarted
+from wheelsmith.fsutil import sha256_of
+from wheelsmith.index.publish import Published, publish
+from wheelsmith.index.storage import local_directory
+from wheelsmith.plan.model import CANONICAL, Plan
+from wheelsmith.recipe.loader import shipped_directory
+from wheelsmith.store import Store, write_atomic
+from wheelsmith.toolchain.ccache.cache import cache_use, check_setting, open_cache
+from wheelsmith.toolchain.cuda import CudaToolkit, provide_toolkit
+from wheelsmith.toolchain.environment import BuildEnvironment, provide_environment
+from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
+from wheelsmith.toolchain.uv import Uv
+
+if TYPE_CHECKING:
+    from wheelsmith.sources.model import Fetched
+    from wheelsmith.wheel.strip import StripTool
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A finished build.
+
+    Attributes:
+        plan: what was built.
+        wheel: the wheel in the index; in the store, if the index is a bucket.
+        published: its entry there.
+        record: JSON-ready: toolchain, host, isolation, times, and the proof (`report`, `verdict`).
+        log: the compile log; None if the machine that compiled it was another one.
+        bytes_fetched: bytes of sources that came over the network.
+        reused: true if nothing had to be compiled.
+        seconds: wall time of the whole call.
+    """
+
+    plan: Plan
+    wheel: Path
+    published: Published
+    record: dict[str, Any]
+    log: Path | None
+    bytes_fetched: int
+    reused: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "schema_version": RECORD_VERSION,
+            "requirement": self.plan.requirement,
+            "wheel": str(self.wheel),
+            "sha256": self.published.sha256,
+            "log": str(self.log) if self.log else None,
+            "bytes_fetched": self.bytes_fetched,
+            "reused": self.reused,
+            "seconds": round(self.seconds, 3),
+            "record": self.record,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to build, none of which changes what comes out."""
+
+    index: str | Path  # a directory, or the URL of a bucket
+    jobs: int | None
+    offline: bool
+    index_url: str | None
+    toolkit: str
+    sign: Path | None = None  # private key for the provenance
+    memory: int | None = None  # bytes that the compilers may use together; None: what there is
+    mirrors: Mirrors = NO_MIRRORS  # where sources come from, instead of upstream
+    torch_index: str | None = None  # where torch's nightly builds are
+    cache: str | None = None  # directory or URL of the compile cache; None: the store's own
+    cached: bool = True  # whether compiled objects may come from a cache
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A proved wheel in its work directory, its record, and its provenance statement."""
+
+    wheel: Path
+    record: dict[str, Any]
+    statement: bytes
+    bytes_fetched: int
+
+
+def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
+    """Bring in everything that a build of the plan needs from outside; bytes of sources fetched."""
+    fetched = _sources(plan, store, settings, listener)
+    _toolchain(plan, store, settings, listener)
+    return sum(item.bytes_fetched for item in fetched)
+
+
+def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) -> BuildResult:
+    """Build, prove and publish a plan, or only publish what the store already has."""
+    started = time.monotonic()
+    if settings.sign is not None and local_directory(settings.index) is None:
+        raise UsageError(
+            f"A provenance cannot be signed on its way into {settings.index}.",
+            "Build into a directory with --sign; `wheelsmith publish` then takes wheel and signed provenance there.",
+        )
+    for warning in plan.warnings:
+        listener(Note("plan", warning, warning=True))
+    tools = prepare(plan, store, settings, listener)
+    key = tools.key
+
+    finished = store.place("wheels", key)
+    reused, fetched = (finished / "build.json").is_file(), 0
+    if not reused:
+        with store.lock(f"build-{key}"):
+            made = make_wheel(plan, key, tools, store, settings, listener)
+            fetched = made.bytes_fetched
+            _keep(store, key, made)
+    record = json.loads((finished / "build.json").read_text("utf-8"))
+    wheel = finished / record["wheel"]["filename"]
+    (published,) = publish([wheel], settings.index, listener=listener)
+    directory = local_directory(settings.index)
+    if directory is not None:
+        wheel = directory / published.filename
+        _publish_provenance(finished / record["provenance"], directory, settings.sign)
+    log = store.place("logs", f"{key}.log")
+    return BuildResult(
+        plan=plan,
+        wheel=wheel,
+        published=published,
+        record=record,
+        log=log if log.is_file() else None,
+        bytes_fetched=fetched,
+        reused=reused,
+        seconds=time.monotonic() - started,
+    )
+
+
+def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) -> Tools:
+    """Find or make everything that compiles, and refuse a machine that cannot, before anything is compiled."""
+    _refuse_unfit_machine(plan, store, settings, listener)
+    if settings.cached:
+        check_setting(settings.cache)
+    if settings.sign is not None:
+        from wheelsmith.attest.signing import load_private_key
+
+        load_private_key(settings.sign)
+    strip = None
+    if plan.strip:
+        from wheelsmith.wheel.strip import find_strip
+
+        strip = find_strip()
+    compiler = find_host_compiler()
+    environment, toolkit = _toolchain(plan, store, settings, listener)
+    return Tools(environment, toolkit, compiler, strip, _build_key(plan, environment, toolkit, compiler, strip))
+
+
+def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
+    """Fetch, compile and prove in the work directory `name`, which stays until the caller removes it."""
+    from wheelsmith.builder.dependencies import materials_of, statement_of
+
+    started = _now()
+    fetched = _sources(plan, store, settings, listener)
+    isolation = isolation_here()
+    log = store.place("logs", f"{name}.log")
+    open_chain = partial(
+        open_cache,
+        setting=settings.cache,
+        store=store.root,
+        toolkit=tools.toolkit,
+        packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
+        listener=listener,
+    )
+    with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):
+        compiled = compile_wheel(
+            plan,
+            name,
+            store,
+            tools.environment,
+            tools.toolkit,
+            isolation=isolation,
+            lay_out=lambda directory: _lay_out(plan, store, directory),
+            jobs=settings.jobs,
+            listener=listener,
+            memory=settings.memory,
+            open_chain=open_chain if settings.cached else None,
+            known_costs=shipped_directory() / "models" / f"{plan.name}.json",
+        )
+        done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")
+    materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler)
+    with _stage("proof", listener) as done:
+        from wheelsmith.attest.provenance import SUFFIX
+        from wheelsmith.attest.sbom import SBOM_FILE, make_sbom
+
+        extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
+        wheel, proof = prove(plan, store, compiled.wheel, tools, isolation, extra, listener)
+        done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
+    record = _record(plan, wheel, tools, isolation, compiled, fetched) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
+    record["compile"]["cache"] = asdict(cache_use(store.place("work", name) / "cache")) if settings.cached else None
+    statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
+    return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
+
+
+def _lay_out(plan: Plan, store: Store, directory: Path) -> None:
+    """The sources, and the git that fetches nothing."""
+    from wheelsmith.sources.git_shim import TOOLS, place_guard
+    from wheelsmith.sources.stage import lay_out
+
+    lay_out(plan, store, directory)
+    place_guard(directory / Path(TOOLS).relative_to(CANONICAL))
+
+
+@contextmanager
+def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
+    """A build that fails because it wants to fetch something fails with the name of that."""
+    try:
+        yield
+    except CompileError as error:
+        from wheelsmith.diagnostics.diagnose import RUN_MARK
+        from wheelsmith.sources.git_shim import refused
+
+        wanted = refused(log.read_text("utf-8", errors="replace").rpartition(RUN_MARK)[2])
+        if not wanted:
+            raise
+        raise CompileError(
+            f"The build of {plan.name} {plan.version} wants to fetch what its recipe does not have:"
+            f" {', '.join(map(str, wanted))}.",
+            f"Add it to the recipe as a [[tree]]: `wheelsmith recipes lock {plan.name}=={plan.version}` finds it."
+            f" The whole log is {log}.",
+            detail=error.detail,
+        ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> tuple[Fetched, ...]:
+    # Here and in the proof, imports wait until they are needed: a finished plan is looked up without them.
+    from wheelsmith.sources.fetch import fetch
+
+    with _stage("sources", listener) as done:
+        fetched = fetch(
+            plan,
+            store,
+            offline=settings.offline,
+            index_url=settings.index_url,
+            mirrors=settings.mirrors,
+            listener=listener,
+        )
+        size = sum(item.bytes_fetched for item in fetched)
+        done(f"{len(fetched)} verified, {size:,} bytes fetched", reused=all(item.reused for item in fetched))
+    return fetched
+
+
+def _refuse_unfit_machine(plan: Plan, store: Store, settings: Settings, listener: Listener) -> None:
+    for item in preflight(plan, store.root, settings.toolkit):
+        if item.error is not None and item.stops:
+            raise item.error
+        if item.error is not None:
+            listener(Note("plan", item.error.cause, warning=True))
+
+
+def _toolchain(
+    plan: Plan, store: Store, settings: Settings, listener: Listener
+) -> tuple[BuildEnvironment, CudaToolkit]:
+    uv = Uv(settings.offline, settings.index_url, listener, settings.torch_index)
+    math = plan.target.torch is not None
+    with _stage("toolchain", listener) as done:
+        toolkit = provide_toolkit(plan.target.cuda, math=math, choice=settings.toolkit, store=store, uv=uv)
+        environment = provide_environment(plan, store, uv)
+        done(
+            f"Python {environment.interpreter.version}, CUDA {toolkit.release} ({toolkit.origin})",
+            reused=environment.reused,
+        )
+    return environment, toolkit
+
+
+def _build_key(
+    plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler, strip: StripTool | None
+) -> str:
+    """What the bytes of the wheel depend on: the plan, and the tools that a machine brings itself."""
+    parts = [plan.digest, environment.digest, toolkit.release, compiler.version, platform.libc_ver()[1]]
+    if strip is not None:
+        parts.append(strip.version)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _record(
+    plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled, fetched: tuple[Fetched, ...]
+) -> dict[str, Any]:
+    return {
+        "schema_version": RECORD_VERSION,
+        "key": tools.key,
+        "plan_digest": plan.digest,
+        "plan": plan.to_dict(),
+        "sources": [{"what": i.what, "digest": i.digest, "served_by": i.served_by or None} for i in fetched],
+        "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
+        "toolchain": {
+            "python": tools.environment.interpreter.version,
+            "packages": dict(tools.environment.packages),
+            "cuda": tools.toolkit.release,
+            "cuda_origin": tools.toolkit.origin,
+            "host_compiler": tools.compiler.version,
+            "libc": " ".join(platform.libc_ver()),
+            **({"strip": tools.strip.version} if tools.strip else {}),
+        },
+        "isolation": {"canonical_path": CANONICAL if isolation.canonical else None, **_flags(isolation)},
+        "compile": {
+            "seconds": round(compiled.seconds, 3),
+            "jobs": compiled.jobs,
+            "resumed": compiled.resumed,
+            "summary": compiled.summary.to_dict(),
+        },
+    }
+
+
+def _flags(isolation: Isolation) -> dict[str, Any]:
+    return {"network": isolation.network, **asdict(isolation)}
+
+
+def _keep(store: Store, key: str, made: Made) -> None:
+    """Put the finished wheel into the store; then the work directory has served."""
+
+    def make(directory: Path) -> None:
+        shutil.move(made.wheel, directory / made.wheel.name)
+        write_atomic(directory / made.record["provenance"], made.statement)
+        write_atomic(directory / "build.json", json.dumps(made.record, indent=1, sort_keys=True).encode())
+
+    store.make_directory("wheels", key, make)
+    shutil.rmtree(store.place("work", key))
+
+
+def _publish_provenance(statement: Path, index: Path, key: Path | None) -> None:
+    """Put the provenance beside the published wheel, signed if there is a key; what is there is else left alone."""
+    target = index / statement.name
+    if key is not None:
+        from wheelsmith.attest.signing import load_private_key, sign
+
+        write_atomic(target, sign(statement.read_bytes(), load_private_key(key)))
+    elif not target.is_file():
+        write_atomic(target, statement.read_bytes())
+
+
+class _Done:
+    """Collects what a stage wants to say at its end."""
+
+    def __init__(self) -> None:
+        self.detail, self.reused = "", False
+
+    def __call__(self, detail: str, *, reused: bool = False) -> None:
+        self.detail, self.reused = detail, reused
+
+
+@contextmanager
+def _stage(name: str, listener: Listener, detail: str = "") -> Iterator[_Done]:
+    listener(StageStarted(name, detail))
+    started, done = time.monotonic(), _Done()
+    yield done
+    listener(StageDone(name, done.detail, time.monotonic() - started, done.reused))

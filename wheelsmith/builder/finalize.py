@@ -1,0 +1,126 @@
+"""From the backend's wheel to a proved one: strip, repair, seal, and check it against the plan's promises.
+
+In: a plan, the raw wheel, and what it was made by. Out: the sealed wheel and the JSON-ready proof. Fails with
+`ContractError`, `NotPortableError` and `InvalidWheelError`; the raw wheel stays as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wheelsmith.errors import ContractError
+from wheelsmith.events import Listener, Note
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.plan.model import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
+
+if TYPE_CHECKING:
+    from wheelsmith.builder.tools import Tools
+    from wheelsmith.compat.contract import LibraryRule, Limits
+    from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.compile.sandbox import Isolation
+    from wheelsmith.store import Store
+    from wheelsmith.toolchain.environment import BuildEnvironment
+
+
+def prove(
+    plan: Plan,
+    store: Store,
+    raw: Path,
+    tools: Tools,
+    isolation: Isolation,
+    extra: dict[str, bytes],
+    listener: Listener,
+) -> tuple[Path, dict[str, Any]]:
+    """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
+    from wheelsmith.compat.contract import check, check_paths, enforce
+    from wheelsmith.wheel.inspect import inspect_path
+    from wheelsmith.wheel.repair import repair
+    from wheelsmith.wheel.seal import seal
+
+    root = raw.parent.parent
+    work = root / "proof"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "repaired").mkdir(parents=True)
+    slimmer: dict[str, Any] = {}
+    if tools.strip is not None:
+        from wheelsmith.wheel.strip import strip_wheel
+
+        stripped = strip_wheel(raw, work, tool=tools.strip, epoch=EPOCH)
+        raw = stripped.wheel
+        slimmer = {"stripped": {"bytes_before": stripped.before, "bytes_after": stripped.after}}
+        listener(Note("proof", f"stripped: {stripped.before:,} bytes of libraries are now {stripped.after:,}"))
+    repaired = repair(
+        raw,
+        work / "repaired",
+        exclude=plan.exclude,
+        library_dirs=(tools.toolkit.root / "lib64",),
+        epoch=EPOCH,
+        listener=listener,
+    )
+    pins = {"torch": _torch_version(plan, tools.environment)} if plan.target.torch else {}
+    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, pins=pins)
+    report = inspect_path(sealed)
+    if report.version != plan.wheel_version:
+        raise ContractError(
+            f"The wheel's version is {report.version}, not {plan.wheel_version}.",
+            "Tell the project its version through the recipe's [build.env].",
+        )
+    rules = tuple(_rule(promise) for promise in plan.promises)
+    verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
+    enforce(verdict)
+    own = {str(store.root), str(Path.home()), str(Path.cwd())}
+    forbidden = sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/"))
+    leaks = [name for name in check_paths(sealed, forbidden) if not _is_upstreams(sealed, name, root / "src")]
+    if leaks and isolation.canonical:
+        raise ContractError(
+            f"Paths of this machine are in the wheel: {', '.join(leaks)}.",
+            "Find who writes them (debug information, RPATH, generated files) and patch it in the recipe.",
+        )
+    if leaks:
+        listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
+    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+
+
+def _is_upstreams(wheel: Path, name: str, source: Path) -> bool:
+    """Whether a member of the wheel is a file of the source as it came, whatever it says: `/root` in somebody's
+    JavaScript tells nothing about this machine. What the build wrote does not have the source's time."""
+    original = source / name
+    if not original.is_file() or original.stat().st_mtime != EPOCH:
+        return False
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(name) == original.read_bytes()
+
+
+def _torch_version(plan: Plan, environment: BuildEnvironment) -> str:
+    """The torch that the wheel is to require: the one it was compiled against."""
+    assert plan.target.torch is not None, "asked for only then"  # noqa: S101
+    return dict(environment.packages)["torch"] if plan.target.torch == NIGHTLY else plan.target.torch
+
+
+def _rule(promise: LibraryPromise) -> LibraryRule:
+    from wheelsmith.compat.contract import LibraryRule
+
+    archs = None if promise.archs is None else tuple(map(Arch.parse, promise.archs))
+    return LibraryRule(promise.path, promise.code, promise.optional, archs)
+
+
+def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:
+    from wheelsmith.compat.contract import Limits
+
+    own = plan.limits
+    forbidden = tuple(map(Arch.parse, own.forbidden))
+    return Limits(forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
+
+
+def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:
+    """What the torch that the wheel was built against defines; None: it was built without one."""
+    from wheelsmith.compat.torch_abi import exports_of_directory, shipped_exports
+
+    version = dict(environment.packages).get("torch")
+    if plan.target.torch is None or version is None:
+        return None
+    installed = environment.prefix / "lib" / f"python{plan.target.python}" / "site-packages" / "torch"
+    return shipped_exports(version) or exports_of_directory(installed, version)

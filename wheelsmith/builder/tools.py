@@ -1,0 +1,27 @@
+"""What compiles a plan on this machine, as the stages hand it on.
+
+In: nothing. Out: `Tools`. Nothing can fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wheelsmith.toolchain.cuda import CudaToolkit
+from wheelsmith.toolchain.environment import BuildEnvironment
+from wheelsmith.toolchain.host import HostCompiler
+
+if TYPE_CHECKING:
+    from wheelsmith.wheel.strip import StripTool
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What serves a plan on this machine. `key` is what the bytes of the wheel depend on."""
+
+    environment: BuildEnvironment
+    toolkit: CudaToolkit
+    compiler: HostCompiler
+    strip: StripTool | None
+    key: str

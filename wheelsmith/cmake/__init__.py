@@ -1,0 +1,1 @@
+"""A project's CMake files, read without running them."""

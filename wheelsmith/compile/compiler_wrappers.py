@@ -1,0 +1,143 @@
+"""Put the wrapper in front of every compiler that a build may start.
+
+In: a room's root directory as wheelsmith and as the build see it, the toolkit, and where programs are looked for. Out:
+`launch/` in the room, and the variables that lead a build there. Fails with `OSError`.
+
+    launch/compiler_wrapper.py, place.py   the program, and what it must know
+    launch/bin/                    gcc, g++, c++, …: each is the wrapper; first on PATH
+    launch/run                     the wrapper for CMAKE_<LANG>_{COMPILER,LINKER}_LAUNCHER: what it runs comes first
+    launch/nvcc                    the wrapper that takes the place of the toolkit's bin/nvcc
+    launch/toolkit/                the real nvcc, with a profile that names the toolkit's canonical path
+
+nvcc finds its parts beside the path that it is started by (argv[0]) and through `nvcc.profile` there, so a copy of it
+with a profile that says where the toolkit is works as if it were the original, down to the paths of the headers.
+"""
+
+from __future__ import annotations
+
+import os
+import py_compile
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wheelsmith.compile.chain import LOG_VARIABLE, Chain
+
+_COMPILERS = re.compile(r"(?:[\w.]+-linux-(?:gnu|musl)\w*-)?(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class CompilerWrappers:
+    """What leads a build to the wrapper: variables, PATH's first directory, and files to mount (as `Chain.binds`)."""
+
+    variables: tuple[tuple[str, str], ...]
+    path: str
+    binds: tuple[tuple[Path, str], ...]
+
+
+def lay_wrappers(
+    root: Path,
+    seen: str,
+    toolkit: Path,
+    search: Sequence[tuple[Path, str]],
+    *,
+    mounted: bool,
+    fallback_jobs: int,
+    chain: Chain | None = None,
+) -> CompilerWrappers:
+    """Write `root/launch` and, where nothing can be mounted, `root/cuda`.
+
+    Args:
+        root: the room's root directory.
+        seen: the same directory, as the build sees it.
+        toolkit: root directory of the CUDA toolkit.
+        search: the directories of the build's PATH: as they are here, and as the build sees them.
+        mounted: whether the toolkit will be mounted at `root/cuda`, and `launch/nvcc` over its nvcc. If not,
+            `root/cuda` becomes a directory of links to it.
+        fallback_jobs: compilers that may run at once when the jobserver is gone.
+        chain: what compilers run behind.
+    """
+    launch, there, toolkit_seen = root / "launch", f"{seen}/launch", f"{seen}/cuda"
+    for name in ("bin", "toolkit"):
+        shutil.rmtree(launch / name, ignore_errors=True)
+        (launch / name).mkdir(parents=True)
+    real = {f"{there}/bin/{name}": path for name, path in _compilers(search)}
+    nvcc = _copy_nvcc(launch, there, toolkit, toolkit_seen) if mounted else str(toolkit / "bin" / "nvcc")
+    if nvcc:
+        real |= {f"{toolkit_seen}/bin/nvcc": nvcc, f"{there}/nvcc": nvcc}
+    place = {
+        "HERE": there,
+        "BIN": f"{there}/bin",
+        "REAL": real,
+        "FALLBACK_JOBS": fallback_jobs,
+        "CHAIN": () if chain is None else chain.prefix,
+        "ENVIRONMENT": {} if chain is None else dict(chain.environment),
+        "CHAIN_LOG": LOG_VARIABLE,
+    }
+    (launch / "place.py").write_text("".join(f"{key} = {value!r}\n" for key, value in place.items()), "utf-8")
+    shutil.copyfile(Path(__file__).with_name("compiler_wrapper.py"), launch / "compiler_wrapper.py")
+    for name in ("place.py", "compiler_wrapper.py"):
+        py_compile.compile(str(launch / name), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    for stub, compiler in {f"{there}/run": None, f"{there}/nvcc": nvcc or None, **real}.items():
+        if stub.startswith(f"{there}/"):
+            _write_program(launch / stub.removeprefix(f"{there}/"), there, compiler)
+    if not mounted:
+        _lay_shadow(toolkit, root / "cuda", launch / "nvcc")
+    names = [
+        f"CMAKE_{language}_{what}_LAUNCHER" for language in ("C", "CXX", "CUDA") for what in ("COMPILER", "LINKER")
+    ]
+    variables = tuple((name, f"{there}/run") for name in names)
+    return CompilerWrappers(
+        variables, f"{there}/bin", ((launch / "nvcc", "cuda/bin/nvcc"),) if nvcc and mounted else ()
+    )
+
+
+def _lay_shadow(toolkit: Path, shadow: Path, nvcc: Path) -> None:
+    """Make `shadow` look like the toolkit, with another `bin/nvcc`."""
+    shutil.rmtree(shadow, ignore_errors=True)
+    (shadow / "bin").mkdir(parents=True)
+    for entry in toolkit.iterdir():
+        if entry.name != "bin":
+            (shadow / entry.name).symlink_to(entry)
+    for entry in (toolkit / "bin").iterdir():
+        if entry.name != "nvcc":
+            (shadow / "bin" / entry.name).symlink_to(entry)
+    shutil.copy(nvcc, shadow / "bin" / "nvcc")  # a link would lead whoever resolves it away from the toolkit
+
+
+def _compilers(search: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
+    """Name and path, as the build sees it, of each C and C++ compiler on the PATH; the first of a name counts."""
+    known = set()
+    for directory, seen in search:
+        for file in sorted(directory.iterdir()) if directory.is_dir() else ():
+            if file.name not in known and _COMPILERS.fullmatch(file.name) and os.access(file, os.X_OK):
+                known.add(file.name)
+                yield file.name, f"{seen}/{file.name}"
+
+
+def _copy_nvcc(launch: Path, there: str, toolkit: Path, toolkit_seen: str) -> str:
+    """The path, as the build sees it, by which the real nvcc is started; empty: nothing can stand in for it."""
+    program, profile = toolkit / "bin" / "nvcc", toolkit / "bin" / "nvcc.profile"
+    if not profile.is_file() or program.read_bytes()[:4] != b"\x7fELF":  # a distribution's wrapper script
+        return ""
+    for entry in program.parent.iterdir():
+        (launch / "toolkit" / entry.name).symlink_to(f"{toolkit_seen}/bin/{entry.name}")
+    for name in ("nvcc", "nvcc.profile"):
+        (launch / "toolkit" / name).unlink()
+    shutil.copy(program, launch / "toolkit" / "nvcc")
+    text = profile.read_text("utf-8", errors="surrogateescape").replace("$(_HERE_)", f"{toolkit_seen}/bin")
+    (launch / "toolkit" / "nvcc.profile").write_text(text, "utf-8", errors="surrogateescape")
+    return f"{there}/toolkit/nvcc"
+
+
+def _write_program(path: Path, there: str, compiler: str | None) -> None:
+    interpreter = os.path.realpath(sys.executable)
+    first = f"#!{interpreter} -IS\n"
+    if " " in interpreter or len(first) > 250:  # what the kernel reads of that line: execve(2)
+        first = f"#!/bin/sh\n'''exec' '{interpreter}' -IS \"$0\" \"$@\"\n' '''\n"
+    start = f"sys.path.insert(0, {there!r})\nimport compiler_wrapper\ncompiler_wrapper.main({compiler!r})\n"
+    path.write_text(f"{first}import sys\n{start}")
+    path.chmod(0o755)

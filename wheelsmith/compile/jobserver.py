@@ -1,0 +1,230 @@
+"""The jobserver: where wrappers ask for slots. It lives in wheelsmith's own thread, in the loop that reads the build.
+
+In: connections on a socket in the build root. Out: answers, and calls of the scheduler. A wrapper that says nonsense
+or goes away is dropped; without a jobserver the wrappers run their compilers themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wheelsmith.compile.command import understand
+from wheelsmith.compile.memory import available_memory, oom_kills, tree_memory
+from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
+
+_TICK = 0.25  # seconds between two looks at the machine
+_LONGEST = 16 << 20  # bytes of a message; a command line has a few MiB at most (execve(2))
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of SO_PEERCRED, unix(7)
+
+
+@dataclass(slots=True)
+class _Wrapper:
+    number: int
+    connection: socket.socket
+    pid: int
+    received: bytearray = field(default_factory=bytearray)
+    word: bytes = b""  # what it is told when it may start
+
+
+def _nothing(outputs: tuple[str, ...]) -> None:
+    pass
+
+
+class Jobserver:
+    """Serves the wrappers of one build.
+
+    Args:
+        directory: where the socket `jobserver` is made, as wheelsmith sees it.
+        root: the build's root, as the build sees it.
+        scheduler: who decides.
+        selector: what waits for the sockets. Files that others registered must have the data None.
+        cached: whether compilers run behind the wrapper's chain.
+        unfinished: told, whenever it changes, what is not whole: see `Scheduler.outputs`.
+
+    `problem` says why no wrapper can reach it, if that is so.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        root: str,
+        scheduler: Scheduler,
+        selector: selectors.BaseSelector,
+        *,
+        cached: bool = False,
+        unfinished: Callable[[tuple[str, ...]], None] = _nothing,
+    ) -> None:
+        self._root, self._scheduler, self._selector, self._cached = root, scheduler, selector, cached
+        self._unfinished, self._writing = unfinished, scheduler.outputs
+        self._wrappers: dict[int, _Wrapper] = {}
+        self._count, self._changed, self._next = 0, False, 0.0
+        self._epoch = time.monotonic()
+        self.problem = ""
+        self._socket: socket.socket | None = None
+        try:
+            self._socket = _listen(directory)
+        except OSError as error:  # a file system without sockets
+            self.problem = f"no socket can be made in {directory}: {error.strerror}"
+        else:
+            selector.register(self._socket, selectors.EVENT_READ, 0)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the jobserver began."""
+        return time.monotonic() - self._epoch
+
+    @property
+    def patience(self) -> float:
+        """Seconds until the jobserver wants to look at the machine again."""
+        return max(0.0, self._next - self.now)
+
+    def handle(self, key: selectors.SelectorKey) -> None:
+        """Something came in on one of the jobserver's sockets."""
+        if self._socket is not None and key.fileobj is self._socket:
+            self._accept(self._socket)
+        elif key.data in self._wrappers:
+            self._receive(self._wrappers[key.data])
+
+    def tick(self) -> bool:
+        """Let units start, if a wrapper came or went, or it is time; whether it was time."""
+        timely = self.patience == 0
+        if timely or self._changed:
+            self._decide()
+            self._changed = False
+        if timely:
+            self._next = self.now + _TICK
+        return timely
+
+    def dismiss(self) -> int:
+        """The build has failed: nobody who waits starts, as build tools end only when all that they started has. How
+        many those are."""
+        dismissed = self._scheduler.waiting
+        for number in dismissed:
+            self._say(self._wrappers[number], b"stop")
+            self._drop(self._wrappers[number])
+        return len(dismissed)
+
+    def close(self) -> None:
+        """Let everybody go: who waits runs by itself, who runs ends by itself. What they write stays noted."""
+        self._note()
+        for wrapper in list(self._wrappers.values()):
+            self._drop(wrapper)
+        if self._socket is not None:
+            self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            self._count += 1
+            wrapper = _Wrapper(self._count, connection, _CREDENTIALS.unpack(credentials)[0])
+            self._wrappers[self._count] = wrapper
+            self._selector.register(connection, selectors.EVENT_READ, self._count)
+
+    def _receive(self, wrapper: _Wrapper) -> None:
+        try:
+            chunk = wrapper.connection.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        wrapper.received += chunk
+        if not chunk or len(wrapper.received) > _LONGEST:
+            self._drop(wrapper)
+            return
+        for message in _messages(wrapper.received):
+            if wrapper.number not in self._wrappers:
+                return
+            fields = [os.fsdecode(item) for item in message.split(b"\0")]
+            if wrapper.word:
+                self._ended(wrapper, fields)
+            else:
+                self._asked(wrapper, fields)
+
+    def _asked(self, wrapper: _Wrapper, fields: list[str]) -> None:
+        directory, *command = fields
+        unit = understand(command, directory, self._root) if command else None
+        if unit is None:
+            self._say(wrapper, b"exec")
+            self._drop(wrapper)
+            return
+        wrapper.word = b"cached" if self._cached and unit.kind != "link" else b"run"
+        self._scheduler.arrive(wrapper.number, unit, wrapper.pid, self.now)
+        self._changed = True
+
+    def _ended(self, wrapper: _Wrapper, fields: list[str]) -> None:
+        try:
+            status, cpu_seconds, peak, note, errors = fields
+            outcome = Outcome(
+                int(status), float(cpu_seconds), int(peak), _cache(note), errors, oom_kills() if int(status) else 0
+            )
+        except ValueError:
+            self._drop(wrapper)
+            return
+        if not self._scheduler.finish(wrapper.number, outcome, self.now):
+            self._say(wrapper, b"done")
+            self._drop(wrapper)
+        self._changed = True
+
+    def _decide(self) -> None:
+        running = self._scheduler.running
+        reading = Reading(self.now, available_memory(), tree_memory(running))
+        starting = self._scheduler.decide(reading)
+        self._note()
+        for number in starting:
+            self._say(self._wrappers[number], self._wrappers[number].word)
+
+    def _note(self) -> None:
+        if self._scheduler.outputs != self._writing:
+            self._writing = self._scheduler.outputs
+            self._unfinished(self._writing)
+
+    def _say(self, wrapper: _Wrapper, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # it is gone: its end of the connection will say so
+            wrapper.connection.sendall(len(word).to_bytes(4, "big") + word)
+
+    def _drop(self, wrapper: _Wrapper) -> None:
+        if self._wrappers.pop(wrapper.number, None) is not None:
+            self._selector.unregister(wrapper.connection)
+            wrapper.connection.close()
+            self._scheduler.leave(wrapper.number)
+            self._changed = True
+
+
+def _listen(directory: Path) -> socket.socket:
+    """Listen on `directory/jobserver`, reached through a descriptor: a socket's path may have 107 bytes at most."""
+    (directory / "jobserver").unlink(missing_ok=True)
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(f"/proc/self/fd/{descriptor}/jobserver")
+        listening.listen(4096)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return listening
+
+
+def _messages(received: bytearray) -> Iterator[bytes]:
+    """Take the complete messages out of `received`."""
+    while len(received) >= 4 and len(received) >= 4 + (size := int.from_bytes(received[:4], "big")):
+        yield bytes(received[4 : 4 + size])
+        del received[: 4 + size]
+
+
+def _cache(note: str) -> str:
+    return "hit" if "hit" in note else "miss" if "miss" in note else ""

@@ -1,1 +1,0 @@
-"""The rooms behind the front door: what `wheelsmith` exports, by what it is about. Import from `wheelsmith`."""

@@ -1,0 +1,1 @@
+"""Recipes looked after: lock, bump, mirror."""

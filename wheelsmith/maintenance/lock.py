@@ -1,0 +1,309 @@
+"""What a project's build would fetch, against what its recipe pins.
+
+In: a recipe, a version, the directory of that version's source, and somebody who asks upstream. Out: a `Lock`: every
+tree with its commit, how it stands to the recipe, and what could not be found out. Nothing is written. Fails as asking
+does (`NetworkError`, `SourceError`). Offline, nobody asks: tags are compared by name, and submodules are not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from packaging.specifiers import SpecifierSet
+
+from wheelsmith.cmake.trees import Declared, read_trees
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wheelsmith.recipe.schema import GitTable, Recipe, TreeTable
+
+SCHEMA_VERSION = 1
+
+#: Folders whose scripts a build runs, by custom.
+_SCRIPTS = ("cmake", "csrc", "scripts")
+_CLONE = re.compile(r"""\bgit["',\s]+(?:clone|submodule["',\s]+update)\b""")
+
+State = Literal["same", "changed", "new", "gone", "left out", "not checked"]
+
+
+class Inner(Protocol):
+    """A submodule: its path, where it comes from, and its commit."""
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def url(self) -> str: ...  # noqa: D102
+    @property
+    def commit(self) -> str: ...  # noqa: D102
+
+
+class Asks(Protocol):
+    """Asks upstream."""
+
+    def commit_of(self, url: str, ref: str) -> str:
+        """The commit that a tag or branch is now."""
+
+    def submodules(self, url: str, commit: str, tag: str | None = None) -> Sequence[Inner]:
+        """The submodules of a commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTree:
+    """A tree that the build would fetch, and how the recipe has it.
+
+    Attributes:
+        name: its name in the recipe, or the one that it would get.
+        state: `same`; `changed`: the recipe pins something else; `new`: the recipe lacks it; `gone`: the project does
+            not fetch it any more; `left out`: a submodule that the recipe leaves out on purpose; `not checked`.
+        url: where it comes from.
+        commit: what the project wants; None: not found out.
+        tag: the tag or branch that the project names instead of a commit.
+        was: the commit of the recipe; None: the recipe has none.
+        inside: where a submodule belongs, `TREE/path`; empty for a tree of its own.
+        env: variables that would hand it over, for a new tree.
+        sparse: directories that would do, for a new tree.
+        where: the place in the project that says so.
+        note: one more sentence, or empty.
+        index: position among the recipe's [[tree]] tables; None: it has no table.
+    """
+
+    name: str
+    state: State
+    url: str
+    commit: str | None
+    tag: str | None
+    was: str | None
+    inside: str
+    env: tuple[tuple[str, str], ...]
+    sparse: tuple[str, ...]
+    where: str
+    note: str
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Every tree of a version, in the order of the project's files."""
+
+    name: str
+    version: str
+    trees: tuple[LockedTree, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[LockedTree, ...]:
+        """What the recipe would have to change."""
+        return tuple(tree for tree in self.trees if tree.state in {"changed", "new", "gone"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        trees = [{**asdict(tree), "env": dict(tree.env)} for tree in self.trees]
+        for tree in trees:
+            del tree["index"]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "trees": trees,
+            "warnings": list(self.warnings),
+        }
+
+
+def lock_trees(
+    recipe: Recipe,
+    version: str,
+    project: Path,
+    *,
+    ask: Asks | None,
+    submodules: Sequence[Inner] | None,
+    given: Mapping[str, str] | None = None,
+) -> Lock:
+    """Compare what a project would fetch with the trees that its recipe has for this version.
+
+    Args:
+        recipe: the recipe.
+        version: the version whose source `project` is; the recipe need not pin it.
+        project: the directory of the source.
+        ask: asks upstream; None: offline.
+        submodules: those of the source itself; None: not known.
+        given: CMake variables, as -D would set them.
+
+    Raises:
+        NetworkError, SourceError: as asking does, or there is no CMakeLists.txt to read.
+    """
+    return _Locking(recipe, version, ask).lock(project, submodules, given or {})
+
+
+class _Locking:
+    def __init__(self, recipe: Recipe, version: str, ask: Asks | None) -> None:
+        self._recipe, self._version, self._ask = recipe, version, ask
+        self._left = {index: table for index, table in enumerate(recipe.tree) if applies(table.versions, version)}
+        self._warnings: list[str] = []
+
+    def lock(self, project: Path, submodules: Sequence[Inner] | None, given: Mapping[str, str]) -> Lock:
+        trees: list[LockedTree] = []
+        if (project / "CMakeLists.txt").is_file():
+            reading = read_trees(project, given)
+            self._warnings += reading.warnings
+            for declared in reading.trees:
+                trees += self._declared(declared)
+        if submodules is not None:
+            trees += self._inner("source", submodules, pinned=False, sparse=())
+        self._warnings += _cloning(project)
+        if submodules is None and (project / ".gitmodules").is_file():
+            self._warnings.append(".gitmodules: the source is no git checkout, so its submodules' commits are unknown.")
+        trees += [self._gone(index, table) for index, table in self._left.items()]
+        return Lock(self._recipe.name, self._version, tuple(trees), tuple(self._warnings))
+
+    def _declared(self, declared: Declared) -> Iterator[LockedTree]:
+        if declared.archive:
+            digest = f", sha256 {declared.sha256}" if declared.sha256 else ""
+            self._warnings.append(
+                f"{declared.where}: {declared.name} is an archive, {declared.url}{digest}: pin it by hand."
+            )
+            return
+        index, table = self._table_of(declared)
+        git = None if table is None else table.git
+        url = _spelled(declared.url, git)
+        commit, note = self._commit(declared, table, url)
+        was = None if git is None else git.commit
+        tag = None if declared.commit else declared.ref
+        state: State = "new" if table is None else "same" if commit == was else "changed"
+        if table is not None and git is None:
+            state, note = "not checked", "the recipe has it as an archive"
+        elif commit is None and table is not None and state == "changed" and declared.ref is None:
+            state = "not checked"
+        if state == "changed" and git is not None and tag and git.tag == tag:
+            note = f"the tag {tag} was another commit when it was locked: somebody moved it" if commit else note
+        if git is not None and url != git.url:
+            note = "; ".join(filter(None, (note, f"the recipe has it from {git.url}")))
+        name = table.name if table is not None else _plain(declared.name)
+        env, sparse = self._handing(declared) if table is None else ((), git.sparse if git else ())
+        yield LockedTree(name, state, url, commit, tag, was, "", env, sparse, declared.where, note, index)
+        if commit is None or not declared.submodules:
+            return
+        if self._ask is None:
+            yield from self._unchecked(name)
+        else:
+            found = self._ask.submodules(url, commit, tag)
+            yield from self._inner(name, found, pinned=state == "same", sparse=sparse)
+
+    def _commit(self, declared: Declared, table: TreeTable | None, url: str) -> tuple[str | None, str]:
+        """The commit that the project wants, and a note."""
+        if declared.commit or declared.ref is None:
+            return declared.commit, "" if declared.commit else "the project names no commit and no tag"
+        if self._ask is not None:
+            return self._ask.commit_of(url, declared.ref), ""
+        if table is not None and table.git is not None and table.git.tag == declared.ref:
+            return table.git.commit, f"offline: {declared.ref} is taken for what the recipe says"
+        return None, f"offline: which commit {declared.ref} is was not asked"
+
+    def _handing(self, declared: Declared) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """How a new tree would be handed over."""
+        path = f"{{tree}}/{declared.override}" if declared.override else "{tree}"
+        if not declared.env:
+            self._warnings.append(
+                f"{declared.where}: {declared.name} has no variable of the environment that hands it over; pass"
+                f" -D{declared.defines[0]}=… on to CMake (with setuptools often by CMAKE_ARGS)."
+            )
+        return tuple((name, path) for name in declared.env[:1]), (declared.subdir,) if declared.subdir else ()
+
+    def _inner(
+        self, outer: str, found: Sequence[Inner], *, pinned: bool, sparse: Sequence[str]
+    ) -> Iterator[LockedTree]:
+        """The submodules of a tree, with those inside them.
+
+        Args:
+            outer: the tree, or `TREE/path` of a submodule.
+            found: its submodules.
+            pinned: the recipe has this tree at this commit: what it lacks of it, it leaves out on purpose.
+            sparse: the parts of the tree that are wanted; empty: all.
+        """
+        for item in found:
+            place = f"{outer}/{item.path}"
+            index, table = next(((i, t) for i, t in self._left.items() if t.inside == place), (None, None))
+            if index is not None:
+                del self._left[index]
+            was = table.git.commit if table is not None and table.git is not None else None
+            apart = bool(sparse) and not any(f"{item.path}/".startswith(f"{part}/") for part in sparse)
+            state: State = "same" if was == item.commit else "changed"
+            if table is None:
+                state = "left out" if pinned or apart else "new"
+            url = _spelled(item.url, None if table is None else table.git)
+            name = table.name if table is not None else _plain(f"{outer.replace('/', '-')}-{Path(item.path).name}")
+            yield LockedTree(
+                name, state, url, item.commit, None, was, place, (), (), f"submodule {item.path}", "", index
+            )
+            if state != "left out" and self._ask is not None:
+                inner = self._ask.submodules(url, item.commit)
+                yield from self._inner(
+                    place, inner, pinned=state == "same", sparse=table.git.sparse if table and table.git else ()
+                )
+
+    def _unchecked(self, outer: str) -> Iterator[LockedTree]:
+        for index, table in [(i, t) for i, t in self._left.items() if (t.inside or "").startswith(f"{outer}/")]:
+            del self._left[index]
+            if table.git is not None:
+                note = "offline: submodules are not looked at"
+                yield _of_table(index, table, "not checked", note)
+
+    def _gone(self, index: int, table: TreeTable) -> LockedTree:
+        return _of_table(index, table, "gone", "the project does not fetch it")
+
+    def _table_of(self, declared: Declared) -> tuple[int | None, TreeTable | None]:
+        """The recipe's tree for a declaration: it sets its variable, comes from the same place, or has its name."""
+        outer = [(index, table) for index, table in self._left.items() if table.inside is None]
+        for index, table in (
+            *((i, t) for i, t in outer if t.env.keys() & {*declared.env, *declared.defines}),
+            *((i, t) for i, t in outer if t.git is not None and same_place(t.git.url, declared.url)),
+            *((i, t) for i, t in outer if t.name.lower() == _plain(declared.name).lower()),
+        ):
+            del self._left[index]
+            return index, table
+        return None, None
+
+
+def applies(specifier: str | None, version: str) -> bool:
+    """Whether a table with this `versions` counts for a version."""
+    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _of_table(index: int, table: TreeTable, state: State, note: str) -> LockedTree:
+    git = table.git
+    url = git.url if git else table.archive.url if table.archive else ""
+    was = git.commit if git else None
+    return LockedTree(
+        table.name, state, url, None, git.tag if git else None, was, table.inside or "", (), (), "", note, index
+    )
+
+
+def _cloning(project: Path) -> Iterator[str]:
+    """Scripts that a build may run and that clone by themselves: pointed out, not read."""
+    for path in sorted([*project.glob("*"), *(p for name in _SCRIPTS for p in (project / name).rglob("*"))]):
+        if path.suffix not in {".py", ".sh", ".mk"} and path.name != "Makefile":
+            continue
+        if path.is_symlink() or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
+            if _CLONE.search(line) and not line.lstrip().startswith("#"):
+                yield f"{path.relative_to(project)}:{number}: clones by itself: {line.strip()[:100]}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "tree"
+
+
+def _spelled(url: str, git: GitTable | None) -> str:
+    """A place as the recipe spells it, if it has the same: that is the spelling that mirrors know."""
+    return git.url if git is not None and same_place(git.url, url) else url
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs name one repository: hosts of git do not care for case and `.git`."""
+    first, second = (re.sub(r"(?:\.git)?/*$", "", url.lower()) for url in (one, other))
+    return first == second

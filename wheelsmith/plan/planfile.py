@@ -1,0 +1,74 @@
+"""A plan read back from JSON, so that a build can be repeated after its recipe has changed.
+
+In: what `Plan.to_dict` gave, its digest, and the lock. Out: the same `Plan`, or a `VerificationError` that names the
+first place that is not as it should be. The text comes from outside: a plan is accepted only when writing it again
+gives exactly what was read and the same digest, and when every path lies below the canonical one. `gpus`, which only
+inform, are not read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from wheelsmith.errors import UnknownGpuError, VerificationError
+from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.plan.model import CANONICAL, SCHEMA_VERSION, Plan
+
+_REMEDY = "Get the provenance again, or use the version of wheelsmith that wrote it."
+_DERIVED = ("schema_version", "lock_sha256", "pins")
+
+
+def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
+    """The plan that `data` describes.
+
+    Args:
+        data: JSON values.
+        digest: the digest that the plan must have.
+        lock: the hash-locked requirements that were installed. It becomes the plan's only if the plan had a lock.
+
+    Raises:
+        VerificationError: it is no plan of this version, or it contradicts its digest, the lock or itself.
+    """
+    if data.get("schema_version") != SCHEMA_VERSION:
+        raise VerificationError(f"The plan has the schema version {data.get('schema_version')!r}.", _REMEDY)
+    locked = data.get("lock_sha256")
+    if locked is not None and (lock is None or hashlib.sha256(lock.encode()).hexdigest() != locked):
+        raise VerificationError("The lock is not the one that the plan names.", _REMEDY)
+    plain = {key: value for key, value in data.items() if key not in _DERIVED}
+    try:
+        target = dict(plain["target"]) | {"gpus": []}
+        target["archs"] = dataclasses.asdict(ArchSet.parse(target["archs"]))
+        fields = plain | {"target": target, "lock": lock if locked is not None else None}
+        for name in ("environment", "config_settings", "options"):
+            fields[name] = sorted(plain[name].items())
+        # Strict JSON: no text for a number, but lists for tuples.
+        plan = TypeAdapter(Plan).validate_json(json.dumps(fields), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _no_plan(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, UnknownGpuError) as error:
+        raise _no_plan(f"{type(error).__name__}: {error}") from error
+    for path in _paths(plan):
+        if not path.startswith(f"{CANONICAL}/") or ".." in path.split("/"):
+            raise _no_plan(f"the path {path!r} is not below {CANONICAL}")
+    again = plan.to_dict()
+    if again | {"target": again["target"] | {"gpus": data["target"].get("gpus")}} != data:
+        raise _no_plan("it has parts that this version of wheelsmith does not know")
+    if plan.digest != digest:
+        raise VerificationError(f"The plan's digest is {plan.digest}, not {digest}.", _REMEDY)
+    return plan
+
+
+def _paths(plan: Plan) -> Iterator[str]:
+    yield from (tree.path for tree in plan.trees)
+    yield from (patch.path for patch in plan.patches)
+
+
+def _no_plan(why: str) -> VerificationError:
+    return VerificationError(f"The plan in the provenance cannot be used: {why}.", _REMEDY)

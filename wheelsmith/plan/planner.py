@@ -1,0 +1,334 @@
+"""Recipe × Target → Plan: every source, patch, variable and check of a build, decided once, with a digest.
+
+In: a loaded recipe, a version and a `Target`. Out: a frozen `Plan`. Pure: no network, no clock, no environment, no
+disk. Fails with `TargetError` when the target contradicts itself, the recipe or the toolkit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from wheelsmith.errors import RecipeError, TargetError, UsageError
+from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.gpu.facts import family, known_toolkits, toolkit_facts, torch_cuda
+from wheelsmith.plan.model import (
+    CANONICAL,
+    EPOCH,
+    NIGHTLY,
+    ArchiveSource,
+    DiffPatch,
+    EditPatch,
+    Expectation,
+    GitSource,
+    LibraryPromise,
+    Patch,
+    Plan,
+    SdistSource,
+    Source,
+    Target,
+    Tree,
+    WheelLimits,
+)
+from wheelsmith.plan.pins import usable_lock
+
+if TYPE_CHECKING:  # the API imports this module at start-up, and pydantic takes its time
+    from wheelsmith.recipe.loader import LoadedRecipe
+    from wheelsmith.recipe.schema import ContractTable, LibraryTable, Recipe, SourceTable, TreeTable
+
+
+def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mapping[str, bool] | None = None) -> Plan:
+    """Decide everything about building `version` of a recipe for `target`.
+
+    Args:
+        loaded: the recipe.
+        version: one of its releases.
+        target: what to build for.
+        options: the recipe's options that are not to have their default.
+
+    Raises:
+        TargetError: the Python, CUDA, torch and archs do not fit together or the recipe.
+        RecipeError: a template names a value that does not exist.
+        UsageError: the recipe has no such option.
+    """
+    recipe = loaded.recipe
+    warnings = tuple(_check_target(loaded, target))
+    chosen = _options(recipe, options or {})
+    release = recipe.releases[version]
+    values = _template_values(version, target)
+    tables = tuple(
+        t
+        for t in recipe.tree
+        if _applies(t.versions, version) and _holds(t.when, chosen) and _serves(t.archs, target.archs)
+    )
+    trees = tuple(_trees(tables))
+    paths = {tree.name: tree.path for tree in trees}
+
+    environment = dict(_base_environment(recipe.name, version, target))
+    for table in recipe.tree:
+        if table.name in paths:
+            environment |= {k: _fill(v, values | {"tree": paths[table.name]}) for k, v in table.env.items()}
+    environment |= {key: _fill(text, values) for key, text in recipe.build.env.items()}
+    if recipe.build.compress is not None:
+        flag, warning = _compression(recipe.build.compress, target.cuda)
+        environment["NVCC_APPEND_FLAGS"] += flag
+        warnings += warning
+
+    requires = recipe.build.requires + _torch_requirement(target.torch)
+    lock, lock_warning = None, None
+    if target.environment == "isolated" and target.torch != NIGHTLY:
+        lock, lock_warning = usable_lock(loaded.lock, requires, target.python)
+
+    return Plan(
+        name=recipe.name,
+        version=version,
+        local_version=_fill(recipe.wheel.local_version, values),
+        target=target,
+        source=_source(release.source, recipe.name, version),
+        trees=trees,
+        patches=tuple(_patches(loaded, version, paths, chosen)),
+        requires=requires,
+        lock=lock,
+        config_settings=tuple(sorted((key, _fill(text, values)) for key, text in recipe.build.config_settings.items())),
+        environment=tuple(sorted(environment.items())),
+        promises=tuple(_promise(t, target.archs) for t in recipe.library if _holds(t.when, chosen)),
+        exclude=recipe.wheel.exclude,
+        imports=recipe.wheel.imports,
+        strip=recipe.wheel.strip,
+        limits=_limits(recipe.contract),
+        options=tuple(sorted(chosen.items())),
+        expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
+        recipe=loaded.origin,
+        warnings=warnings + ((lock_warning,) if lock_warning else ()),
+    )
+
+
+def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
+    """Raise on contradictions; yield what is only doubtful."""
+    recipe = loaded.recipe
+    if not SpecifierSet(recipe.python).contains(target.python):
+        raise TargetError(
+            f"{recipe.name} supports Python {recipe.python}, not {target.python}.",
+            f"Choose another with --python{f' {recipe.defaults.python}' if recipe.defaults.python else ''}.",
+        )
+    if target.torch is None and recipe.defaults.torch is not None:
+        raise TargetError(f"{recipe.name} is built against torch.", f"Use --torch {recipe.defaults.torch}.")
+    if target.torch is not None and recipe.defaults.torch is None:
+        raise TargetError(f"{recipe.name} does not use torch.", "Leave --torch away.")
+
+    if target.archs.ptx and not recipe.build.ptx:
+        raise TargetError(
+            f"The build of {recipe.name} does not pass +PTX on to nvcc; {target.archs} would break its contract.",
+            f"Leave +PTX away: --arch {';'.join(map(str, target.archs.native))!r}.",
+        )
+    able = toolkit_facts(target.cuda).archs
+    for arch in target.archs.native:
+        if arch.base not in able:
+            first = next((v for v in known_toolkits() if arch.base in toolkit_facts(v).archs), None)
+            newer = f"CUDA {first} is the first known to." if first else "No known toolkit can."
+            raise TargetError(
+                f"nvcc of CUDA {target.cuda} cannot compile for {arch.sm} ({family(arch)}).",
+                f"{newer} It compiles for {', '.join(map(str, able))}.",
+            )
+    if target.torch == NIGHTLY:
+        yield (
+            "torch nightly is whatever the index offers at the first build: it is pinned then, and the wheel requires"
+            f" exactly that one. {recipe.name} is tested with torch {recipe.defaults.torch}."
+        )
+        return
+    built_with = torch_cuda(_version(target.torch)) if target.torch else None
+    if built_with is not None and built_with.split(".")[0] != target.cuda.split(".")[0]:
+        raise TargetError(
+            f"torch {target.torch} is built with CUDA {built_with}; extensions for it cannot use CUDA {target.cuda}.",
+            f"Use --cuda {built_with}, or a torch built with CUDA {target.cuda.split('.')[0]}.",
+        )
+    if built_with is not None and built_with != target.cuda:
+        yield f"torch {target.torch} is built with CUDA {built_with}, the extension with CUDA {target.cuda}."
+    required = recipe.wheel.torch
+    if target.torch is not None and required is not None and not _admits(required, target.torch):
+        yield (
+            f"{recipe.name}'s own metadata require torch{required}. The wheel will require torch {target.torch}"
+            " instead, which it is compiled against, and torchaudio and torchvision in any version that fits that."
+        )
+    elif target.torch is not None and target.torch != recipe.defaults.torch:
+        yield f"the recipe is tested with torch {recipe.defaults.torch}, not {target.torch}."
+
+
+def _version(torch: str) -> str:
+    try:
+        return str(Version(torch))
+    except InvalidVersion as error:
+        raise TargetError(f"{torch!r} is not a version of torch.", f"Write it as in 2.9.1, or {NIGHTLY}.") from error
+
+
+def _torch_requirement(torch: str | None) -> tuple[str, ...]:
+    if torch is None:
+        return ()
+    # The specifier names a development version, which admits them (PEP 440, "Handling of pre-releases").
+    return (f"torch=={torch}" if torch != NIGHTLY else "torch>=0.dev0",)
+
+
+def _options(recipe: Recipe, asked: Mapping[str, bool]) -> dict[str, bool]:
+    for name in asked:
+        if name not in recipe.options:
+            raise UsageError(
+                f"The recipe for {recipe.name} has no option {name!r}.",
+                f"It has {', '.join(recipe.options) or 'none'}.",
+            )
+    return {name: asked.get(name, table.default) for name, table in recipe.options.items()}
+
+
+def _holds(condition: str | None, options: Mapping[str, bool]) -> bool:
+    if condition is None:
+        return True
+    return not options[condition[1:]] if condition.startswith("!") else options[condition]
+
+
+def _serves(archs: str | None, requested: ArchSet) -> bool:
+    return archs is None or bool(_among(archs, requested))
+
+
+def _among(archs: str, requested: ArchSet) -> tuple[str, ...]:
+    """Those of the requested archs whose compute capability is in the list `archs`."""
+    bases = {arch.base for arch in ArchSet.parse(archs).native}
+    return tuple(str(arch) for arch in requested.native if arch.base in bases)
+
+
+def _promise(table: LibraryTable, requested: ArchSet) -> LibraryPromise:
+    if table.archs is None:
+        return LibraryPromise(table.path, table.code, table.optional)
+    served = _among(table.archs, requested)
+    return LibraryPromise(table.path, table.code, table.optional or not served, served)
+
+
+def _compression(mode: str, cuda: str) -> tuple[str, tuple[str, ...]]:
+    """nvcc's flag and a warning. Appended flags win over the project's own; nvcc then prints a warning.
+
+    Source: NVIDIA, "CUDA Compiler Driver NVCC", --compress-mode, of 12.8 (the first to have it) and 13.0.
+    """
+    major, minor = map(int, cuda.split("."))
+    if (major, minor) < (12, 8):
+        return "", (f"nvcc of CUDA {cuda} has no --compress-mode: the recipe's compress = {mode!r} has no effect.",)
+    flag = f" --compress-mode={mode}"
+    if major == 12 and mode in {"balance", "size"}:
+        return flag, (f"GPU code compressed for {mode} needs driver 550.54.14 (CUDA 12.4) or newer.",)
+    return flag, ()
+
+
+def _template_values(version: str, target: Target) -> dict[str, str]:
+    return {
+        "version": version,
+        "cuda_version": target.cuda,
+        "cuda_digits": target.cuda.replace(".", ""),
+        "cuda_home": f"{CANONICAL}/cuda",
+        "torch_version": target.torch or "",
+        "archs_torch": target.archs.torch,
+        "archs_cmake": target.archs.cmake,
+        "archs_gencode": target.archs.gencode,
+        "source": f"{CANONICAL}/src",
+    }
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise RecipeError(
+                f"The template {template!r} names an unknown value {match[0]}.",
+                f"Known are {', '.join(sorted(values))}.",
+            )
+        return values[match[1]]
+
+    return re.sub(r"\{(\w+)\}", value, template)
+
+
+def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple[str, str]]:
+    """What every build gets. Nothing of the caller's environment is added to it."""
+    cuda, env, tools = f"{CANONICAL}/cuda", f"{CANONICAL}/env", f"{CANONICAL}/tools"
+    # One toolkit for everybody who looks: CMake's CUDA language listens to CUDACXX and PATH, its FindCUDAToolkit to
+    # CUDAToolkit_ROOT, torch's FindCUDA to CUDA_PATH, setuptools builds to CUDA_HOME.
+    yield from {
+        "CUDA_HOME": cuda,
+        "CUDA_PATH": cuda,
+        "CUDAToolkit_ROOT": cuda,
+        "CUDACXX": f"{cuda}/bin/nvcc",
+    }.items()
+    # tools: a git that refuses what is not in the closure (wheelsmith.sources.git_shim).
+    yield "PATH", f"{tools}:{env}/bin:{cuda}/bin:/usr/local/bin:/usr/bin:/bin"
+    yield "TORCH_CUDA_ARCH_LIST", target.archs.torch
+    yield "CUDAARCHS", target.archs.cmake
+    # nvcc names its temporary files after its process id and writes the names into the objects, unless:
+    yield "NVCC_APPEND_FLAGS", "-objtemp"
+    yield "SOURCE_DATE_EPOCH", str(EPOCH)
+    yield "PYTHONHASHSEED", "0"
+    yield "PYTHONNOUSERSITE", "1"
+    yield "HOME", f"{CANONICAL}/home"
+    yield "TMPDIR", f"{CANONICAL}/tmp"  # noqa: S108 - private to the build
+    yield "LANG", "C.UTF-8"
+    yield "LC_ALL", "C.UTF-8"
+    yield "TZ", "UTC"
+    # A patched or shallow tree has no usable git description; the version is known anyway (setuptools-scm, hatch-vcs).
+    yield f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name.upper().replace('-', '_')}", version
+
+
+def _limits(table: ContractTable) -> WheelLimits:
+    forbidden = ArchSet.parse(table.forbidden).native if table.forbidden else ()
+    size = None if table.max_size_mb is None else int(table.max_size_mb * 1_000_000)
+    return WheelLimits(tuple(map(str, forbidden)), size, table.needed, table.manylinux)
+
+
+def _admits(specifier: str, version: str) -> bool:
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _applies(specifier: str | None, version: str) -> bool:
+    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _source(table: SourceTable, name: str, version: str) -> Source:
+    if table.sdist is not None:
+        return SdistSource(name, version, table.sdist.sha256)
+    return _git_or_archive(table)
+
+
+def _git_or_archive(table: SourceTable | TreeTable) -> GitSource | ArchiveSource:
+    if table.git is not None:
+        return GitSource(table.git.url, table.git.commit, table.git.tag, table.git.sparse)
+    assert table.archive is not None, "the schema demands one of the two"  # noqa: S101
+    return ArchiveSource(table.archive.url, table.archive.sha256)
+
+
+def _trees(tables: tuple[TreeTable, ...]) -> Iterator[Tree]:
+    """Outer trees before the ones placed inside them, whatever the order in the recipe."""
+    names = {table.name for table in tables}
+    for table in sorted(tables, key=lambda t: t.inside is not None):
+        if table.inside is None:
+            path = f"{CANONICAL}/trees/{table.name}"
+        else:
+            outer, _, rest = table.inside.partition("/")
+            if not rest or (outer not in names and outer != "source"):
+                raise RecipeError(
+                    f"The tree {table.name!r} is to be placed inside {table.inside!r}, which names no tree.",
+                    "Write inside as TREE/path, or source/path for the package itself.",
+                )
+            base = f"{CANONICAL}/src" if outer == "source" else f"{CANONICAL}/trees/{outer}"
+            path = f"{base}/{rest}"
+        yield Tree(table.name, _git_or_archive(table), path)
+
+
+def _patches(
+    loaded: LoadedRecipe, version: str, paths: Mapping[str, str], options: Mapping[str, bool]
+) -> Iterator[Patch]:
+    for table in loaded.recipe.patch:
+        if not _applies(table.versions, version) or not _holds(table.when, options):
+            continue
+        if table.tree is not None and table.tree not in paths:
+            continue
+        path = f"{CANONICAL}/src" if table.tree is None else paths[table.tree]
+        if table.diff is not None:
+            yield DiffPatch(path, table.diff, loaded.diffs[table.diff], table.why)
+        else:
+            yield EditPatch(path, table.file or "", table.find or "", table.replace or "", table.count, table.why)

