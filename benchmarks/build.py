@@ -23,7 +23,7 @@ from pathlib import Path
 
 import wheelsmith
 from wheelsmith.events import ignore
-from wheelsmith.plan.model import CANONICAL, Plan
+from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda import provide_toolkit

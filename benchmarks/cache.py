@@ -23,7 +23,7 @@ from pathlib import Path
 
 from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
-from wheelsmith.plan.model import CANONICAL
+from wheelsmith.planning.model import CANONICAL
 from wheelsmith.toolchain.ccache.cache import cache_use, open_cache
 from wheelsmith.toolchain.cuda import CudaToolkit, pick_toolkit
 

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from wheelsmith.config import Mirrors
 from wheelsmith.gpu.arch import ArchSet
-from wheelsmith.plan.model import CANONICAL, Expectation, GitSource, Plan, Target, Tree
+from wheelsmith.planning.model import CANONICAL, Expectation, GitSource, Plan, Target, Tree
 from wheelsmith.sources.fetch import fetch
 from wheelsmith.store import Store
 

@@ -22,7 +22,7 @@ import wheelsmith
 from benchmarks.standins import make_standins
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Event, ToolLine, ignore
-from wheelsmith.plan.model import SdistSource
+from wheelsmith.planning.model import SdistSource
 from wheelsmith.sources import archive, sdist
 from wheelsmith.store import Store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import wheelsmith
 from wheelsmith.builder.dependencies import locked_hashes, materials_of
-from wheelsmith.plan.model import ArchiveSource, GitSource
+from wheelsmith.planning.model import ArchiveSource, GitSource
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler

@@ -148,7 +148,7 @@ def test_wheelsmith_packs_itself_the_same_way_each_time(tmp_path):
     (tmp_path / name).write_bytes(data)
     with zipfile.ZipFile(tmp_path / name) as wheel:
         names = wheel.namelist()
-        assert "wheelsmith/recipes/cuvec.toml" in names
+        assert "wheelsmith/shipped_recipes/cuvec.toml" in names
         assert "wheelsmith/container/images.toml" in names
         assert not [item for item in names if "__pycache__" in item]
         info = next(item for item in names if item.endswith(".dist-info/entry_points.txt"))
@@ -157,4 +157,4 @@ def test_wheelsmith_packs_itself_the_same_way_each_time(tmp_path):
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path / "t", tmp_path / name],
         check=True,
     )
-    assert (tmp_path / "t/wheelsmith/recipes/vllm.toml").is_file()
+    assert (tmp_path / "t/wheelsmith/shipped_recipes/vllm.toml").is_file()

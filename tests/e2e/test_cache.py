@@ -12,7 +12,7 @@ import pytest
 
 from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
-from wheelsmith.plan.model import CANONICAL
+from wheelsmith.planning.model import CANONICAL
 from wheelsmith.toolchain.ccache.cache import cache_use, open_cache
 from wheelsmith.toolchain.cuda import find_toolkits
 

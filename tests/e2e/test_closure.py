@@ -13,7 +13,7 @@ from tests.support import miniature
 from wheelsmith.cli.main import main
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.errors import CompileError, ContractError, SourceError
-from wheelsmith.plan.model import Plan
+from wheelsmith.planning.model import Plan
 
 pytestmark = pytest.mark.e2e
 

@@ -6,7 +6,7 @@ import pytest
 
 import wheelsmith
 from wheelsmith.events import ignore
-from wheelsmith.plan.model import CANONICAL, SdistSource
+from wheelsmith.planning.model import CANONICAL, SdistSource
 from wheelsmith.sources import archive, sdist
 from wheelsmith.sources.patches import apply
 from wheelsmith.store import Store

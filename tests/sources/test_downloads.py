@@ -15,7 +15,7 @@ import pytest
 from tests.support.source_servers import Server, files_of, plan_of, serving
 from wheelsmith.errors import HashMismatchError, NetworkError, OfflineError, SourceError, StoreError
 from wheelsmith.events import Event, Progress
-from wheelsmith.plan.model import ArchiveSource, SdistSource
+from wheelsmith.planning.model import ArchiveSource, SdistSource
 from wheelsmith.sources import archive
 from wheelsmith.sources import http as transfer
 from wheelsmith.sources.client_index import configured_index

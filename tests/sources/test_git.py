@@ -10,7 +10,7 @@ import pytest
 from tests.support.source_servers import Upstream, files_of, plan_of
 from wheelsmith.errors import NetworkError, OfflineError, PatchError, SourceError, StoreError
 from wheelsmith.events import Event, Progress
-from wheelsmith.plan.model import CANONICAL, EPOCH, DiffPatch, EditPatch, GitSource, Tree
+from wheelsmith.planning.model import CANONICAL, EPOCH, DiffPatch, EditPatch, GitSource, Tree
 from wheelsmith.sources.fetch import fetch
 from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store

@@ -15,7 +15,7 @@ from wheelsmith.config import NO_MIRRORS, Mirrors, load_config
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Note
 from wheelsmith.maintenance.mirror import copy_sources
-from wheelsmith.plan.model import CANONICAL, ArchiveSource, GitSource, SdistSource, Tree
+from wheelsmith.planning.model import CANONICAL, ArchiveSource, GitSource, SdistSource, Tree
 from wheelsmith.sources.fetch import fetch
 from wheelsmith.sources.git_shim import Refused, place_guard, refused
 from wheelsmith.sources.stage import lay_out

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.source_servers import files_of
 from wheelsmith.errors import PatchError
-from wheelsmith.plan.model import DiffPatch, EditPatch
+from wheelsmith.planning.model import DiffPatch, EditPatch
 from wheelsmith.sources.patches import apply
 
 OLD = b"one\ntwo\nthree\nfour\nfive\n"

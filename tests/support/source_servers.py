@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from wheelsmith.gpu.arch import ArchSet
-from wheelsmith.plan.model import Expectation, GitSource, Patch, Plan, Source, Target, Tree
+from wheelsmith.planning.model import Expectation, GitSource, Patch, Plan, Source, Target, Tree
 
 
 def plan_of(source: Source, *, trees: tuple[Tree, ...] = (), patches: tuple[Patch, ...] = ()) -> Plan:

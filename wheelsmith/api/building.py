@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wheelsmith.builder.build import BuildResult
     from wheelsmith.builder.rebuild import Rebuilt
     from wheelsmith.config import Mirrors
-    from wheelsmith.plan.model import Plan
+    from wheelsmith.planning.model import Plan
 
 
 def plan(
@@ -55,8 +55,8 @@ def plan(
         UnknownPackageError, UnknownVersionError, RecipeError, UnknownGpuError, TargetError, UsageError.
     """
     from wheelsmith.gpu.select import select
-    from wheelsmith.plan.model import Target
-    from wheelsmith.plan.planner import make_plan
+    from wheelsmith.planning.model import Target
+    from wheelsmith.planning.planner import make_plan
     from wheelsmith.toolchain.python import running_python
 
     loaded, version = book(recipes).find(requirement)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wheelsmith.container.engines import Engine
     from wheelsmith.container.parts import Pin
     from wheelsmith.container.sizes import ImageSizes
-    from wheelsmith.plan.model import Plan
+    from wheelsmith.planning.model import Plan
     from wheelsmith.wheel.inspect import WheelReport
 
 

@@ -10,7 +10,7 @@ from wheelsmith.api.defaults import PathLike, store_root
 if TYPE_CHECKING:
     from wheelsmith.compile.checks import Check
     from wheelsmith.gpu.facts import Gpu
-    from wheelsmith.plan.model import Plan
+    from wheelsmith.planning.model import Plan
 
 
 def doctor(what: str | Plan | None = None, *, store: PathLike | None = None, **target: Any) -> tuple[Check, ...]:

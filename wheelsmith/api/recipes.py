@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.mirror import Mirrored
     from wheelsmith.maintenance.update import Bump
     from wheelsmith.maintenance.workflow import Upkeep
-    from wheelsmith.plan.model import Source
+    from wheelsmith.planning.model import Source
     from wheelsmith.recipe.loader import LoadedRecipe
 
 
@@ -107,7 +107,7 @@ def recipe_bump(
     """
     from wheelsmith.maintenance.lock_text import with_lock, with_release
     from wheelsmith.maintenance.update import bump, wanted_patches
-    from wheelsmith.plan.pins import locked_pins
+    from wheelsmith.planning.pins import locked_pins
 
     loaded, _ = _chosen(name, recipes, free=True)
     recipe = loaded.recipe
@@ -202,7 +202,7 @@ def _upkeep(
 
 def _release(source: Source) -> str:
     """The table of a release's source, behind `source.`, as text."""
-    from wheelsmith.plan.model import GitSource, SdistSource
+    from wheelsmith.planning.model import GitSource, SdistSource
 
     if isinstance(source, GitSource):
         tag = f'\ntag = "{source.tag}"' if source.tag else ""

@@ -30,7 +30,7 @@ from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.index.publish import Published, publish
 from wheelsmith.index.storage import local_directory
-from wheelsmith.plan.model import CANONICAL, Plan
+from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.recipe.loader import shipped_directory
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.ccache.cache import cache_use, check_setting, open_cache

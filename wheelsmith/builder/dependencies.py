@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from wheelsmith.attest.provenance import make_statement
 from wheelsmith.attest.sbom import Material, package_url
-from wheelsmith.plan.model import ArchiveSource, GitSource, Plan, SdistSource, Source
-from wheelsmith.plan.pins import locked_pins
+from wheelsmith.planning.model import ArchiveSource, GitSource, Plan, SdistSource, Source
+from wheelsmith.planning.pins import locked_pins
 from wheelsmith.sources.model import redact
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.plan.model import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
+from wheelsmith.planning.model import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
 
 if TYPE_CHECKING:
     from wheelsmith.builder.tools import Tools

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.attest.verify import verify_wheel
 from wheelsmith.builder.build import Settings, make_wheel, prepare
 from wheelsmith.fsutil import sha256_of
-from wheelsmith.plan.planfile import read_plan
+from wheelsmith.planning.planfile import read_plan
 from wheelsmith.store import Store
 from wheelsmith.wheel.compare import Difference, compare
 

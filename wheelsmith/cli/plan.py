@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.cli.options import add_json, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.plan.model import LibraryPromise, Plan
+    from wheelsmith.planning.model import LibraryPromise, Plan
 
 
 def configure(commands: Any) -> None:
@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _rows(made: Plan) -> list[tuple[str, str]]:
-    from wheelsmith.plan.pins import locked_pins
+    from wheelsmith.planning.pins import locked_pins
 
     target = made.target
     served = "; ".join(f"{gpu.name} is {gpu.arch.sm}" for gpu in target.gpus)

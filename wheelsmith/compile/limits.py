@@ -14,7 +14,7 @@ from pathlib import Path
 from wheelsmith.compile.checks import Check
 from wheelsmith.compile.memory import GB, usable_cpus
 from wheelsmith.errors import WheelsmithError
-from wheelsmith.plan.model import Plan
+from wheelsmith.planning.model import Plan
 
 _FILES = 1024  # ninja keeps two pipes for each running command; Python's and CMake's own are few
 _OWN_FILES = 128  # of ninja, of Python and of wheelsmith

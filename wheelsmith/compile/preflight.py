@@ -17,7 +17,7 @@ from wheelsmith.compile.memory import GB, available_memory
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import cmake_check, gcc_check, torch_check
 from wheelsmith.errors import DiskFullError, NoCompilerError, PythonNotFoundError, ToolkitError, WheelsmithError
-from wheelsmith.plan.model import GitSource, Plan
+from wheelsmith.planning.model import GitSource, Plan
 from wheelsmith.toolchain.cuda import find_toolkits, pick_toolkit
 from wheelsmith.toolchain.host import find_host_compiler
 from wheelsmith.toolchain.python import find_interpreter

@@ -24,7 +24,7 @@ from wheelsmith.compile.timeline import Timeline
 from wheelsmith.diagnostics.diagnose import RUN_MARK
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Listener, Note, ToolLine
-from wheelsmith.plan.model import CANONICAL
+from wheelsmith.planning.model import CANONICAL
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]")
 _FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up

@@ -32,7 +32,7 @@ from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.diagnostics.diagnose import diagnose, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note
-from wheelsmith.plan.model import CANONICAL, Plan
+from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment

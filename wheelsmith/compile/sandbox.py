@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from wheelsmith.errors import StoreError
-from wheelsmith.plan.model import CANONICAL
+from wheelsmith.planning.model import CANONICAL
 
 # Arguments: root, environment, toolkit, pairs of a file and the place that it is mounted over, `--`, then the program.
 # Environment and toolkit are shared by all builds: read-only.

@@ -21,7 +21,7 @@ from packaging.version import Version
 from wheelsmith.compile.checks import Check
 from wheelsmith.errors import EnvironmentBuildError, NoCompilerError
 from wheelsmith.gpu.facts import torch_cuda
-from wheelsmith.plan.model import NIGHTLY, Plan
+from wheelsmith.planning.model import NIGHTLY, Plan
 from wheelsmith.toolchain.host import find_host_compiler
 
 _VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")

@@ -56,7 +56,7 @@ def own_wheel() -> tuple[str, bytes]:
 def _modules() -> Iterator[tuple[str, bytes]]:
     """Paths in the wheel and bytes: the package, and the recipes, which a checkout keeps at its top level."""
     package = Path(__file__).parents[1]
-    for folder, place in ((package, "wheelsmith"), (shipped_directory(), "wheelsmith/recipes")):
+    for folder, place in ((package, "wheelsmith"), (shipped_directory(), "wheelsmith/shipped_recipes")):
         for path in folder.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes()

@@ -20,7 +20,7 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 from wheelsmith.config import CONFIG_NAME, load_config
 from wheelsmith.errors import SourceError
 from wheelsmith.fsutil import sha256_of
-from wheelsmith.plan.model import ArchiveSource, GitSource, SdistSource
+from wheelsmith.planning.model import ArchiveSource, GitSource, SdistSource
 from wheelsmith.sources import git
 from wheelsmith.sources.model import redact
 from wheelsmith.sources.safe_paths import below
@@ -29,7 +29,7 @@ from wheelsmith.store import write_atomic
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.plan.model import Plan
+    from wheelsmith.planning.model import Plan
     from wheelsmith.store import Store
 
 

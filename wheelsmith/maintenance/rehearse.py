@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from wheelsmith.errors import PatchError
-from wheelsmith.plan.model import DiffPatch, EditPatch
+from wheelsmith.planning.model import DiffPatch, EditPatch
 from wheelsmith.sources.patches import apply, changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from wheelsmith.plan.model import Patch
+    from wheelsmith.planning.model import Patch
     from wheelsmith.recipe.loader import LoadedRecipe
     from wheelsmith.recipe.schema import OptionTable, PatchTable
 

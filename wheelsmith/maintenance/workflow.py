@@ -22,8 +22,8 @@ from wheelsmith.errors import NetworkError, OfflineError, SourceError, UsageErro
 from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.maintenance.lock import Lock, lock_trees
 from wheelsmith.maintenance.rehearse import Rehearsed, rehearse
-from wheelsmith.plan.model import GitSource, Source, Target
-from wheelsmith.plan.planner import make_plan
+from wheelsmith.planning.model import GitSource, Source, Target
+from wheelsmith.planning.planner import make_plan
 from wheelsmith.sources.archive import unpack
 from wheelsmith.sources.fetch import fetch_source, present
 from wheelsmith.sources.model import redact

@@ -52,7 +52,7 @@ class LoadedRecipe:
 def shipped_directory() -> Path:
     """The directory of the recipes that come with wheelsmith: inside the package; in a checkout, at its top level."""
     package = Path(__file__).parents[1]
-    installed = package / "recipes"
+    installed = package / "shipped_recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
 
 

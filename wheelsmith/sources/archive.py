@@ -26,7 +26,7 @@ from wheelsmith.sources.safe_paths import below
 if TYPE_CHECKING:
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan.model import ArchiveSource, SdistSource
+    from wheelsmith.planning.model import ArchiveSource, SdistSource
     from wheelsmith.store import Store
 
 #: Bytes. The largest source tree known here (PyTorch with its submodules) has 2 GB; a bomb has any number.

@@ -19,7 +19,7 @@ from wheelsmith.sources.safe_paths import below
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.plan.model import DiffPatch
+    from wheelsmith.planning.model import DiffPatch
 
 _NULL = "/dev/null"
 _REMAKE = "Remake the patch against this version of the source, or limit it to others with `versions`."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import OfflineError
 from wheelsmith.events import ignore
-from wheelsmith.plan.model import ArchiveSource, GitSource, SdistSource
+from wheelsmith.planning.model import ArchiveSource, GitSource, SdistSource
 from wheelsmith.sources import archive, git, sdist
 from wheelsmith.sources.model import Fetched, redact
 from wheelsmith.store import write_atomic
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan.model import Plan, Source
+    from wheelsmith.planning.model import Plan, Source
     from wheelsmith.store import Store
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
-    from wheelsmith.plan.model import GitSource
+    from wheelsmith.planning.model import GitSource
     from wheelsmith.store import Store
 
 _REFS = "refs/wheelsmith"

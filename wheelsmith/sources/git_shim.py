@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheelsmith.plan.model import CANONICAL
+from wheelsmith.planning.model import CANONICAL
 
 #: Where the plan's PATH has the program, and its place below the root of a build.
 TOOLS = f"{CANONICAL}/tools"

@@ -19,7 +19,7 @@ from wheelsmith.sources.model import redact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wheelsmith.plan.model import GitSource
+    from wheelsmith.planning.model import GitSource
 
 
 class DamagedError(Exception):

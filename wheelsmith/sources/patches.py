@@ -11,14 +11,14 @@ import difflib
 from typing import TYPE_CHECKING
 
 from wheelsmith.errors import PatchError
-from wheelsmith.plan.model import DiffPatch
+from wheelsmith.planning.model import DiffPatch
 from wheelsmith.sources.diffs import NewFile, changes
 from wheelsmith.sources.safe_paths import below
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.plan.model import EditPatch, Patch
+    from wheelsmith.planning.model import EditPatch, Patch
 
 _SHOWN = 5
 

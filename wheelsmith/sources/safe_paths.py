@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from wheelsmith.plan.model import EPOCH
+from wheelsmith.planning.model import EPOCH
 
 
 def below(root: Path, name: str) -> Path:

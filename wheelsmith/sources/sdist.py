@@ -24,7 +24,7 @@ from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import HashMismatchError, SourceError
 from wheelsmith.events import ignore
 from wheelsmith.fsutil import sha256_of
-from wheelsmith.plan.model import SdistSource
+from wheelsmith.planning.model import SdistSource
 from wheelsmith.sources.archive import present
 from wheelsmith.sources.http import TIMEOUT, download, network_errors, open_session
 from wheelsmith.sources.mirrors import ask_places

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from wheelsmith.errors import SourceError
-from wheelsmith.plan.model import CANONICAL, GitSource, SdistSource
+from wheelsmith.planning.model import CANONICAL, GitSource, SdistSource
 from wheelsmith.sources import archive, git
 from wheelsmith.sources.patches import apply
 from wheelsmith.sources.safe_paths import below, settle
@@ -18,7 +18,7 @@ from wheelsmith.sources.safe_paths import below, settle
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.plan.model import Plan, Source
+    from wheelsmith.planning.model import Plan, Source
     from wheelsmith.store import Store
 
 

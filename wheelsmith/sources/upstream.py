@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError
 from wheelsmith.events import ignore
-from wheelsmith.plan.model import GitSource
+from wheelsmith.planning.model import GitSource
 from wheelsmith.sources import git
 from wheelsmith.sources.git_process import git_environment, list_remote
 from wheelsmith.sources.mirrors import ask_places

@@ -20,8 +20,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError, UsageError
 from wheelsmith.events import Note
-from wheelsmith.plan.model import NIGHTLY, Plan
-from wheelsmith.plan.pins import locked_pins
+from wheelsmith.planning.model import NIGHTLY, Plan
+from wheelsmith.planning.pins import locked_pins
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python
 from wheelsmith.toolchain.uv import Uv

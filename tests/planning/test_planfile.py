@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import wheelsmith
 from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.errors import VerificationError, WheelsmithError
-from wheelsmith.plan.planfile import read_plan
+from wheelsmith.planning.planfile import read_plan
 
 
 def as_json(plan):

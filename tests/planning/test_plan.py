@@ -5,8 +5,8 @@ import pytest
 import wheelsmith
 from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.errors import RecipeError, TargetError, UsageError
-from wheelsmith.plan.model import GitSource, LibraryPromise
-from wheelsmith.plan.pins import locked_pins
+from wheelsmith.planning.model import GitSource, LibraryPromise
+from wheelsmith.planning.pins import locked_pins
 
 TREES = """
 [[tree]]

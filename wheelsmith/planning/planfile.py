@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wheelsmith.errors import UnknownGpuError, VerificationError
 from wheelsmith.gpu.arch import ArchSet
-from wheelsmith.plan.model import CANONICAL, SCHEMA_VERSION, Plan
+from wheelsmith.planning.model import CANONICAL, SCHEMA_VERSION, Plan
 
 _REMEDY = "Get the provenance again, or use the version of wheelsmith that wrote it."
 _DERIVED = ("schema_version", "lock_sha256", "pins")

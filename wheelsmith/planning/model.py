@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.gpu.facts import Gpu
-from wheelsmith.plan.pins import locked_pins
+from wheelsmith.planning.pins import locked_pins
 
 SCHEMA_VERSION = 1
 

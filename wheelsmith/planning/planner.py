@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from wheelsmith.errors import RecipeError, TargetError, UsageError
 from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.gpu.facts import family, known_toolkits, toolkit_facts, torch_cuda
-from wheelsmith.plan.model import (
+from wheelsmith.planning.model import (
     CANONICAL,
     EPOCH,
     NIGHTLY,
@@ -34,7 +34,7 @@ from wheelsmith.plan.model import (
     Tree,
     WheelLimits,
 )
-from wheelsmith.plan.pins import usable_lock
+from wheelsmith.planning.pins import usable_lock
 
 if TYPE_CHECKING:  # the API imports this module at start-up, and pydantic takes its time
     from wheelsmith.recipe.loader import LoadedRecipe
