@@ -2,8 +2,11 @@
 
 In: the wait status and the end of stderr. Out: whether it was memory, in words. It cannot fail.
 
-The texts are those of GCC's and nvcc's drivers, of EDG's front end (cudafe++), of LLVM (cicc) and of the GNU linkers,
-provoked with cgroups and `ulimit -v`.
+The status decides: SIGKILL, or 137 where a shell stands between. A driver whose part was killed ends with an ordinary
+status, and a compiler whose memory is limited says so itself: only then the text is read, and only lines in which a
+program speaks of itself, from their first character on. What it echoes (source, `#error`, warnings, file names) is
+never such a line. The texts are those of GCC's and nvcc's drivers, of EDG's front end (cudafe++), of LLVM (cicc) and of
+the GNU linkers, provoked with cgroups and `ulimit -v`.
 """
 
 from __future__ import annotations
@@ -12,15 +15,19 @@ import os
 import re
 import signal
 
-_KILLED = re.compile(
-    r"Killed signal terminated program \w+|died due to signal 9|terminated with signal 9"
-    r"|internal compiler error: Killed"
-    r"|^(?:sh: line \d+: +\d+ )?Killed\b",
+_PROGRAM = r"(?:[\w./+-]*/)?[\w.+-]+"  # as a program names itself: without a line number, which a source has
+_SAYS = re.compile(
+    rf"^(?:{_PROGRAM}: (?:fatal error: |internal compiler error: |error: )?"
+    r"(?:Killed signal terminated program \w+|Killed \(program \w+\)|\w+ terminated with signal 9\b"
+    r"|out of memory allocating \d+ bytes|virtual memory exhausted|memory exhausted"
+    r"|(?:\S+: )?(?:final link failed: )?[Mm]emory (?:exhausted|allocation failure)|.{0,80}[Cc]annot allocate memory)"
+    r"|nvcc error +: '[\w+./-]+' died due to signal 9\b"
+    r"|(?:\S+: line \d+: +\d+ )?Killed\b(?![:(])"
+    rf"|(?:{_PROGRAM}(?:\(\d+\))?: )?catastrophic error: out of memory"
+    r"|LLVM ERROR: out of memory"
+    r"|virtual memory exhausted"
+    r"|terminate called after throwing an instance of 'std::bad_alloc')",
     re.MULTILINE,
-)
-_EXHAUSTED = re.compile(
-    r"catastrophic error: out of memory|out of memory allocating \d+ bytes|virtual memory exhausted|std::bad_alloc"
-    r"|LLVM ERROR: out of memory|memory exhausted|Memory allocation failure|[Cc]annot allocate memory",
 )
 
 
@@ -41,5 +48,5 @@ def died_of_memory(status: int, errors: str) -> str:
 
 
 def _text(errors: str) -> str:
-    found = _KILLED.search(errors) or _EXHAUSTED.search(errors)
+    found = _SAYS.search(errors)
     return found[0].strip() if found else ""
