@@ -99,3 +99,15 @@ def test_pages_are_told_from_other_files() -> None:
     ]
     others = ["index.html", "project/simple/index.html", "records/simple/index.json", "simple/a/b/index.html"]
     assert [name for name in (*pages, *others) if is_page(name)] == pages
+
+
+def test_tokens_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = str(tmp_path / "dist")
+    assert main(["index", "token", "create", "ci", "--publish", "torch-*", "--index", index, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["secret"].startswith(f"wsm_{made['id']}_")
+    assert main(["index", "token", "revoke", made["id"], "--index", index]) == 0
+    capsys.readouterr()
+    assert main(["index", "token", "list", "--index", index, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["tokens"]
+    assert (row["name"], row["publish"], row["state"], "secret" in row) == ("ci", ["torch-*"], "revoked", False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,12 +11,14 @@ from wheelsmith.api.defaults import DEFAULT_INDEX, PathLike, book, disk_full, sh
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from wheelsmith.index.clients import Client
     from wheelsmith.index.entry import Entry
     from wheelsmith.index.manage import Collected
     from wheelsmith.index.publish import Published
     from wheelsmith.index.record import ProjectRecord
     from wheelsmith.index.smoke_test import TryoutResult
     from wheelsmith.index.verify import Verification
+    from wheelsmith.server.tokens import Token, TokenBook
 
 
 def publish(
@@ -234,3 +237,121 @@ def try_install(
             work_dir=Path(directory),
             listener=listener,
         )
+
+
+def index_serve(
+    *,
+    index: PathLike = DEFAULT_INDEX,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    private: bool = False,
+    public_url: str | None = None,
+    upstream: str | None = None,
+    allow: Sequence[str] = (),
+    proxy: bool = False,
+    reserve: Sequence[str] = (),
+    max_upload: int = 4 << 30,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve the index over HTTP until SIGINT or SIGTERM.
+
+    Args:
+        index: the index.
+        host: address to listen on.
+        port: TCP port; 0 for any free one.
+        private: reading needs a token too.
+        public_url: address of `simple/` as clients know it.
+        upstream: URL of a simple index that the names in `allow` come from.
+        allow: project names, or patterns with `*`.
+        proxy: fetch, check and keep what comes from there, instead of redirecting.
+        reserve: names that are ours though nothing of them is published.
+        max_upload: bytes.
+        ready: hears the server's URL when it accepts connections.
+
+    Raises:
+        UsageError: the options contradict each other, the address cannot be had, or the server's packages are missing.
+        StoreError: the index cannot be read or written.
+    """
+    with _server_packages():
+        from wheelsmith.server.run import serve
+        from wheelsmith.server.settings import Settings
+    settings = Settings(
+        root=Path(index),
+        private=private,
+        upstream=upstream,
+        allow=tuple(allow),
+        proxy=proxy,
+        reserve=tuple(reserve),
+        public_url=public_url,
+        max_upload=max_upload,
+    )
+    serve(settings, host, port, ready=ready)
+
+
+def index_token_create(
+    name: str,
+    *,
+    index: PathLike = DEFAULT_INDEX,
+    read: bool = False,
+    publish: Sequence[str] = (),
+    days: float | None = 90,
+) -> tuple[Token, str]:
+    """Make a token for the index's server, and return it with its secret, which cannot be had again.
+
+    Args:
+        name: what people call it.
+        index: the index.
+        read: it may read a private index.
+        publish: project names, or patterns with `*`, that it may publish.
+        days: how long it is valid; None: until it is revoked.
+
+    Raises:
+        UsageError: it would allow nothing, or a pattern is no project name.
+    """
+    return _tokens(index).create(name, read=read, publish=tuple(publish), days=days)
+
+
+def index_tokens(*, index: PathLike = DEFAULT_INDEX) -> tuple[Token, ...]:
+    """All tokens of the index's server, oldest first, without their secrets."""
+    return _tokens(index).all()
+
+
+def index_token_revoke(ident: str, *, index: PathLike = DEFAULT_INDEX) -> Token:
+    """End a token now.
+
+    Raises:
+        UsageError: there is no such token.
+    """
+    return _tokens(index).revoke(ident)
+
+
+def client_config(client: Client, url: str, projects: Sequence[str] = ()) -> str:
+    """The configuration of a client for the index whose `simple/` is at `url`.
+
+    Raises:
+        UsageError: the URL is none, or holds credentials.
+    """
+    from wheelsmith.index.clients import client_config as written
+
+    return written(client, url, projects)
+
+
+def _tokens(index: PathLike) -> TokenBook:
+    from wheelsmith.server.settings import Settings
+    from wheelsmith.server.tokens import TokenBook
+
+    return TokenBook(Settings(root=Path(index)).tokens)
+
+
+@contextmanager
+def _server_packages() -> Iterator[None]:
+    """Say it in one sentence if what the server needs is not installed."""
+    from wheelsmith.errors import UsageError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"The index server needs {error.name}, which is not installed.",
+            "Install wheelsmith with its extra `server`.",
+        ) from error

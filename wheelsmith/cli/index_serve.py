@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wheelsmith.cli.options import add_index, add_json
+
+if TYPE_CHECKING:
+    from wheelsmith.server.tokens import Token
 
 
 def configure(commands: Any) -> None:
@@ -71,35 +74,37 @@ def _configure_client(commands: Any) -> None:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    from pathlib import Path
-
-    server = _server()
-    settings = server.Settings(
-        root=Path(options.index),
-        private=options.private,
-        upstream=options.upstream,
-        allow=tuple(options.allow),
-        proxy=options.proxy,
-        reserve=tuple(options.reserve),
-        public_url=options.public_url,
-        max_upload=options.max_upload * 2**20,
-    )
+    import wheelsmith
 
     def ready(url: str) -> None:
         print(f"Serving {options.index} at {url} (pip and uv: {url}simple/, uploads: {url}upload/)", flush=True)
 
-    server.serve(settings, options.host, options.port, ready=ready)
+    wheelsmith.index_serve(
+        index=options.index,
+        host=options.host,
+        port=options.port,
+        private=options.private,
+        public_url=options.public_url,
+        upstream=options.upstream,
+        allow=options.allow,
+        proxy=options.proxy,
+        reserve=options.reserve,
+        max_upload=options.max_upload * 2**20,
+        ready=ready,
+    )
     return 0
 
 
 def create_token(options: argparse.Namespace) -> int:
     """Print the secret on stdout, everything else on stderr."""
+    import wheelsmith
     from wheelsmith.cli import show
 
-    token, secret = _book(options).create(
+    token, secret = wheelsmith.index_token_create(
         options.name,
+        index=options.index,
         read=options.read,
-        publish=tuple(options.publish),
+        publish=options.publish,
         days=None if options.no_expiry else options.days,
     )
     if options.json:
@@ -113,9 +118,10 @@ def create_token(options: argparse.Namespace) -> int:
 
 def list_tokens(options: argparse.Namespace) -> int:
     """Print a table."""
+    import wheelsmith
     from wheelsmith.cli import show
 
-    rows = [_row(token) for token in _book(options).all()]
+    rows = [_row(token) for token in wheelsmith.index_tokens(index=options.index)]
     if options.json:
         show.as_json({"schema_version": 1, "tokens": rows})
         return 0
@@ -138,9 +144,10 @@ def list_tokens(options: argparse.Namespace) -> int:
 
 def revoke_token(options: argparse.Namespace) -> int:
     """End a token."""
+    import wheelsmith
     from wheelsmith.cli import show
 
-    token = _book(options).revoke(options.id)
+    token = wheelsmith.index_token_revoke(options.id, index=options.index)
     if options.json:
         show.as_json({"schema_version": 1, **_row(token)})
     else:
@@ -150,34 +157,13 @@ def revoke_token(options: argparse.Namespace) -> int:
 
 def client_config(options: argparse.Namespace) -> int:
     """Print the text to paste."""
-    from wheelsmith.index.clients import client_config
+    import wheelsmith
 
-    print(client_config(options.client, options.url, options.project), end="")
+    print(wheelsmith.client_config(options.client, options.url, options.project), end="")
     return 0
 
 
-def _book(options: argparse.Namespace) -> Any:
-    from pathlib import Path
-
-    server = _server()
-    return server.TokenBook(server.Settings(root=Path(options.index)).tokens)
-
-
-def _server() -> Any:
-    """The server's package, which needs more than the rest of wheelsmith."""
-    from importlib import import_module
-
-    from wheelsmith.errors import UsageError
-
-    try:
-        return import_module("wheelsmith.server")
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"The index server needs {error.name}, which is not installed.", "pip install 'wheelsmith[server]'"
-        ) from error
-
-
-def _row(token: Any) -> dict[str, Any]:
+def _row(token: Token) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     return {
