@@ -138,3 +138,14 @@ def test_a_url_with_credentials_is_refused(recipe_dir):
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert "must not hold credentials" in caught.value.cause
+
+
+def test_a_path_of_this_machine_is_a_file_url_and_a_relative_one_is_refused(recipe_dir):
+    """A mirror names what it stands for by the beginning of its URL: a bare path has none."""
+    url = 'url = "https://example.invalid/toy-1.0.tar.gz"'
+    assert url in TOY_RECIPE
+    write_recipe(recipe_dir, "toy", TOY_RECIPE.replace(url, 'url = "/srv/sources/toy 1.tar.gz"'))
+    assert wheelsmith.plan("toy", recipes=[recipe_dir]).source.url == "file:///srv/sources/toy%201.tar.gz"
+    write_recipe(recipe_dir, "toy", TOY_RECIPE.replace(url, 'url = "../toy.tar.gz"'))
+    with pytest.raises(RecipeError, match=r"must be a URL or an absolute path, not '\.\./toy\.tar\.gz'"):
+        wheelsmith.plan("toy", recipes=[recipe_dir])

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.source_servers import Upstream, files_of, plan_of
+from wheelsmith.config import load_config
 from wheelsmith.errors import NetworkError, OfflineError, PatchError, SourceError, StoreError
 from wheelsmith.events import Event, Progress
+from wheelsmith.maintenance.mirror import copy_sources
 from wheelsmith.planning.model import CANONICAL, EPOCH, DiffPatch, EditPatch, GitSource, Tree
 from wheelsmith.sources.fetch import fetch
 from wheelsmith.sources.stage import lay_out
@@ -101,9 +103,24 @@ def test_sparse_brings_the_named_directories_only(
     assert fetch(whole, store)[0].bytes_fetched > 500_000
 
 
-def test_a_sparse_directory_that_does_not_exist(store: Store, upstream: Upstream) -> None:
+def test_sparse_takes_files_beside_directories_and_so_does_a_mirror(
+    tmp_path: Path, store: Store, upstream: Upstream
+) -> None:
+    files = {"CMakeLists.txt": b"project()", "include/a.h": b"1", "include/[b].h": b"2", "tools/util/c.h": b"3"}
+    commit = upstream.commit(files | {"media/image": os.urandom(100_000), "LICENSE": b"l"})
+    plan = plan_of(upstream.source(commit, sparse=("CMakeLists.txt", "include", "tools/util/c.h")))
+    assert fetch(plan, store)[0].bytes_fetched < 20_000
+    copy_sources(plan, store, tmp_path / "mirror")
+    upstream.path.rename(tmp_path / "away")
+    fetched = fetch(plan, Store(tmp_path / "other"), mirrors=load_config(tmp_path / "mirror/config.toml").mirrors)
+    assert [item.reused for item in fetched] == [False]
+    lay_out(plan, Store(tmp_path / "other"), tmp_path / "out")
+    assert files_of(tmp_path / "out/src") == files
+
+
+def test_a_sparse_path_that_does_not_exist(store: Store, upstream: Upstream) -> None:
     source = upstream.source(upstream.commit({"a": b"a"}), sparse=("nope",))
-    with pytest.raises(SourceError, match="no directory 'nope'"):
+    with pytest.raises(SourceError, match="nothing at 'nope'"):
         fetch(plan_of(source), store)
 
 

@@ -74,6 +74,10 @@ def copy_sources(plan: Plan, store: Store, into: Path, index_url: str | None = N
 
 def _prefix(url: str) -> str:
     parts = urlsplit(url)
+    if not parts.scheme:
+        raise SourceError(
+            f"{redact(url)} has no place in a mirror: it is no URL.", "Write it as ssh://user@host/path in the recipe."
+        )
     return f"{parts.scheme}://{parts.netloc}/"
 
 

@@ -46,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class GitSource:
-    """A commit, fetched with `--depth 1`; `sparse` lists the directories to check out (empty: all)."""
+    """A commit, fetched with `--depth 1`; `sparse` lists the directories and files to check out (empty: all)."""
 
     url: str
     commit: str

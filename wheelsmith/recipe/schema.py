@@ -7,6 +7,7 @@ that editors use.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -60,6 +61,10 @@ def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.username and parts.scheme != "ssh":
         raise ValueError("a URL here must not hold credentials; put them into ~/.netrc, or use ssh")
+    if text.startswith("/"):  # a path of this machine, as git takes it: everything else wants a URL
+        return PurePosixPath(text).as_uri()
+    if not parts.scheme and ":" not in text:  # git's short form of ssh, user@host:path, has one
+        raise ValueError(f"must be a URL or an absolute path, not {text!r}")
     return text
 
 
@@ -89,7 +94,9 @@ class GitTable(_Table):
     url: Url
     commit: Commit
     tag: str | None = Field(None, description="the tag that the commit had when it was locked; information")
-    sparse: tuple[RelativePath, ...] = Field((), strict=False, description="directories to check out; empty: all")
+    sparse: tuple[RelativePath, ...] = Field(
+        (), strict=False, description="directories and files to check out; empty: all"
+    )
 
 
 class ArchiveTable(_Table):

@@ -187,21 +187,16 @@ def _holds(repository: Path, source: GitSource) -> bool:
 
 
 def _missing(repository: Path, source: GitSource) -> list[bytes]:
-    """Ids of the objects below the sparse directories (or files) that the repository lacks."""
-    missing = []
-    for directory in source.sparse:
-        identity = ask_git(repository, "rev-parse", "--verify", "--quiet", f"{source.commit}:{directory}")
-        if identity is None:
+    """Ids of the objects below the sparse paths (directories or files) that the repository lacks."""
+    for path in source.sparse:
+        if ask_git(repository, "rev-parse", "--verify", "--quiet", f"{source.commit}:{path}") is None:
             raise SourceError(
-                f"The commit {source.commit} of {redact(source.url)} has no directory {directory!r}.",
+                f"The commit {source.commit} of {redact(source.url)} has nothing at {path!r}.",
                 "Correct `sparse` in the recipe.",
             )
-        if ask_git(repository, "cat-file", "-e", identity.decode().strip()) is None:  # a file: rev-list trusts its tips
-            missing.append(identity.strip())
-    if missing:
-        return missing
-    tops = (f"{source.commit}:{directory}" for directory in source.sparse)
-    listing = ask_git(repository, "rev-list", "--objects", "--missing=print", *tops)
+    # From the tree down: of what it is given by name (commit:file) rev-list takes for granted that it is there.
+    walk = ("--literal-pathspecs", "rev-list", "--objects", "--missing=print", f"{source.commit}^{{tree}}")
+    listing = ask_git(repository, *walk, "--", *source.sparse)
     if listing is None:
         return [source.commit.encode()]
     return [line[1:] for line in listing.splitlines() if line.startswith(b"?")]

@@ -1,18 +1,18 @@
 """The build environment: what the plan requires, installed by hash into a virtual environment of its own.
 
 In: a plan. Out: a `BuildEnvironment`. Fails with `EnvironmentBuildError`, `PythonNotFoundError` and uv's failures.
-With `--env current` nothing is installed: the running interpreter's packages are checked against the plan.
+With `--env current` nothing is installed: the running interpreter's packages are checked against the plan, and those
+that the plan requires, with all that they require, are what the environment is known by. Others may come and go.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -29,7 +29,8 @@ from wheelsmith.toolchain.uv import Uv
 
 @dataclass(frozen=True, slots=True)
 class BuildEnvironment:
-    """Where the build's packages are. `digest` identifies the interpreter and every package in it."""
+    """Where the build's packages are. `digest` identifies the interpreter and every package that the plan requires,
+    directly or not, with its files."""
 
     prefix: Path
     interpreter: Interpreter
@@ -125,7 +126,8 @@ def _current(plan: Plan) -> BuildEnvironment:
             f"The plan is for Python {plan.target.python}; the running interpreter is {running_python()}.",
             "Run wheelsmith with that Python, or leave --env current away.",
         )
-    installed = {canonicalize_name(d.name): d.version for d in distributions() if d.name}
+    found = {canonicalize_name(d.name): d for d in reversed([*distributions()]) if d.name}  # the first on sys.path
+    installed = {name: distribution.version for name, distribution in found.items()}
     problems = list(_unmet(plan.requires, installed))
     if problems:
         raise EnvironmentBuildError(
@@ -135,8 +137,46 @@ def _current(plan: Plan) -> BuildEnvironment:
     interpreter = ask(Path(sys.executable))
     assert interpreter is not None, "it is running this very code"  # noqa: S101
     packages = tuple(sorted(installed.items()))
-    digest = _digest(json.dumps(packages), interpreter.version, sys.prefix)
+    contents = sorted(map(_contents, _closure(plan.requires, found)))
+    digest = _digest(*contents, *_headers(Path(sys.prefix)), interpreter.version, sys.prefix)
     return BuildEnvironment(Path(sys.prefix), interpreter, packages, None, digest, reused=True)
+
+
+def _closure(requires: Iterable[str], found: Mapping[NormalizedName, Distribution]) -> Iterator[Distribution]:
+    """The distributions that `requires` leads to, as far as they are installed, each once."""
+    met: set[tuple[NormalizedName, str]] = set()
+    given: set[NormalizedName] = set()
+    open_ends = [(Requirement(text), "") for text in requires]
+    while open_ends:
+        requirement, extra = open_ends.pop()
+        name = canonicalize_name(requirement.name)
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if not wanted or name not in found:
+            continue
+        if name not in given:
+            given.add(name)
+            yield found[name]
+        for more in ({"", *requirement.extras}) - {extra for known, extra in met if known == name}:
+            met.add((name, more))
+            open_ends += [(Requirement(text), more) for text in found[name].requires or ()]
+
+
+def _contents(distribution: Distribution) -> str:
+    """Name, version and the digest of each installed file, as RECORD has them, but for what only says who installed
+    it and how."""
+    files = sorted(
+        f"{file} {file.hash.value}"
+        for file in distribution.files or ()
+        if file.hash is not None and ".." not in file.parts and not file.parts[0].endswith(".dist-info")
+    )
+    return "\n".join((f"{canonicalize_name(distribution.name)} {distribution.version}", *files))
+
+
+def _headers(prefix: Path) -> list[str]:
+    """Names of the headers that packages have put beside Python's own: every unit finds them, whoever brought them."""
+    if not (prefix / "pyvenv.cfg").is_file():
+        return []
+    return sorted(str(path.relative_to(prefix)) for path in (prefix / "include").rglob("*"))
 
 
 def _unmet(requires: Iterable[str], installed: Mapping[NormalizedName, str]) -> Iterator[str]:

@@ -1,0 +1,71 @@
+"""`--env current`: what identifies an environment that wheelsmith did not make."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tests.support.source_servers import plan_of
+from wheelsmith.errors import EnvironmentBuildError
+from wheelsmith.events import ignore
+from wheelsmith.planning.model import GitSource
+from wheelsmith.store import Store
+from wheelsmith.toolchain.environment import provide_environment
+from wheelsmith.toolchain.python import running_python
+from wheelsmith.toolchain.uv import Uv
+
+
+class Site:
+    """A directory of installed packages, as the running interpreter sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+
+    def install(self, name: str, version: str = "1", requires: str = "", content: str = "a", by: str = "pip") -> None:
+        info = self.path / f"{name}-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        lines = [f"Requires-Dist: {text}\n" for text in requires.split(", ") if text]
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{''.join(lines)}")
+        record = f"{name}/x.h,sha256={content},1\n{name}-{version}.dist-info/INSTALLER,sha256={by},4\n"
+        (info / "RECORD").write_text(record + f"../../../bin/{name},sha256={by},9\n")
+
+    def digest(self, *requires: str) -> str:
+        plan = plan_of(GitSource("https://host.invalid/x", "1" * 40, None))
+        target = dataclasses.replace(plan.target, python=running_python(), environment="current")
+        plan = dataclasses.replace(plan, target=target, requires=requires)
+        return provide_environment(plan, Store(self.path.parent / "store"), Uv(True, None, ignore)).digest
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    made = Site(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(made.path))
+    made.install("zz_top", requires="zz_below>=1, zz_extra; extra == 'more', zz_absent; python_version < '3'")
+    made.install("zz_below", requires="zz_top")  # a ring: it ends all the same
+    made.install("zz_extra")
+    return made
+
+
+def test_a_package_that_the_plan_does_not_need_may_come_and_go(site: Site) -> None:
+    before = site.digest("zz_top")
+    site.install("zz_other")
+    site.install("zz_extra", content="b")
+    site.install("zz_below", requires="zz_top", by="uv")  # the same files, installed by another tool
+    assert site.digest("zz_top") == before
+
+
+def test_what_the_plan_needs_counts_down_to_its_files(site: Site) -> None:
+    digests = [site.digest("zz_top"), site.digest("zz_top[more]")]
+    site.install("zz_below", content="b")
+    digests.append(site.digest("zz_top"))
+    site.install("zz_extra", content="b")
+    digests.append(site.digest("zz_top[more]"))
+    assert len(set(digests)) == 4
+
+
+def test_what_is_missing_is_named(site: Site) -> None:
+    with pytest.raises(EnvironmentBuildError, match=r"zz_gone is not installed; zz-below is 1, not >=2"):
+        site.digest("zz_gone", "zz-below>=2")
