@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import wheelsmith
 from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.cli.main import main
 
@@ -82,3 +83,12 @@ def test_a_signature_that_would_be_lost_is_refused_before_anything_is_done(capsy
     words = ["build", "cuvec==6.0.1", "--container", "none", "--index", "s3://bucket/wheels", "--sign", "key.pem"]
     assert main(words) == 2
     assert "A provenance cannot be signed on its way into s3://bucket/wheels." in capsys.readouterr().err
+
+
+def test_ctrl_c_outside_of_a_compile_ends_with_130(monkeypatch, capsys):
+    def interrupted(*what, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wheelsmith, "doctor", interrupted)
+    assert main(["doctor"]) == 130
+    assert "run the same command again" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""Whole builds through the public API, in seconds: the backend is Python, the toolkit only says its release.
+
+What holds the pipeline together is tried here: isolation, the contract, paths, the build key, the cache, interruption.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import wheelsmith
+from tests.support import pure_build
+from wheelsmith.compile.sandbox import isolation_here
+from wheelsmith.errors import ContractError
+
+needs_namespaces = pytest.mark.skipif(not isolation_here().canonical, reason="the kernel gives no namespaces here")
+
+
+def build(recipes: Path, place: Path, *, toolkit: Path | None = None, index: str = "dist", **more):
+    root = str(toolkit or pure_build.toolkit(place / "cuda"))
+    where = {"recipes": [recipes], "store": place / "store", "index": place / index, "toolkit": root}
+    return wheelsmith.build("toycuda", environment="current", **where, **more)
+
+
+def in_wheel(result, name: str) -> str:
+    with zipfile.ZipFile(result.wheel) as archive:
+        return archive.read(name).decode()
+
+
+def published(place: Path) -> list[str]:
+    return sorted(path.name for path in place.glob("dist/*.whl"))
+
+
+@needs_namespaces
+def test_the_build_reaches_no_network_and_the_record_says_so(tmp_path):
+    inside = """
+def reach(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return "not reached"
+    return "reached"
+links = sorted(line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:])
+files["toycuda/net.txt"] = f"{reach(int(settings['port']))} {links}".encode()
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        result = build(pure_build.project(tmp_path / "p", inside, port=port), tmp_path)
+    assert in_wheel(result, "toycuda/net.txt") == "not reached ['lo']"
+    assert result.record["isolation"]["network"] is False
+
+
+def test_a_wheel_that_breaks_its_contract_is_not_published(tmp_path):
+    with pytest.raises(ContractError, match=r"toycuda/lib\.so does not run on 12\.0"):
+        build(pure_build.project(tmp_path / "p", archs=(86,)), tmp_path)
+    assert published(tmp_path) == []
+
+
+@needs_namespaces
+def test_a_path_of_this_machine_in_the_wheel_is_refused(tmp_path):
+    leak = str(tmp_path / "store" / "somewhere")
+    recipes = pure_build.project(tmp_path / "p", 'files["toycuda/leak.txt"] = settings["leak"].encode()', leak=leak)
+    with pytest.raises(ContractError, match=r"Paths of this machine are in the wheel: toycuda/leak\.txt"):
+        build(recipes, tmp_path)
+    assert published(tmp_path) == []
+
+
+def test_another_release_of_the_toolkit_is_another_build(tmp_path):
+    recipes = pure_build.project(tmp_path / "p")
+    old, new = pure_build.toolkit(tmp_path / "old", "13.0.48"), pure_build.toolkit(tmp_path / "new", "13.0.88")
+    first = build(recipes, tmp_path, toolkit=old)
+    assert (first.reused, build(recipes, tmp_path, toolkit=old).reused) == (False, True)
+    other = build(recipes, tmp_path, toolkit=new, index="other")
+    assert (other.reused, other.record["toolchain"]["cuda"]) == (False, "13.0.88")
+    assert other.record["key"] != first.record["key"]
+
+
+def test_without_the_cache_no_compiler_passes_one(tmp_path):
+    inside = """
+launch = pathlib.Path(os.environ["PATH"].split(":")[0]).parent
+chain = [line for line in (launch / "place.py").read_text().splitlines() if line.startswith("CHAIN = ")]
+files["toycuda/chain.txt"] = chain[0].encode()
+"""
+    recipes = pure_build.project(tmp_path / "p", inside)
+    without = build(recipes, tmp_path / "a", use_cache=False)
+    assert (in_wheel(without, "toycuda/chain.txt"), without.record["compile"]["cache"]) == ("CHAIN = ()", None)
+    behind = build(recipes, tmp_path / "b")
+    assert "/cache/" in in_wheel(behind, "toycuda/chain.txt")
+    assert behind.record["compile"]["cache"]["hits"] == 0
+
+
+def test_ctrl_c_ends_with_130_and_the_next_run_finishes(tmp_path):
+    inside = """
+if not pathlib.Path("again").exists():
+    pathlib.Path("again").touch()
+    print("the backend waits", flush=True)
+    time.sleep(60)
+"""
+    recipes = pure_build.project(tmp_path / "p", inside)
+    options = ["--recipes", recipes, "--store", tmp_path / "store", "--index", tmp_path / "dist", "--env", "current"]
+    options += ["--toolkit", pure_build.toolkit(tmp_path / "cuda"), "--verbose"]
+    command = [sys.executable, "-m", "wheelsmith", "build", "toycuda", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if "the backend waits" in line:
+                break
+        sent = time.monotonic()
+        for _ in range(2):  # the second asks for an end at once
+            os.kill(process.pid, signal.SIGINT)
+            time.sleep(0.3)
+        rest = process.stdout.read()
+        assert process.wait(30) == 130, rest
+        assert time.monotonic() - sent < 20
+    assert published(tmp_path) == []
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert again.returncode == 0, again.stderr
+    assert published(tmp_path) == ["toycuda-1.0+cu130-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl"]
