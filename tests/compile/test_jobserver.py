@@ -14,7 +14,8 @@ from wheelsmith.compile.compiler_wrappers import lay_wrappers
 from wheelsmith.compile.cost_model import CostModel
 from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.process import Governed, remove_unfinished, run_process
-from wheelsmith.compile.scheduler import Scheduler
+from wheelsmith.compile.sandbox import Isolation, Room
+from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Compiling, Note, ToolLine, UnitDone
@@ -51,13 +52,12 @@ class House:
             path.write_text(f"#!/bin/sh\n{text}")
             path.chmod(0o755)
         search = [(root / "real", f"{root}/real"), (Path("/usr/bin"), "/usr/bin"), (Path("/bin"), "/bin")]
-        self.wrappers = lay_wrappers(
-            root, str(root), root / "toolkit", search, mounted=False, fallback_jobs=1, chain=chain
-        )
+        room = Room(root, root / "env", root / "toolkit", Isolation(()))
+        self.wrappers = lay_wrappers(room, search, fallback_jobs=1, chain=chain)
         self.timeline = Timeline({}, cpus=2, earlier=[])
 
     def governed(self, jobs: int) -> Governed:
-        scheduler = Scheduler(CostModel(1000), jobs=jobs, timeline=self.timeline, listener=self.told.append)
+        scheduler = Scheduler(CostModel(1000), Capacity(jobs), timeline=self.timeline, listener=self.told.append)
         cached = self.chain is not None
         return Governed(self.root / "launch", str(self.root), scheduler, self.timeline, cached, lambda: None)
 

@@ -4,7 +4,7 @@ import pytest
 
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import CostModel
-from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
+from wheelsmith.compile.scheduler import Capacity, Outcome, Reading, Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.events import Note, UnitDone
 
@@ -15,11 +15,12 @@ GOOD, KILLED = Outcome(0, 5.0, GB), Outcome(9, 5.0, GB, oom_kills=8)
 class World:
     """A scheduler, and what it told."""
 
-    def __init__(self, *, jobs=4, free=100 * GB, prior=GB, **more):
+    def __init__(self, *, jobs=4, free=100 * GB, prior=GB, oom_kills=0, **more):
         self.told, self.now, self.free, self.sizes = [], 0.0, free, {}
         self.timeline = Timeline({}, cpus=4, earlier=[])
+        capacity = Capacity(jobs, **more)
         self.scheduler = Scheduler(
-            CostModel(prior), jobs=jobs, timeline=self.timeline, listener=self.told.append, **more
+            CostModel(prior), capacity, timeline=self.timeline, listener=self.told.append, oom_kills=oom_kills
         )
 
     def arrive(self, *numbers):

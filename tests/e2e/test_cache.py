@@ -13,7 +13,7 @@ import pytest
 from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
-from wheelsmith.toolchain.ccache.cache import cache_use, open_cache
+from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, open_cache
 from wheelsmith.toolchain.cuda import find_toolkits
 
 pytestmark = [
@@ -67,14 +67,9 @@ class Builder:
 
     def compile(self, *flags: str, archs=(86, 120), append: str = "-objtemp", place: str = "src", **more: str):
         """Compile through the cache and compare with nvcc's own bytes; what the cache did."""
+        settings = CacheSettings(self.store)
         with open_cache(
-            self.root,
-            CANONICAL,
-            setting=None,
-            store=self.store,
-            toolkit=self.toolkit,
-            packages="",
-            listener=ignore,
+            self.root, CANONICAL, settings=settings, toolkit=self.toolkit, packages="", listener=ignore
         ) as cache:
             assert cache is not None
             through = self.call(archs, flags, append, place, cache.prefix, dict(cache.environment) | more, cache.binds)

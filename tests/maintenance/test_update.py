@@ -36,7 +36,7 @@ def rehearse(path: Path, pyproject: str = PYPROJECT, *, patches=(), pins=None, v
     (path / "pyproject.toml").write_text(pyproject)
     lock = Lock("toy", version, (), ())
     pins = {"tool": "1.5"} if pins is None else pins
-    return bump(recipe, version, path, source="here", lock=lock, patches=patches, pins=pins)
+    return bump(recipe, path, source="here", lock=lock, patches=patches, pins=pins)
 
 
 def test_nothing_to_do_but_the_release(tmp_path):

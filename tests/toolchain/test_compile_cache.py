@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Note, ignore
-from wheelsmith.toolchain.ccache.cache import cache_use, check_setting, open_cache
+from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, check_setting, open_cache
 from wheelsmith.toolchain.ccache.remote import RemoteServer
 from wheelsmith.toolchain.cuda import CudaToolkit
 
@@ -31,7 +31,7 @@ class Project:
     def __init__(self, root: Path, store: Path, setting: str | None = None, max_size: int = 10**9) -> None:
         self.root, self.notes = root, []
         toolkit = CudaToolkit(root / "none", "13.0", "13.0.88", "a test")
-        self.open = partial(open_cache, setting=setting, store=store, toolkit=toolkit, packages="p", max_size=max_size)
+        self.open = partial(open_cache, settings=CacheSettings(store, setting, max_size), toolkit=toolkit, packages="p")
         for name in ("src/first", "src/second"):
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / "src/unit.cpp").write_text("#include <value.h>\nint value() { return VALUE; }\n")

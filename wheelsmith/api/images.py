@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.api.defaults import DEFAULT_INDEX, PathLike, book, chosen_index_url, disk_full, open_store, store_root
 from wheelsmith.events import Listener, Note, ignore
@@ -242,11 +242,11 @@ def image_render(
 def _wheel(
     requirement: str, index: PathLike | None, url: str, python: str, store: PathLike | None, listener: Listener
 ) -> Path:
-    from wheelsmith.compat.advise import fetch_wheel
+    from wheelsmith.compat.advise import Downloads, fetch_wheel
     from wheelsmith.errors import SourceError
 
     if index is None:
-        found = fetch_wheel(requirement, python, open_store(store), url, offline=False, listener=listener)
+        found = fetch_wheel(requirement, python, Downloads(open_store(store), url, listener=listener))
     else:
         found = _in_directory(requirement, Path(index), python)
     if found is None:
@@ -279,12 +279,11 @@ def _in_directory(requirement: str, index: Path, python: str) -> Path | None:
 
 
 def _refuse_misfit(report: WheelReport, gpu: str, store: PathLike | None) -> None:
-    from wheelsmith.compat.advise import find_machine
+    from wheelsmith.compat.advise import Downloads, find_machine
     from wheelsmith.compat.judge import judge
     from wheelsmith.errors import ContractError
 
-    nowhere: dict[str, Any] = {"store": open_store(store), "index_url": None, "offline": True, "listener": ignore}
-    result = judge(report, find_machine(gpu, None, None, None, **nowhere))
+    result = judge(report, find_machine(gpu, None, None, None, downloads=Downloads(open_store(store), offline=True)))
     for item in result.libraries:
         if item.answer not in {"yes", "host"}:
             raise ContractError(

@@ -121,7 +121,7 @@ def recipe_bump(
             patches = read.rehearse(lock, wanted)
             python = recipe.defaults.python or "3.12"
             pins = dict(locked_pins(loaded.lock, python)) if loaded.lock else {}
-            result = bump(recipe, version, read.directory, source=read.what, lock=lock, patches=patches, pins=pins)
+            result = bump(recipe, read.directory, source=read.what, lock=lock, patches=patches, pins=pins)
     if write and not result.broken:
         text = with_lock(_text(loaded), recipe, lock) if lock.changes else _text(loaded)
         if version not in recipe.releases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.api.defaults import PathLike, book, chosen_index_url, disk_full, open_store, optional_path
 from wheelsmith.events import Listener, ignore
@@ -59,21 +59,13 @@ def fits(
         UnknownGpuError, TargetError: no such GPU, driver version, or no GPU in this machine.
         NetworkError, SourceError, OfflineError: what `torch` exports cannot be found out.
     """
-    from wheelsmith.compat.advise import find_machine
+    from wheelsmith.compat.advise import Downloads, find_machine
     from wheelsmith.compat.judge import judge
     from wheelsmith.wheel.inspect import inspect_path
 
     with disk_full():
-        machine = find_machine(
-            gpu,
-            driver,
-            torch,
-            glibc,
-            store=open_store(store),
-            index_url=chosen_index_url(index_url),
-            offline=offline,
-            listener=listener,
-        )
+        downloads = Downloads(open_store(store), chosen_index_url(index_url), offline, listener)
+        machine = find_machine(gpu, driver, torch, glibc, downloads=downloads)
         return judge(inspect_path(Path(path)), machine)
 
 
@@ -108,18 +100,13 @@ def advise(
         NetworkError, SourceError, OfflineError: the index does not answer, or has no such project.
         InvalidWheelError, UnknownGpuError, TargetError, UsageError: as `fits`.
     """
+    from wheelsmith.compat.advise import Downloads, find_machine
     from wheelsmith.compat.advise import advise as give_advice
-    from wheelsmith.compat.advise import find_machine
 
     with disk_full():
-        common: dict[str, Any] = {
-            "store": open_store(store),
-            "index_url": chosen_index_url(index_url),
-            "offline": offline,
-            "listener": listener,
-        }
-        machine = find_machine(gpu, driver, None, None, **common)
-        return give_advice(requirement, machine, gpu, python=python, book=book(recipes), **common)
+        downloads = Downloads(open_store(store), chosen_index_url(index_url), offline, listener)
+        machine = find_machine(gpu, driver, None, None, downloads=downloads)
+        return give_advice(requirement, machine, gpu, python=python, book=book(recipes), downloads=downloads)
 
 
 def verify(wheel: PathLike, *, provenance: PathLike | None = None, key: PathLike | None = None) -> WheelVerification:

@@ -127,38 +127,48 @@ class Provenance:
     signatures: tuple[tuple[str, bytes], ...]
 
 
-def make_statement(
-    *,
-    filename: str,
-    sha256: str,
-    requirement: str,
-    plan: Mapping[str, Any],
-    plan_digest: str,
-    lock: str | None,
-    materials: Sequence[Material],
-    builder: Mapping[str, str],
-    invocation: str,
-    started: str,
-    finished: str,
-    run: Mapping[str, Any],
-) -> bytes:
-    """The statement about one wheel. `builder` gives versions, `run` further facts about the run, by name."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One wheel, and what it was built from: the request, the plan as `Plan.to_dict` gives it, and the lock."""
+
+    filename: str
+    sha256: str
+    requirement: str
+    plan: Mapping[str, Any]
+    plan_digest: str
+    lock: str | None
+    materials: Sequence[Material]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that built it: versions of the builder's parts, its name, RFC 3339 times, and further facts by name."""
+
+    builder: Mapping[str, str]
+    invocation: str
+    started: str
+    finished: str
+    facts: Mapping[str, Any]
+
+
+def make_statement(origin: Origin, run: Run) -> bytes:
+    """The statement about one wheel."""
     statement = {
         "_type": _STATEMENT,
-        "subject": [{"name": filename, "digest": {"sha256": sha256}}],
+        "subject": [{"name": origin.filename, "digest": {"sha256": origin.sha256}}],
         "predicateType": _PREDICATE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
-                "externalParameters": {"requirement": requirement},
-                "internalParameters": {"plan": plan, "plan_digest": plan_digest, "lock": lock},
-                "resolvedDependencies": [_resource(material) for material in materials],
+                "externalParameters": {"requirement": origin.requirement},
+                "internalParameters": {"plan": origin.plan, "plan_digest": origin.plan_digest, "lock": origin.lock},
+                "resolvedDependencies": [_resource(material) for material in origin.materials],
             },
             "runDetails": {
-                "builder": {"id": BUILDER, "version": dict(builder)},
-                "metadata": {"invocationId": invocation, "startedOn": started, "finishedOn": finished},
+                "builder": {"id": BUILDER, "version": dict(run.builder)},
+                "metadata": {"invocationId": run.invocation, "startedOn": run.started, "finishedOn": run.finished},
                 # SLSA lets a builder add fields of its own under its own prefix.
-                **{f"wheelsmith_{key}": value for key, value in run.items()},
+                **{f"wheelsmith_{key}": value for key, value in run.facts.items()},
             },
         },
     }

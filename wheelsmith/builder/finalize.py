@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from wheelsmith.builder.tools import Tools
     from wheelsmith.compat.contract import LibraryRule, Limits
     from wheelsmith.compat.torch_abi import TorchExports
-    from wheelsmith.compile.sandbox import Isolation
     from wheelsmith.store import Store
     from wheelsmith.toolchain.environment import BuildEnvironment
 
@@ -30,7 +29,6 @@ def prove(
     store: Store,
     raw: Path,
     tools: Tools,
-    isolation: Isolation,
     extra: dict[str, bytes],
     listener: Listener,
 ) -> tuple[Path, dict[str, Any]]:
@@ -74,7 +72,7 @@ def prove(
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
     forbidden = sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/"))
     leaks = [name for name in check_paths(sealed, forbidden) if not _is_upstreams(sealed, name, root / "src")]
-    if leaks and isolation.canonical:
+    if leaks and tools.isolation.canonical:
         raise ContractError(
             f"Paths of this machine are in the wheel: {', '.join(leaks)}.",
             "Find who writes them (debug information, RPATH, generated files) and patch it in the recipe.",

@@ -13,6 +13,7 @@ from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler
 
 if TYPE_CHECKING:
+    from wheelsmith.compile.sandbox import Isolation
     from wheelsmith.wheel.strip import StripTool
 
 
@@ -24,4 +25,5 @@ class Tools:
     toolkit: CudaToolkit
     compiler: HostCompiler
     strip: StripTool | None
+    isolation: Isolation
     key: str

@@ -25,6 +25,7 @@ from packaging.version import InvalidVersion, Version
 from wheelsmith.compat.judge import Fits, Machine, judge
 from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports
 from wheelsmith.errors import SourceError, UnknownGpuError, UnknownPackageError, UnknownVersionError, UsageError
+from wheelsmith.events import Listener, ignore
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver, published_rules
 from wheelsmith.gpu.facts import find_gpu
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from pypi_simple import DistributionPackage
 
-    from wheelsmith.events import Listener
     from wheelsmith.recipe.loader import RecipeBook
     from wheelsmith.store import Store
 
@@ -82,16 +82,25 @@ class Advice:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Where published wheels come from and are kept.
+
+    Attributes:
+        store: where they are kept.
+        index_url: the package index; None: PyPI.
+        offline: fetch nothing.
+        listener: told of downloads.
+    """
+
+    store: Store
+    index_url: str | None = None
+    offline: bool = False
+    listener: Listener = ignore
+
+
 def find_machine(
-    gpu: str | None,
-    driver: str | None,
-    torch: str | None,
-    glibc: str | None,
-    *,
-    store: Store,
-    index_url: str | None,
-    offline: bool,
-    listener: Listener,
+    gpu: str | None, driver: str | None, torch: str | None, glibc: str | None, *, downloads: Downloads
 ) -> Machine:
     """The machine that is meant; without `gpu` this one, with its C library and the torch of this interpreter."""
     if gpu is None:
@@ -101,7 +110,7 @@ def find_machine(
         torch = torch or _torch_here()
     else:
         gpus, found = _gpus(gpu), None
-    exports = None if torch is None else find_exports(torch, store, index_url, offline=offline, listener=listener)
+    exports = None if torch is None else find_exports(torch, downloads)
     return Machine(gpus, Driver.parse(driver) if driver else found, exports, _checked_glibc(glibc))
 
 
@@ -133,9 +142,7 @@ def _checked_glibc(text: str | None) -> str | None:
     return text
 
 
-def find_exports(
-    version: str, store: Store, index_url: str | None, *, offline: bool, listener: Listener
-) -> TorchExports:
+def find_exports(version: str, downloads: Downloads) -> TorchExports:
     """What torch `version` exports: from the tables that come with wheelsmith, the store, this interpreter's torch, or
     a wheel of the index, which is read once and then only its table kept.
 
@@ -145,6 +152,7 @@ def find_exports(
     """
     if known := shipped_exports(version):
         return known
+    store = downloads.store
     kept = store.place("torch", f"{_public(version)}.exports")
     if kept.is_file():
         return TorchExports.from_bytes(kept.read_bytes())
@@ -152,7 +160,7 @@ def find_exports(
         root = Path(str(importlib.metadata.distribution("torch").locate_file("torch")))
         made = exports_of_directory(root, version)
     else:
-        wheel = fetch_wheel(f"torch=={version}", None, store, index_url, offline=offline, listener=listener)
+        wheel = fetch_wheel(f"torch=={version}", None, downloads)
         if wheel is None:
             raise SourceError(f"The index has no wheel of torch {version} for Linux.", "Choose another version.")
         made = exports_of_wheel(wheel)
@@ -176,14 +184,11 @@ def advise(
     *,
     python: str | None,
     book: RecipeBook,
-    store: Store,
-    index_url: str | None,
-    offline: bool,
-    listener: Listener,
+    downloads: Downloads,
 ) -> Advice:
     """Judge the wheel that pip would install, and name the build command where it does not fit."""
     wanted = _requirement(requirement)
-    wheel = fetch_wheel(requirement, python, store, index_url, offline=offline, listener=listener)
+    wheel = fetch_wheel(requirement, python, downloads)
     name = wanted.name
     if wheel is None:
         command, exact = _command(wanted, None, gpu, machine, book)
@@ -229,15 +234,7 @@ def _requirement(text: str) -> Requirement:
         raise UsageError(f"{text!r} is not a requirement (PEP 508).", "Write it as in vllm==0.15.1.") from error
 
 
-def fetch_wheel(
-    requirement: str,
-    python: str | None,
-    store: Store,
-    index_url: str | None,
-    *,
-    offline: bool,
-    listener: Listener,
-) -> Path | None:
+def fetch_wheel(requirement: str, python: str | None, downloads: Downloads) -> Path | None:
     """The wheel that pip would take for Linux on this processor, under its own name in the store; None: there is none.
 
     Raises:
@@ -251,11 +248,11 @@ def fetch_wheel(
     from wheelsmith.sources.http import download, open_session
 
     wanted = _requirement(requirement)
-    if offline:
+    if downloads.offline:
         raise OfflineError(
             f"The package index would have to be asked for {requirement}.", "Run without --offline, or give a wheel."
         )
-    session, url = open_session(index_url or PYPI_SIMPLE_ENDPOINT)
+    session, url = open_session(downloads.index_url or PYPI_SIMPLE_ENDPOINT)
     with session:
         files = _wheels(wanted, url, session)
         chosen = _best(files, wanted, python)
@@ -264,12 +261,12 @@ def fetch_wheel(
         digest = chosen.digests.get("sha256")
         if digest is None:
             raise SourceError(f"The index gives no SHA-256 for {chosen.filename}.", "Choose another with --index-url.")
-        download(chosen.url, digest, store, listener=listener, session=session)
+        download(chosen.url, digest, downloads.store, listener=downloads.listener, session=session)
 
     def link(directory: Path) -> None:
-        os.link(store.blob(digest), directory / chosen.filename)
+        os.link(downloads.store.blob(digest), directory / chosen.filename)
 
-    directory, _ = store.make_directory("published", digest, link)
+    directory, _ = downloads.store.make_directory("published", digest, link)
     return directory / chosen.filename
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wheelsmith.compile.chain import LOG_VARIABLE, Chain
+from wheelsmith.compile.sandbox import Room
 
 _COMPILERS = re.compile(r"(?:[\w.]+-linux-(?:gnu|musl)\w*-)?(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)*)?")
 
@@ -39,27 +40,18 @@ class CompilerWrappers:
 
 
 def lay_wrappers(
-    root: Path,
-    seen: str,
-    toolkit: Path,
-    search: Sequence[tuple[Path, str]],
-    *,
-    mounted: bool,
-    fallback_jobs: int,
-    chain: Chain | None = None,
+    room: Room, search: Sequence[tuple[Path, str]], *, fallback_jobs: int, chain: Chain | None = None
 ) -> CompilerWrappers:
-    """Write `root/launch` and, where nothing can be mounted, `root/cuda`.
+    """Write `launch` into the room and, where nothing can be mounted, `cuda`, a directory of links to the toolkit.
 
     Args:
-        root: the room's root directory.
-        seen: the same directory, as the build sees it.
-        toolkit: root directory of the CUDA toolkit.
+        room: where the build runs. With a canonical path its toolkit will be mounted at `cuda`, and `launch/nvcc` over
+            its nvcc.
         search: the directories of the build's PATH: as they are here, and as the build sees them.
-        mounted: whether the toolkit will be mounted at `root/cuda`, and `launch/nvcc` over its nvcc. If not,
-            `root/cuda` becomes a directory of links to it.
         fallback_jobs: compilers that may run at once when the jobserver is gone.
         chain: what compilers run behind.
     """
+    root, seen, toolkit, mounted = room.root, room.place, room.toolkit, room.isolation.canonical
     launch, there, toolkit_seen = root / "launch", f"{seen}/launch", f"{seen}/cuda"
     for name in ("bin", "toolkit"):
         shutil.rmtree(launch / name, ignore_errors=True)

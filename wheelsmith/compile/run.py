@@ -26,7 +26,7 @@ from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
 from wheelsmith.compile.process import Governed, remove_unfinished, run_process
 from wheelsmith.compile.sandbox import Isolation, Room
-from wheelsmith.compile.scheduler import Scheduler
+from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import SUFFIX, Summary, Timeline, earlier_runs
 from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.diagnostics.diagnose import diagnose, repeat_script
@@ -58,20 +58,53 @@ class Compiled:
     summary: Summary
 
 
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """What a build compiles with.
+
+    Attributes:
+        environment: where the build's packages are.
+        toolkit: the CUDA toolkit.
+        isolation: what the build is kept apart from.
+        lay_out: called with a directory, once, to place the sources there, when there is nothing to resume.
+    """
+
+    environment: BuildEnvironment
+    toolkit: CudaToolkit
+    isolation: Isolation
+    lay_out: Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a build may use, and what is known about it; none of it changes what comes out.
+
+    Attributes:
+        jobs: compilers at once; None: one per usable processor. Memory may allow fewer.
+        memory: bytes that the compilers may use together; None: what there is.
+        open_chain: makes a compile cache ready for this build.
+        known_costs: what the package's units took elsewhere, for a store that knows nothing yet (see `CostModel`).
+    """
+
+    jobs: int | None = None
+    memory: int | None = None
+    open_chain: OpenChain | None = None
+    known_costs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Where one build happens: its room, its timeline, and what an earlier run of it left."""
+
+    key: str
+    store: Store
+    room: Room
+    record: Path
+    resumed: bool
+
+
 def compile_wheel(
-    plan: Plan,
-    key: str,
-    store: Store,
-    environment: BuildEnvironment,
-    toolkit: CudaToolkit,
-    *,
-    isolation: Isolation,
-    lay_out: Callable[[Path], None],
-    jobs: int | None,
-    listener: Listener,
-    memory: int | None = None,
-    open_chain: OpenChain | None = None,
-    known_costs: Path | None = None,
+    plan: Plan, key: str, store: Store, *, supplies: Supplies, effort: Effort, listener: Listener
 ) -> Compiled:
     """Run the backend.
 
@@ -79,26 +112,21 @@ def compile_wheel(
         plan: what to build.
         key: name of the work directory, the log and the timeline.
         store: where they are.
-        environment: where the build's packages are.
-        toolkit: the CUDA toolkit.
-        isolation: what the build is kept apart from.
-        lay_out: called with a directory, once, to place the sources there, when there is nothing to resume.
-        jobs: compilers at once; None: one per usable processor. Memory may allow fewer.
+        supplies: what it compiles with.
+        effort: what it may use.
         listener: told of everything.
-        memory: bytes that the compilers may use together; None: what there is.
-        open_chain: makes a compile cache ready for this build.
-        known_costs: what the package's units took elsewhere, for a store that knows nothing yet (see `CostModel`).
 
     Raises:
         CompileError, EnvironmentBuildError, DiskFullError, InterruptedBuildError: see above.
     """
 
     def make(directory: Path) -> None:
-        lay_out(directory)
+        supplies.lay_out(directory)
         for name in ("home", "tmp", "out", "env", "cuda"):
             (directory / name).mkdir()
 
     root, resumed = store.make_directory("work", key, make)
+    environment, toolkit, isolation = supplies.environment, supplies.toolkit, supplies.isolation
     room = Room(root, environment.prefix, toolkit.root, isolation)
     if resumed:
         removed = remove_unfinished(root / "launch", room.here)
@@ -107,7 +135,7 @@ def compile_wheel(
         for name in ("tmp", "out"):  # an interrupted run may have left half a file
             shutil.rmtree(root / name)
             (root / name).mkdir()
-    jobs = jobs or usable_cpus()
+    jobs = effort.jobs or usable_cpus()
     log = store.place("logs", f"{key}.log")
     record = store.place("logs", f"{key}{SUFFIX}")
     request = _request(plan, room, environment)
@@ -115,7 +143,7 @@ def compile_wheel(
     result = root / "result.json"
     result.unlink(missing_ok=True)
     driver = [sys.executable, "-I", str(Path(__file__).with_name("driver.py"))]
-    with open_chain(root, room.place) if open_chain else nullcontext() as chain:
+    with effort.open_chain(root, room.place) if effort.open_chain else nullcontext() as chain:
         wrappers = _lay_entrance(plan, room, path, jobs, chain)
         # How many compilers run is decided when they start: the build tool only brings enough of them to choose from.
         width = str(_width(jobs))
@@ -123,7 +151,9 @@ def compile_wheel(
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
         request["environment"] = dict(wrappers.variables) | request["environment"]
         (root / "request.json").write_text(json.dumps(request), "utf-8")
-        governed = _schedule(plan, key, store, room, record, resumed, jobs, memory, chain, known_costs, listener)
+        work = _Work(key, store, room, record, resumed)
+        capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
+        governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
         command = room.command([*driver, f"{room.place}/request.json", f"{room.place}/result.json"], binds=binds)
         listener(Note("compile", f"up to {jobs} jobs, as memory allows; isolation: {isolation}; log: {log}"))
@@ -164,11 +194,8 @@ def _request(plan: Plan, room: Room, environment: BuildEnvironment) -> dict[str,
 def _lay_entrance(plan: Plan, room: Room, path: str, jobs: int, chain: Chain | None) -> CompilerWrappers:
     available = available_memory()
     return lay_wrappers(
-        room.root,
-        room.place,
-        room.toolkit,
+        room,
         [(room.here(entry), entry) for entry in path.split(":")],
-        mounted=room.isolation.canonical,
         fallback_jobs=max(1, min(jobs, available // int(plan.expect.memory_gb * GB))),
         chain=chain,
     )
@@ -182,33 +209,26 @@ def _width(jobs: int) -> int:
 
 
 def _schedule(
-    plan: Plan,
-    key: str,
-    store: Store,
-    room: Room,
-    record: Path,
-    resumed: bool,
-    jobs: int,
-    memory: int | None,
-    chain: Chain | None,
-    known_costs: Path | None,
-    listener: Listener,
+    plan: Plan, work: _Work, capacity: Capacity, effort: Effort, cached: bool, listener: Listener
 ) -> Governed:
-    costs = store.place("models", f"{plan.name}.json")
-    model = load_model(int(plan.expect.memory_gb * GB), costs, *([known_costs] if known_costs else []))
-    started = datetime.now(UTC).timestamp()
-    head = {"name": plan.name, "version": plan.version, "key": key, "started": started, "jobs": jobs, "memory": memory}
-    timeline = Timeline(head, usable_cpus(), earlier_runs(record) if resumed else [])
-    reserve = min(_RESERVE, available_memory() // 20)
-    scheduler = Scheduler(
-        model, jobs=jobs, timeline=timeline, listener=listener, budget=memory, reserve=reserve, oom_kills=oom_kills()
-    )
+    costs = work.store.place("models", f"{plan.name}.json")
+    model = load_model(int(plan.expect.memory_gb * GB), costs, *([effort.known_costs] if effort.known_costs else []))
+    head = {
+        "name": plan.name,
+        "version": plan.version,
+        "key": work.key,
+        "started": datetime.now(UTC).timestamp(),
+        "jobs": capacity.jobs,
+        "memory": capacity.budget,
+    }
+    timeline = Timeline(head, usable_cpus(), earlier_runs(work.record) if work.resumed else [])
+    scheduler = Scheduler(model, capacity, timeline=timeline, listener=listener, oom_kills=oom_kills())
 
     def save() -> None:
         model.save(costs)
-        timeline.save(record)
+        timeline.save(work.record)
 
-    return Governed(room.root / "launch", room.place, scheduler, timeline, chain is not None, save)
+    return Governed(work.room.root / "launch", work.room.place, scheduler, timeline, cached, save)
 
 
 def _failure(

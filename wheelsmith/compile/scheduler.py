@@ -68,14 +68,27 @@ class _Member:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the units share.
+
+    Attributes:
+        jobs: compilers that may run at once, whatever the memory.
+        budget: bytes that they may use together; None: as many as there are.
+        reserve: bytes that stay free.
+    """
+
+    jobs: int
+    budget: int | None = None
+    reserve: int = 0
+
+
 class Scheduler:
     """Decides which units run.
 
     Args:
         model: what units take.
-        jobs: compilers that may run at once, whatever the memory.
-        budget: bytes that they may use together; None: as many as there are.
-        reserve: bytes that stay free.
+        capacity: what they share.
         oom_kills: how often the kernel had killed for memory before.
         timeline: where everything is recorded.
         listener: told of every unit that ended.
@@ -84,15 +97,13 @@ class Scheduler:
     def __init__(
         self,
         model: CostModel,
+        capacity: Capacity,
         *,
-        jobs: int,
         timeline: Timeline,
         listener: Listener,
-        budget: int | None = None,
-        reserve: int = 0,
         oom_kills: int = 0,
     ) -> None:
-        self.model, self._jobs, self._budget, self._reserve = model, jobs, budget, reserve
+        self.model, self._jobs, self._budget, self._reserve = model, capacity.jobs, capacity.budget, capacity.reserve
         self._timeline, self._listener = timeline, listener
         self._members: dict[int, _Member] = {}
         self._lowered, self._well, self._kills = 0, 0, oom_kills

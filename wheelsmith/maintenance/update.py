@@ -134,7 +134,6 @@ def wanted_patches(recipe: Recipe, version: str) -> dict[int, bool]:
 
 def bump(
     recipe: Recipe,
-    version: str,
     project: Path,
     *,
     source: str,
@@ -146,8 +145,7 @@ def bump(
 
     Args:
         recipe: the recipe.
-        version: the new version.
-        project: the directory of its source.
+        project: the directory of the new version's source.
         source: what that source is called.
         lock: its trees against the recipe's.
         patches: how the patches fared.
@@ -156,7 +154,7 @@ def bump(
     Raises:
         SourceError: pyproject.toml is not TOML, or names something that is no requirement.
     """
-    notes = []
+    version, notes = lock.version, []
     if not SpecifierSet(recipe.versions).contains(version, prereleases=True):
         notes.append(f"The recipe is meant for versions {recipe.versions}: widen `versions`.")
     needs = tuple(_needs(recipe, project / "pyproject.toml", pins))

@@ -24,7 +24,7 @@ from wheelsmith.events import Listener, ToolLine
 from wheelsmith.fsutil import sync_directory
 from wheelsmith.wheel.archive import Archive, invalid, open_archive
 from wheelsmith.wheel.inspect import LibraryReport, inspect_path
-from wheelsmith.wheel.rewrite import write_wheel
+from wheelsmith.wheel.rewrite import Changes, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -161,7 +161,7 @@ def _finish(wheel: Path, work: Path, patchelf: Path, epoch: int) -> Path:
             changed[f"{archive.dist_info}/WHEEL"] = retagged
         if not changed:
             return wheel
-        return write_wheel(archive, work / wheel.name, epoch=epoch, level=_LIGHT, replace=changed)
+        return write_wheel(archive, work / wheel.name, Changes(replace=changed), epoch=epoch, level=_LIGHT)
 
 
 def _with_tags(text: bytes, tags: Sequence[str]) -> bytes:

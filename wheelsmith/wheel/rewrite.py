@@ -17,6 +17,7 @@ import stat
 import time
 import zipfile
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,31 +33,35 @@ _CHUNK = 1 << 20
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 
 
-def write_wheel(
-    archive: Archive,
-    target: Path,
-    *,
-    epoch: int,
-    level: int = 6,
-    rename: Callable[[str], str] = lambda name: name,
-    replace: Mapping[str, bytes | Path] | None = None,
-    add: Mapping[str, bytes] | None = None,
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be different in a wheel.
+
+    Attributes:
+        rename: gives the new name of a member.
+        replace: new contents by old name; a path stands for the content of that file.
+        add: contents by new name, of members to add or to overwrite.
+    """
+
+    rename: Callable[[str], str] = lambda name: name
+    replace: Mapping[str, bytes | Path] = field(default_factory=dict)
+    add: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int, level: int = 6) -> Path:
     """Write the members of `archive` to `target`, atomically.
 
     Args:
         archive: the wheel to read. RECORD is not read, and a signature of it is left out: it would be void.
         target: the file to make or replace.
+        changes: what is to be different in it.
         epoch: time of every member, in seconds since 1970, moved into 1980 to 2107 (what a zip can hold).
         level: zlib's, 1 (fast) to 9 (small).
-        rename: gives the new name of a member.
-        replace: new contents by old name; a path stands for the content of that file.
-        add: contents by new name, of members to add or to overwrite.
 
     Returns:
         `target`.
     """
-    contents, added = replace or {}, add or {}
+    rename, contents, added = changes.rename, changes.replace, changes.add
     dist_info = rename(f"{archive.dist_info}/")
     record_name = f"{dist_info}RECORD"
     left_out = {record_name, *(f"{dist_info}{file}" for file in _SIGNATURES)}

@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.wheel.archive import Archive, invalid, open_archive
-from wheelsmith.wheel.rewrite import write_wheel
+from wheelsmith.wheel.rewrite import Changes, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,14 +72,12 @@ def seal(
             return member
 
         dist_info = rename(f"{archive.dist_info}/")
-        return write_wheel(
-            archive,
-            out_dir / "-".join((name, version + suffix, *rest)),
-            epoch=epoch,
+        changes = Changes(
             rename=rename,
             replace={f"{archive.dist_info}/METADATA": _with_pins(_with_version(archive, suffix), pins or {})},
             add={f"{dist_info}{path}": data for path, data in (extra or {}).items()},
         )
+        return write_wheel(archive, out_dir / "-".join((name, version + suffix, *rest)), changes, epoch=epoch)
 
 
 def _missing_suffix(archive: Archive, local_version: str) -> str:

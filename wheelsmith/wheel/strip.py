@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.errors import NoCompilerError
 from wheelsmith.wheel.archive import invalid, open_archive
-from wheelsmith.wheel.rewrite import write_wheel
+from wheelsmith.wheel.rewrite import Changes, write_wheel
 
 if TYPE_CHECKING:
     import zipfile
@@ -90,7 +90,7 @@ def strip_wheel(wheel: Path, out_dir: Path, *, tool: StripTool, epoch: int) -> S
                 raise invalid(wheel.name, f"strip cannot read {member.filename!r} ({words})")
             before, after = before + member.file_size, after + copy.stat().st_size
             replaced[member.filename] = copy
-        target = write_wheel(archive, out_dir / wheel.name, epoch=epoch, level=_LIGHT, replace=replaced)
+        target = write_wheel(archive, out_dir / wheel.name, Changes(replace=replaced), epoch=epoch, level=_LIGHT)
     return Stripped(target, before, after)
 
 

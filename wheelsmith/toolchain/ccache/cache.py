@@ -139,39 +139,45 @@ def check_setting(setting: str | None) -> None:
         connect(setting)
 
 
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """Where a cache is.
+
+    Attributes:
+        store: root of the store.
+        place: directory or URL; None: the store's own directory.
+        max_size: bytes that objects may take.
+    """
+
+    store: Path
+    place: str | None = None
+    max_size: int = MAX_SIZE
+
+
 @contextmanager
 def open_cache(
-    root: Path,
-    seen: str,
-    *,
-    setting: str | None,
-    store: Path,
-    toolkit: CudaToolkit,
-    packages: str,
-    listener: Listener,
-    max_size: int = MAX_SIZE,
+    root: Path, seen: str, *, settings: CacheSettings, toolkit: CudaToolkit, packages: str, listener: Listener
 ) -> Iterator[CompileCache | None]:
     """Make the cache ready for one build; None, with a note, where there can be none.
 
     Args:
         root: the build's root directory, sources laid out; `root/cache` becomes the cache's own for this build.
         seen: the same directory as the build sees it.
-        setting: directory or URL; None: the store's own directory.
-        store: root of the store.
+        settings: where the cache is.
         toolkit: whose tools compile.
         packages: what else decides which header `#include` finds: the build environment, and the plan, as a build may
             generate headers only after this.
         listener: told why there is no cache, or only half of one.
-        max_size: bytes that objects may take.
 
     Raises:
         UsageError: the URL is not known, or a package for it is missing.
     """
     from wheelsmith.toolchain.ccache.remote import RemoteServer, connect, shown
 
+    setting = settings.place
     url = setting if setting is not None and "://" in setting else None
     remote = RemoteServer(connect(url), shown(url), listener) if url is not None else None
-    directory = store / "ccache" if setting is None or url is not None else Path(setting).absolute()
+    directory = settings.store / "ccache" if setting is None or url is not None else Path(setting).absolute()
     why_not = _why_not(seen)
     writable = None if why_not else _writable(directory)
     if writable is None:
@@ -181,13 +187,13 @@ def open_cache(
     if not writable:
         listener(Note("compile", f"the compile cache {directory} is read-only", warning=True))
     else:
-        _trim(directory, max_size)
+        _trim(directory, settings.max_size)
     place = root / "cache"
     place.mkdir(exist_ok=True)
     for name in ("statistics", "device"):
         (place / name).unlink(missing_ok=True)
     names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
-    environment = _variables(directory, f"{seen}/cache", toolkit, names, max_size, writable)
+    environment = _variables(directory, f"{seen}/cache", toolkit, names, settings.max_size, writable)
     _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
     _write_program(place / "preprocess", _PREPROCESS.format(command=_command("preprocess.py")))
     binds: tuple[tuple[Path, str], ...] = ()
