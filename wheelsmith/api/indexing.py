@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.api.defaults import DEFAULT_INDEX, PathLike, book, disk_full, show_people
+from wheelsmith.distribution import extra_remedy
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
@@ -353,5 +354,5 @@ def _server_packages() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise UsageError(
             f"The index server needs {error.name}, which is not installed.",
-            "Install wheelsmith with its extra `server`.",
+            extra_remedy("server"),
         ) from error

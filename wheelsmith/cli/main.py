@@ -10,7 +10,6 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from types import FrameType
 
 from wheelsmith.cli import (
@@ -32,6 +31,7 @@ from wheelsmith.cli import (
     tryout,
     verify,
 )
+from wheelsmith.distribution import own_version
 from wheelsmith.errors import WheelsmithError
 
 _COMMANDS = (
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"wheelsmith {version('wheelsmith')}")
+    top.add_argument("--version", action="version", version=f"wheelsmith {own_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.configure(commands)

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from wheelsmith.distribution import NAME
 from wheelsmith.errors import EngineError
 from wheelsmith.recipe.loader import shipped_directory
 
@@ -28,12 +29,14 @@ def own_wheel() -> tuple[str, bytes]:
         EngineError: the package has no metadata (it was copied, not installed).
     """
     try:
-        distribution = importlib.metadata.distribution("wheelsmith")
+        distribution = importlib.metadata.distribution(NAME)
     except importlib.metadata.PackageNotFoundError as error:
         raise EngineError(
-            "wheelsmith is not installed here, so it cannot be put into a container.", "Install it with pip."
+            "wheelsmith is not installed here, so it cannot be put into a container.",
+            "Install the checkout: `pip install .` in it.",
         ) from error
-    info = f"wheelsmith-{distribution.version}.dist-info"
+    stem = f"{NAME.replace('-', '_')}-{distribution.version}"
+    info = f"{stem}.dist-info"
     members = dict(_modules())
     # A checkout that pip installed as editable may show its egg-info first, where the same text is PKG-INFO.
     members[f"{info}/METADATA"] = (
@@ -50,7 +53,7 @@ def own_wheel() -> tuple[str, bytes]:
             member.compress_type = zipfile.ZIP_DEFLATED
             member.external_attr = 0o644 << 16
             zipped.writestr(member, members[name])
-    return f"wheelsmith-{distribution.version}-py3-none-any.whl", file.getvalue()
+    return f"{stem}-py3-none-any.whl", file.getvalue()
 
 
 def _modules() -> Iterator[tuple[str, bytes]]:

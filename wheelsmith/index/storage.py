@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
+from wheelsmith.distribution import extra_remedy
 from wheelsmith.errors import UsageError
 
 if TYPE_CHECKING:
@@ -168,6 +169,6 @@ def _open_bucket(url: str) -> Storage:
         if error.name != "obstore":
             raise
         raise UsageError(
-            f"{url} needs the package `obstore`, which is not installed.", "Run `pip install 'wheelsmith[cloud]'`."
+            f"{url} needs the package `obstore`, which is not installed.", extra_remedy("cloud")
         ) from error
     return BucketStorage.open(url)

@@ -20,6 +20,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from wheelsmith.distribution import extra_remedy
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, Note
 
@@ -157,9 +158,7 @@ def connect(url: str) -> Remote:
     try:
         return _redis(url) if scheme in ("redis", "rediss", "unix") else _bucket(url)
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"The cache {shown(url)} needs the package {error.name}.", "Install wheelsmith[cloud]."
-        ) from error
+        raise UsageError(f"The cache {shown(url)} needs the package {error.name}.", extra_remedy("cloud")) from error
     except ValueError as error:
         raise UsageError(
             f"The cache {shown(url)} cannot be opened: {error}.", "Check the URL and the variables."
