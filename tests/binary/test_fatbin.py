@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cubins import EMPTY, REAL, TRAPPING, cubin
 from tests.support.wheel_makers import ARCH_SPECIFIC, FAMILY_SPECIFIC, LTOIR, LZ4, PTX, SASS, ZSTD, entry, region
 from wheelsmith.binary.fatbin import DeviceCode, read_fatbin
+from wheelsmith.binary.names import name_hash
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
 
@@ -76,21 +78,6 @@ def test_a_section_of_countless_empty_regions_is_refused():
         read_fatbin(region() * 200_002)
 
 
-CUBIN_NAMES = b"\0.text._ZN6marlin6MarlinILi4EEEvv\0.text.plain\0.nv.info\0"
-
-
-def cubin(*sections):
-    """A cubin whose sections have these (name offset, flags, size)."""
-    head = b"\x7fELF\x02\x01\x01" + bytes(9)
-    count = len(sections) + 2
-    head += struct.pack("<HHIQQQIHHHHHH", 2, 190, 1, 0, 0, 64 + len(CUBIN_NAMES), 0, 64, 0, 0, 64, count, count - 1)
-    table = bytes(64)
-    for name, flags, size in sections:
-        table += struct.pack("<IIQQQQIIQQ", name, 1, flags, 0, 64, size, 0, 0, 1, 0)
-    table += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, 64, len(CUBIN_NAMES), 0, 0, 1, 0)
-    return head + CUBIN_NAMES + table
-
-
 def packed(data, method):
     if method == LZ4:
         import lz4.block
@@ -106,35 +93,59 @@ def packed(data, method):
     return bytes(whole)
 
 
-PLAIN, MARLIN = CUBIN_NAMES.index(b".text.plain"), 1
+MARLIN = "_ZN6marlin6MarlinILi4EEEvv"
 
 
 @pytest.mark.parametrize(
-    ("sections", "kernels"),
+    ("kernels", "shown", "stubs"),
     [
-        ([(PLAIN, 6, 128), (MARLIN, 6, 128)], ("plain", "marlin::Marlin")),
-        ([(PLAIN, 6, 0)], ()),
-        ([(PLAIN, 2, 128)], ()),
-        ([(CUBIN_NAMES.index(b".nv.info"), 6, 128)], ()),
-        ([], ()),
+        ({"plain": REAL, MARLIN: REAL}, ("plain", "marlin::Marlin"), []),
+        ({"plain": REAL, MARLIN: EMPTY}, ("plain",), [MARLIN]),
+        ({"plain": TRAPPING, MARLIN: b""}, (), ["plain", MARLIN]),
+        ({}, (), []),
     ],
 )
-def test_kernels_are_named_and_their_absence_is_seen(sections, kernels):
-    data = cubin(*sections)
+def test_kernels_are_named_and_their_absence_is_seen(kernels, shown, stubs):
+    data = cubin(kernels)
+    real = {name_hash(name.encode()) for name in kernels if name not in stubs}
     for one in (entry(SASS, 86, payload=data), packed(data, LZ4), packed(data, ZSTD)):
         (code,) = read_fatbin(region(one))
-        assert (code.kernels, code.empty) == (kernels, kernels == ())
+        assert (code.kernels, code.empty, code.toolkit) == (shown, shown == (), "13.0")
+        assert (code.entries, code.stubs) == (real, {name_hash(name.encode()) for name in stubs})
+
+
+def test_the_arch_of_the_code_counts_and_a_false_label_is_told():
+    (code,) = read_fatbin(region(entry(SASS, 120, payload=cubin({"k": REAL}, "86"))))
+    assert (code.arch, code.label, code.listed) == (Arch(8, 6), Arch(12, 0), Arch(12, 0))
+    (code,) = read_fatbin(region(entry(SASS, 90, payload=cubin({"k": REAL}, "90a"))))
+    assert (code.arch, code.label) == (Arch(9, 0, "a"), Arch(9, 0))
+    (code,) = read_fatbin(region(entry(SASS, 90, ARCH_SPECIFIC, payload=cubin({"k": REAL}, "90"))))
+    assert (code.arch, code.label) == (Arch(9, 0, "a"), None)  # CUDA 13's header says no suffix
+    ptx = b".version 8.8\n.target sm_90\n.entry k() { st.global.f32 [%rd1], %f1; ret; }"
+    (code,) = read_fatbin(region(entry(PTX, 80, payload=ptx)))
+    assert (code.arch, code.label) == (Arch(9, 0), Arch(8, 0))
+
+
+def test_a_zstd_frame_that_declares_more_than_its_entry_is_not_unpacked():
+    import zstandard
+
+    huge = zstandard.ZstdCompressor().compress(bytes(200 << 20))
+    whole = bytearray(entry(SASS, 86, ZSTD, payload=huge))
+    struct.pack_into("<I", whole, 16, len(huge))
+    struct.pack_into("<Q", whole, 56, 1000)
+    (code,) = read_fatbin(region(bytes(whole)))
+    assert (code.entries, code.empty) == (None, False)
 
 
 @pytest.mark.parametrize(
     "one",
     [
         entry(SASS, 86, payload=cubin()[:100]),
-        entry(SASS, 86, payload=cubin((PLAIN, 6, 8)).replace(b"\x7fELF", b"\x7fFLE")),
+        entry(SASS, 86, payload=cubin().replace(b"\x7fELF", b"\x7fFLE")),
         packed(cubin(), LZ4).replace(b"ELF", b"FLE"),
         packed(bytes(70_000), ZSTD),
-        entry(PTX, 86, payload=b".version 8.8\n.visible .entry k() {}"),
         entry(PTX, 86, payload=b"something else"),
+        entry(PTX, 86, payload=b".version 8.8\n.target sm_86\n.visible .func (.param .b32 r) f() { ret; }"),
     ],
 )
 def test_what_cannot_be_looked_into_counts_as_code(one):

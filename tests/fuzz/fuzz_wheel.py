@@ -63,7 +63,7 @@ def _cubin() -> bytes:
 def read(target: str, data: bytes, folder: Path) -> None:
     """Give the input to the reader."""
     from wheelsmith.binary.ar import read_archive
-    from wheelsmith.binary.cubin import Budget, kernels_of_cubin
+    from wheelsmith.binary.cubin import Budget, read_cubin
     from wheelsmith.binary.elf import read_elf
     from wheelsmith.binary.fatbin import read_fatbin
     from wheelsmith.binary.window import Window
@@ -76,7 +76,7 @@ def read(target: str, data: bytes, folder: Path) -> None:
         case "fatbin":
             read_fatbin(data)
         case "cubin":
-            kernels_of_cubin(Window.of_bytes(data), Budget())
+            read_cubin(Window.of_bytes(data), Budget())
         case "ar":
             for _, member in read_archive(Window.of_bytes(data)):
                 read_elf(member)

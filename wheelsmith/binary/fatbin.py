@@ -1,11 +1,12 @@
 """The GPU code inside a `.nv_fatbin` section, without NVIDIA's tools.
 
 In: the bytes of the section, or a window on them. Out: one `DeviceCode` per entry, in file order. Fails with
-`InvalidWheelError` on anything that is not understood: NVIDIA does not document the format, so a guess
-could turn into a false proof. Layout (found by comparison with `cuobjdump --list-elf --list-ptx`, CUDA 12.4 to 13.0):
-the section is a row of regions, zero padded; a region is a 16-byte header and entries; an entry is a header and its
-payload. A region is what nvcc made of one translation unit (or, with relocatable device code, of one device link):
-the CUDA runtime chooses among the entries of a region, and never one from another region.
+`InvalidWheelError` on anything that is not understood: NVIDIA does not document the format, so a guess could turn
+into a false proof. Every cubin, and every PTX text of at most 4 MiB, is looked into, unpacked if need be (24 MiB at
+most). Layout (found by comparison with `cuobjdump --list-elf --list-ptx`, CUDA 12.4 to 13.0): the section is a row of
+regions, zero padded; a region is a 16-byte header and entries; an entry is a header and its payload. A region is what
+nvcc made of one translation unit (or, with relocatable device code, of one device link): the CUDA runtime chooses
+among the entries of a region, and never one from another region.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from wheelsmith.binary.cubin import MAX_LOOK, Budget, kernels_of_compressed, kernels_of_cubin, kernels_of_ptx
+from wheelsmith.binary.cubin import Budget, CubinFacts, read_cubin
+from wheelsmith.binary.ptx import PtxFacts, read_ptx
+from wheelsmith.binary.unpack import unpack
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
@@ -23,11 +26,12 @@ from wheelsmith.gpu.arch import Arch
 _REGION = struct.Struct("<IHHQ")  # magic, version, length of this header, bytes after it
 # kind, version, header length, payload bytes, those in use, ISA minor, major, arch, flags, bytes when unpacked
 _ENTRY = struct.Struct("<HHIQI4xHHI8xQ8xQ")
-_MAGIC = 0xBA55ED50
+FATBIN_MAGIC = 0xBA55ED50
 _KINDS: dict[int, Literal["sass", "ptx", "ltoir"]] = {1: "ptx", 2: "sass", 8: "ltoir"}
 _LZ4, _ZSTD, _ARCH_SPECIFIC, _FAMILY_SPECIFIC = 0x2000, 0x8000, 0x100000, 0x200000
 _MAX_ENTRIES = 1_000_000  # the largest library known, cublasLt, has 5,737
 _MAX_REGIONS = 200_000
+_MAX_PTX = 4 << 20  # PTX takes most of the time and seldom decides
 _NOT_ZERO = re.compile(rb"[^\0]")
 
 
@@ -38,14 +42,25 @@ class DeviceCode:
     Attributes:
         kind: `sass` is machine code, `ptx` is compiled by the driver at run time, `ltoir` runs only after
             another link.
-        arch: the compute capability that it was compiled for.
+        arch: the compute capability that it was compiled for, as the code itself says (the ELF header of a cubin,
+            `.target` of PTX); where the code cannot be read or says no suffix, as its label says.
         isa: version of the PTX language (`"8.8"`) that the driver must know; None unless `ptx`.
         size: bytes stored in the file, compressed or not.
         compression: how the payload is stored; empty: as it is.
         unit: which region (translation unit) of the library it belongs to, from 0.
         offset: where the payload starts, counted from the start of the file that was read.
-        kernels: names of the first few kernels, without template arguments; `()`: it holds none, so it proves
-            nothing; None: not looked into, which is so for PTX and for large compressed code.
+        kernels: readable names of the first few kernels with a body, without template arguments; `()`: it holds no
+            such kernel, so it proves nothing; None: not looked into. For sentences only: compare `entries`.
+        entries: hashes (`wheelsmith.binary.names.name_hash`) of the mangled names of all kernels with a body. Two
+            pieces of one unit hold the same kernels when their `entries` are equal. None: not known (damaged, LTO
+            input, or beyond the limits of reading).
+        stubs: the same for kernels whose body is empty or only traps (see `wheelsmith.binary.sass` for how far that
+            check goes). The names are there, and calling them computes nothing.
+        label: what the fatbin's header says of the arch, where that differs from `arch`; else None. The CUDA runtime
+            chooses by the label, and the driver loads by what the code says: it runs only where both allow it.
+        toolkit: the CUDA release that compiled it, such as `"13.0"`, as a cubin says; else None.
+        section: where it was found when that is not the fatbin section of a library: the name of the section, or
+            `data`; empty otherwise. cuobjdump does not list such code.
     """
 
     kind: Literal["sass", "ptx", "ltoir"]
@@ -56,18 +71,25 @@ class DeviceCode:
     unit: int = 0
     offset: int = 0
     kernels: tuple[str, ...] | None = None
+    entries: frozenset[int] | None = None
+    stubs: frozenset[int] = frozenset()
+    label: Arch | None = None
+    toolkit: str | None = None
+    section: str = ""
 
     @property
     def empty(self) -> bool:
-        """Whether it is known to hold no kernel."""
+        """Whether it is known to hold no kernel with a body."""
         return self.kernels == ()
+
+    @property
+    def listed(self) -> Arch:
+        """The arch by which the CUDA runtime chooses it and cuobjdump lists it."""
+        return self.label or self.arch
 
 
 def read_fatbin(data: bytes | memoryview | Window, *, origin: int = 0, first_unit: int = 0) -> tuple[DeviceCode, ...]:
-    """List the entries of all regions in a `.nv_fatbin` (or `__nv_relfatbin`) section.
-
-    Of the payloads only the section tables of cubins are read, and small compressed ones are unpacked, to tell empty
-    code from real code; both within limits. So the time depends on the number of entries only.
+    """List the entries of all regions in a `.nv_fatbin` (or `__nv_relfatbin`) section, and look into them.
 
     Args:
         data: the section.
@@ -78,7 +100,7 @@ def read_fatbin(data: bytes | memoryview | Window, *, origin: int = 0, first_uni
         InvalidWheelError: an unknown magic number, version, kind or arch, or a size that leaves the data.
     """
     section = data if isinstance(data, Window) else Window.of_bytes(data)
-    reader = _Reader(section, origin, first_unit)
+    reader = FatbinReader(section, origin=origin, first_unit=first_unit)
     position = 0
     while (start := _next_content(section, position)) is not None:
         position = reader.region(start)
@@ -96,14 +118,16 @@ def _next_content(section: Window, position: int) -> int | None:
     return None
 
 
-class _Reader:
-    """Walks through regions and collects what they hold."""
+class FatbinReader:
+    """Walks through regions and collects in `found` what they hold. `place` becomes `DeviceCode.section`."""
 
-    def __init__(self, section: Window, origin: int, first_unit: int) -> None:
+    def __init__(self, section: Window, *, origin: int = 0, first_unit: int = 0, place: str = "") -> None:
         self._section = section
         self._origin = origin
         self._unit = first_unit - 1
-        self._budget = Budget()
+        self._place = place
+        self._budget = Budget(section.size)
+        self._sets: dict[frozenset[int], frozenset[int]] = {}
         self.found: list[DeviceCode] = []
 
     def region(self, start: int) -> int:
@@ -112,7 +136,7 @@ class _Reader:
         if left < _REGION.size:
             raise _invalid(f"{left} stray bytes at offset {start}")
         magic, version, header, length = _REGION.unpack(self._section.read(start, _REGION.size))
-        if magic != _MAGIC:
+        if magic != FATBIN_MAGIC:
             raise _invalid(f"the unknown magic number {magic:#010x} at offset {start}")
         if version != 1 or header != _REGION.size:
             raise _invalid(f"a region of version {version} with a {header}-byte header at offset {start}")
@@ -141,38 +165,70 @@ class _Reader:
         if not 10 <= number <= 999:
             raise _invalid(f"an entry at offset {start} for the impossible arch {number}")
         kind, compression = _KINDS[kind_number], _compression(flags, start)
+        label = Arch(number // 10, number % 10, _suffix(flags, start))
         payload = self._section.part(start + header, size)
+        facts = self._look(kind, compression, payload, min(used, size), unpacked)
+        arch = _own(facts, label)
         self.found.append(
             DeviceCode(
                 kind=kind,
-                arch=Arch(number // 10, number % 10, _suffix(flags, start)),
+                arch=arch,
                 isa=f"{isa_major}.{isa_minor}" if kind == "ptx" else None,
                 size=size,
                 compression=compression,
                 unit=self._unit,
                 offset=self._origin + start + header,
-                kernels=self._kernels(kind, compression, payload, min(used, size), unpacked),
+                kernels=_shown(facts),
+                entries=self._shared(facts.names.real) if facts else None,
+                stubs=self._shared(facts.names.stubs) if facts else frozenset(),
+                label=label if label != arch else None,
+                toolkit=facts.toolkit if isinstance(facts, CubinFacts) else None,
+                section=self._place,
             )
         )
         return int(start + header + size)
 
-    def _kernels(
+    def _shared(self, names: frozenset[int]) -> frozenset[int]:
+        """One object for equal sets: the archs of a unit mostly hold the same kernels."""
+        return self._sets.setdefault(names, names)
+
+    def _look(
         self,
         kind: Literal["sass", "ptx", "ltoir"],
         compression: Literal["", "lz4", "zstd"],
         payload: Window,
         used: int,
         unpacked: int,
-    ) -> tuple[str, ...] | None:
-        if kind == "ltoir":
+    ) -> CubinFacts | PtxFacts | None:
+        if kind == "ltoir" or (kind == "ptx" and max(payload.size, unpacked if compression else 0) > _MAX_PTX):
             return None
         if compression:
-            if unpacked > MAX_LOOK or used > MAX_LOOK:
+            self._budget.unpacked -= unpacked
+            if self._budget.unpacked < 0:
                 return None
-            return kernels_of_compressed(kind, compression, payload.read(0, used), unpacked, self._budget)
-        if kind == "sass":
-            return kernels_of_cubin(payload, self._budget)
-        return kernels_of_ptx(payload.read(0, payload.size)) if payload.size <= MAX_LOOK else None
+            with unpack(compression, payload.part(0, used or payload.size), unpacked) as data:
+                return None if data is None else self._contents(kind, Window.of_bytes(data))
+        return self._contents(kind, payload)
+
+    def _contents(self, kind: Literal["sass", "ptx", "ltoir"], code: Window) -> CubinFacts | PtxFacts | None:
+        return read_cubin(code, self._budget) if kind == "sass" else read_ptx(code.read(0, code.size))
+
+
+def _shown(facts: CubinFacts | PtxFacts | None) -> tuple[str, ...] | None:
+    """What `DeviceCode.kernels` says. Code of device functions only is not empty: it is there to be linked."""
+    if facts is None:
+        return None
+    names = facts.names
+    return None if facts.functions and not names.real and not names.stubs else names.shown
+
+
+def _own(facts: CubinFacts | PtxFacts | None, label: Arch) -> Arch:
+    """The arch that the code itself says; without a suffix of its own, it has that of the label."""
+    if isinstance(facts, PtxFacts):
+        own = Arch.parse(facts.target) if facts.target else None
+    else:
+        own = facts.arch if facts else None
+    return label if own is None or (own == label.base) else own
 
 
 def _suffix(flags: int, start: int) -> str:

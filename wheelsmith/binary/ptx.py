@@ -1,0 +1,76 @@
+"""What one piece of PTX text holds: its target and its kernels, by name.
+
+In: the text. Out: `PtxFacts`, or None when it does not look like PTX. Nothing fails. The body of a kernel counts as
+none when its first statement is `ret`, `exit`, `trap` or `brkpt`; what hides that behind other statements counts as
+code. Source: NVIDIA "PTX ISA", chapters "Directives" and "Control Flow Instructions".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wheelsmith.binary.names import Names, readable
+
+_SPACE = rb"(?:\s|//[^\n]*\n|/\*(?:[^*]|\*(?!/))*+\*/)"
+_HEAD = re.compile(_SPACE + rb"*+\.version\s+(\d{1,2}\.\d{1,2})" + _SPACE + rb"*+\.target\s+sm_(\d{2,3}[af]?)\b")
+_LOOSE = re.compile(rb"\.version\s+(\d{1,2}\.\d{1,2})")
+_TARGET = re.compile(rb"\.target\s+sm_(\d{2,3}[af]?)\b")
+_ENTRY = re.compile(rb"\.entry\s+([A-Za-z0-9_$%.]{1,4096})")
+_FUNCTION = re.compile(rb"\.func\b")
+_STUB = re.compile(
+    rb"\{(?:"
+    + _SPACE
+    + rb"|\.(?:reg|pragma|local|shared|param)\b[^;{}]*+;|\.(?:loc|file)\b[^\n]*+\n|[$%\w]++:)*+"
+    + rb"(?:ret|exit|trap|brkpt)\s*;"
+)
+_LOOK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PtxFacts:
+    """What PTX text holds.
+
+    Attributes:
+        isa: version of the language.
+        target: as after `sm_`, such as `90a`; None when there is none.
+        names: its kernels.
+        functions: whether it defines functions other than kernels.
+    """
+
+    isa: str
+    target: str | None
+    names: Names
+    functions: bool
+
+
+def looks_like_ptx(head: bytes) -> bool:
+    """Whether a file that begins so is PTX: nothing but comments before `.version` and `.target`."""
+    return _HEAD.match(head) is not None
+
+
+def read_ptx(text: bytes) -> PtxFacts | None:
+    """The facts, or None when there is no `.version`."""
+    head = text[: 1 << 16]
+    version = _LOOSE.search(head)
+    if version is None:
+        return None
+    target = _TARGET.search(head)
+    real: list[bytes] = []
+    stubs: list[bytes] = []
+    place = 0
+    while (place := text.find(b".entry", place)) >= 0:  # ten times faster than searching for the pattern
+        found = _ENTRY.match(text, place)
+        place += len(b".entry")
+        if found is None:
+            continue
+        body = text.find(b"{", found.end())
+        stub = body < 0 or _STUB.match(text, body, body + _LOOK)
+        (stubs if stub else real).append(found[1])
+    shown = tuple(readable(name.decode("latin-1")) for name in real[:4])
+    return PtxFacts(
+        version[1].decode(),
+        target[1].decode() if target else None,
+        Names.of(real, stubs, shown),
+        _FUNCTION.search(text) is not None,
+    )
