@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packaging.metadata import parse_email
 
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import listed
 from wheelsmith.errors import HashMismatchError, InvalidWheelError, WheelsmithError
+from wheelsmith.index.manage import remove
 from wheelsmith.index.publish import publish
 from wheelsmith.index.storage import open_storage
+from wheelsmith.index.verify import verify
 
 NAME = "pkg-1.0-py3-none-any.whl"
 
@@ -195,3 +198,81 @@ def test_root_is_purelib_must_be_one_of_two_words(tmp_path: Path, tag: str, line
     else:
         with pytest.raises(InvalidWheelError, match="its WHEEL states Root-Is-Purelib"):
             publish([wheel], open_storage("memory:///"))
+
+
+def _poison(metadata: str | bytes = "", **more: bytes) -> Callable[[Path], Path]:
+    """A wheel whose METADATA goes on with `metadata`, or whose .dist-info files are `more` (`__` for a dot)."""
+
+    def make(folder: Path) -> Path:
+        source = make_wheel(folder / "plain", "pkg", "1.0")
+        target = folder / NAME
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+            for name in old.namelist():
+                data = old.read(name)
+                if name.endswith("/METADATA"):
+                    data += metadata.encode() if isinstance(metadata, str) else metadata
+                stem = name.rpartition("/")[2]
+                new.writestr(name, more.get(stem, data) if ".dist-info/" in name else data)
+            if "scripts" in more:
+                new.writestr("pkg-1.0.dist-info/entry_points.txt", more["scripts"])
+        return target
+
+    return make
+
+
+POISONS = {
+    "latin-1": (_poison("Summary: caf\xe9\n".encode("latin-1")), "METADATA that is not UTF-8"),
+    "utf-16": (_poison(METADATA="Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n".encode("utf-16")), "not UTF-8"),
+    "byte order mark": (
+        _poison(METADATA=b"\xef\xbb\xbfMetadata-Version: 2.1\nName: pkg\nVersion: 1.0\n"),
+        "a line that is no field",
+    ),
+    "hidden requirement": (_poison("rubbish\nRequires-Dist: evil\n"), "a line that is no field"),
+    "two names": (_poison("Name: other\n"), "doubled 'name'"),
+    "NUL": (_poison("Summary: a\0b\n"), "control character in 'Summary'"),
+    "requirement": (_poison("Requires-Dist: a >=\n"), "unreadable Requires-Dist"),
+    "requires-python": (_poison("Requires-Python: >=three\n"), "unreadable Requires-Python"),
+    "extra": (_poison("Provides-Extra: a b/c\n"), "unreadable Provides-Extra"),
+    "metadata version": (_poison(METADATA=b"Metadata-Version: 9.0\nName: pkg\nVersion: 1.0\n"), "nobody knows"),
+    "no metadata version": (_poison(METADATA=b"Name: pkg\nVersion: 1.0\n"), "nobody knows"),
+    "five MB": (_poison("\n" + "x" * (5 << 20)), "METADATA of 5242"),
+    "wheel version": (_poison(WHEEL=b"Wheel-Version: 9.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"), "9.0"),
+    "WHEEL in latin-1": (_poison(WHEEL=b"Wheel-Version: 1.0\nGenerator: \xe9\n"), "WHEEL that is not UTF-8"),
+    "RECORD in latin-1": (_poison(RECORD=b"caf\xe9,,\n"), "RECORD that is not UTF-8"),
+    "script outside bin": (_poison(scripts=b"[console_scripts]\n../../x = a:b\n"), "script that installers refuse"),
+    "script of nothing": (_poison(scripts=b"[console_scripts]\nx = a\n"), "script that installers refuse"),
+    "no section": (_poison(scripts=b"x = a:b\n"), "unreadable entry_points.txt"),
+}
+
+
+@pytest.mark.parametrize("name", POISONS)
+def test_what_clients_cannot_read_is_refused(tmp_path: Path, name: str) -> None:
+    make, cause = POISONS[name]
+    with pytest.raises(InvalidWheelError, match=cause):
+        publish([make(tmp_path)], tmp_path / "dist")
+    assert not list((tmp_path / "dist").rglob("*.whl"))
+
+
+def test_what_clients_cannot_read_is_found_where_it_is_in_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = POISONS["hidden requirement"][0](tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("wheelsmith.index.metadata.read_fields", lambda data, name: parse_email(data)[0])
+        publish([wheel], tmp_path / "dist")
+    for repair in (False, True):  # its bytes are what was published: people decide
+        (found,) = verify(tmp_path / "dist", repair=repair).findings
+        assert (found.kind, found.key, found.repaired) == ("refused", NAME, False)
+        assert f"wheelsmith index rm {NAME}" in found.text
+    remove(tmp_path / "dist", NAME, force=True)
+    assert verify(tmp_path / "dist").findings == ()
+
+
+def test_what_packages_really_say_is_accepted(tmp_path: Path) -> None:
+    said = (
+        "Requires-Python: >=3.9\nLicense-File: LICENSE\nLicense: a\n b\nX-Own: 1\n"
+        'Provides-Extra: a.b_C\nRequires-Dist: x[y]>=1; extra == "a.b_C"\nSummary: caf\xe9\n\nRequires-Dist: >='
+    )
+    scripts = b"[console_scripts]\nx-1.y = a.b:c.d\nold = a:b [extra]\n[other.group]\nname with = anything\n"
+    publish([_poison(said, scripts=scripts)(tmp_path)], tmp_path / "dist")
+    assert listed(open_storage(tmp_path / "dist")) == ["pkg"]

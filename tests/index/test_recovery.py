@@ -14,7 +14,7 @@ from wheelsmith.index.manage import collect, list_records, remove, set_status, y
 from wheelsmith.index.publish import publish
 from wheelsmith.index.retention import Rules
 from wheelsmith.index.storage import Storage, open_storage
-from wheelsmith.index.verify import verify
+from wheelsmith.index.verify import rebuild, verify
 
 RECORDS = ("records/projects/", "records/publications/", "records/catalog.json")
 
@@ -137,3 +137,82 @@ def test_a_publication_of_which_nothing_is_left_is_said_so(storage: Storage) -> 
     (found,) = (one for one in verify(storage, repair=True).findings if one.kind == "record")
     assert found.text == f"it is damaged: what it named is not known; /pub/{name}/ goes"
     assert verify(storage).findings == ()
+
+
+def _lose(storage: Storage, *prefixes: str) -> None:
+    for key in list(storage.names()):
+        if key.startswith(prefixes):
+            storage.delete(key)
+
+
+@pytest.mark.parametrize("pages_too", [False, True])
+def test_a_file_that_was_removed_and_published_again_lives(storage: Storage, tmp_path: Path, pages_too: bool) -> None:
+    publish([make_wheel(tmp_path / "in", "third", "3.0")], storage)
+    _lose(storage, "records/projects/", "records/publications/", *(("simple/", "pub/") if pages_too else ()))
+    assert verify(storage, repair=True).is_sound
+    assert "third-3.0-py3-none-any.whl" in files_on(storage, "third")
+    assert verify(storage).findings == ()
+
+
+def test_publications_pages_follow_what_came_back(storage: Storage, tmp_path: Path) -> None:
+    remove(storage, "other==1.0", force=True)
+    (again,) = publish([make_wheel(tmp_path / "in", "other", "1.0")], storage)
+    before = all_pages(storage)
+    assert f"pub/{again.publication}/simple/other/index.json" in before
+    _lose(storage, "records/projects/", "records/publications/", "records/catalog.json")
+    assert verify(storage, repair=True).is_sound
+    assert all_pages(storage) == before
+
+
+@pytest.mark.parametrize("mend", ["verify", "rebuild"])
+def test_nothing_but_wheels_is_left(storage: Storage, mend: str) -> None:
+    before = {name: files_on(storage, name) for name in ("pkg", "other", "third")}
+    wheels = {key for key, _ in storage.wheels()}
+    for key in set(storage.names()) - wheels:
+        storage.delete(key)
+
+    seen = verify(storage)
+    assert (seen.is_sound, seen.files) == (False, 6)
+    rebuild(storage) if mend == "rebuild" else verify(storage, repair=True)
+
+    assert {name: files_on(storage, name) for name in before} == before
+    assert verify(storage).findings == ()
+
+
+def test_an_older_copy_of_the_records_is_not_called_sound(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dist")
+    publish([make_wheel(tmp_path / "in", "pkg", "1.0")], storage)
+    old = storage.read("records/projects/pkg.json").data
+    publish([make_wheel(tmp_path / "in", "pkg", "2.0")], storage)
+    storage.write("records/projects/pkg.json", old)
+    rebuild(storage)
+    assert files_on(storage, "pkg") == {"pkg-1.0-py3-none-any.whl", "pkg-2.0-py3-none-any.whl"}
+    storage.write("records/projects/pkg.json", old)
+    seen = verify(storage)
+    assert not seen.is_sound
+    assert "it does not name pkg-2.0-py3-none-any.whl, which was published" in {one.text for one in seen.findings}
+
+
+def test_a_wheel_that_was_never_published_is_told_and_left_alone(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dist")
+    publish([make_wheel(tmp_path / "in", "pkg", "1.0")], storage)
+    make_wheel(tmp_path / "dist", "pkg", "9.0")
+    seen = verify(storage, repair=True)
+    assert [(one.kind, one.key, one.repaired) for one in seen.findings] == [
+        ("unpublished", "pkg-9.0-py3-none-any.whl", False)
+    ]
+    assert files_on(storage, "pkg") == {"pkg-1.0-py3-none-any.whl"}
+
+
+def test_nothing_is_published_or_removed_over_a_lost_record(storage: Storage, tmp_path: Path) -> None:
+    storage.delete("records/projects/pkg.json")
+    before = all_pages(storage)
+    with pytest.raises(StoreError, match=r"records/projects/pkg\.json is gone"):
+        publish([make_wheel(tmp_path / "in", "pkg", "7.0")], storage)
+    with pytest.raises(StoreError, match="is gone"):
+        remove(storage, "other", force=True)
+    with pytest.raises(StoreError, match="is gone"):
+        collect(storage, Rules(newest=1))
+    assert all_pages(storage) == before
+    assert verify(storage, repair=True).is_sound
+    assert all_pages(storage) == before

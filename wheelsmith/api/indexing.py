@@ -29,6 +29,7 @@ def publish(
     variant: str | None = None,
     sha256: Mapping[str, str] | None = None,
     wheel_variants: bool = False,
+    overlap: bool = False,
     listener: Listener = ignore,
 ) -> tuple[Published, ...]:
     """Put wheels into the index at `index`: all of them or none.
@@ -39,19 +40,27 @@ def publish(
         variant: the path that shows them, such as `cu128-torch2.9`; default: what each wheel's own metadata tell.
         sha256: expected digests, by file name.
         wheel_variants: also take wheels with a variant label in their names (a draft); `/variants/simple/` shows them.
+        overlap: also take wheels for tags that another wheel of their version serves already.
         listener: told of every step.
 
     Raises:
         InvalidWheelError: one is no valid wheel.
         HashMismatchError: one has another digest than expected.
-        IndexConflictError: the index holds other bytes under the same name.
+        IndexConflictError: the index holds other bytes under the same name, however spelled; or a wheel for the same
+            tags, and `overlap` was not given.
     """
     from wheelsmith.index.publish import publish as publish_wheels
 
     with disk_full():
         paths = [Path(wheel) for wheel in wheels]
         published = publish_wheels(
-            paths, index, variant=variant, sha256=sha256, wheel_variants=wheel_variants, listener=listener
+            paths,
+            index,
+            variant=variant,
+            sha256=sha256,
+            wheel_variants=wheel_variants,
+            overlap=overlap,
+            listener=listener,
         )
         show_people(index)
         return published

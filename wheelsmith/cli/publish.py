@@ -16,6 +16,9 @@ def configure(commands: Any) -> None:
     parser.add_argument(
         "--wheel-variants", action="store_true", help="also take variant wheels, a draft; /variants/simple/ shows them"
     )
+    parser.add_argument(
+        "--overlap", action="store_true", help="also take wheels for tags that another one of their version serves"
+    )
     add_index(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
@@ -27,7 +30,11 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
 
     published = wheelsmith.publish(
-        options.wheels, index=options.index, variant=options.variant, wheel_variants=options.wheel_variants
+        options.wheels,
+        index=options.index,
+        variant=options.variant,
+        wheel_variants=options.wheel_variants,
+        overlap=options.overlap,
     )
     if options.json:
         rows = [

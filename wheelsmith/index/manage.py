@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import IndexConflictError, UsageError
-from wheelsmith.index import keys
+from wheelsmith.index import keys, recovery
 from wheelsmith.index import transactions as truth
 from wheelsmith.index.metadata import parse_filename
 from wheelsmith.index.publish import settle
@@ -137,6 +137,7 @@ def remove(where: Location, what: str, *, force: bool = False, dry_run: bool = F
     storage = truth.open_index(where)
     with storage.exclusive():
         chosen = _select(storage, what)
+        recovery.require_records(storage)
         record = truth.load(storage, chosen[0].project)
         held = sorted(_names(chosen) & _pinned(truth.load_publications(storage), [record]))
         if held and not force:
@@ -161,6 +162,7 @@ def collect(where: Location, rules: Rules, *, dry_run: bool = False, now: dateti
     now = now or datetime.now(UTC)
     storage = truth.open_index(where)
     with storage.exclusive():
+        recovery.require_records(storage)
         publications = truth.load_publications(storage)
         records = truth.load_all(storage)
         old = [*expired_publications(publications, rules, now), *_unborn(publications, records, now)]
@@ -204,7 +206,7 @@ def _select(storage: Storage, what: str) -> tuple[Entry, ...]:
 
 
 def _change(storage: Storage, project: str, change: Callable[[ProjectRecord], ProjectRecord]) -> None:
-    truth.update(storage, project, change, remember=True)
+    truth.update(storage, project, change, remember=truth.always)
     truth.refresh(storage, {project}, lists=True)
 
 
@@ -213,7 +215,7 @@ def _remove(storage: Storage, entries: Iterable[Entry], publications: Iterable[s
     going = tuple(entries)
     names = _names(going)
     for project in sorted({entry.project for entry in going}):
-        truth.update(storage, project, lambda record: record.without(names), remember=True)
+        truth.update(storage, project, lambda record: record.without(names), remember=truth.always)
     dropped = set(publications)
     told = {name for one in truth.load_publications(storage) if one.name in dropped for name in one.files}
     for project in sorted(told):  # when its files came, only the dropped publications said

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import InvalidWheelError
+from wheelsmith.index.claim import claim_of
+from wheelsmith.index.readable import check_readable, read_fields
 from wheelsmith.index.tags import check_members, check_tags
 from wheelsmith.index.variant import derive
 from wheelsmith.index.wheelvariant import read_info, split_name
@@ -28,6 +28,8 @@ from wheelsmith.wheel.zip_directory import open_wheel_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from packaging.metadata import RawMetadata
 
     from wheelsmith.wheel.archive import Archive
 
@@ -67,14 +69,8 @@ def parse_filename(filename: str) -> tuple[str, Version]:
             f"{filename!r} is no wheel file name: letters, digits and ._+!- are allowed, then .whl.",
             "Give the wheel under the name that the build backend gave it.",
         )
-    try:
-        project, version, _build, _tags = parse_wheel_filename(split_name(filename)[0])
-    except (InvalidWheelFilename, InvalidVersion) as error:
-        raise InvalidWheelError(
-            f"{filename!r} is no wheel file name: {error}.",
-            "Name it {name}-{version}-{python}-{abi}-{platform}.whl, as the build backend did.",
-        ) from error
-    return project, version
+    claim = claim_of(filename)
+    return claim.project, claim.version
 
 
 def read_wheel(path: Path, filename: str) -> WheelFacts:
@@ -89,17 +85,18 @@ def read_wheel(path: Path, filename: str) -> WheelFacts:
     project, version = parse_filename(filename)
     plain, label = split_name(filename)
     with _named(path, plain) as named, open_wheel_archive(named) as archive:
+        check_readable(archive)
         metadata = archive.text("METADATA")
         check_tags(archive)
         check_members(archive)
         info = None if label is None else _variant_info(archive, filename, label)
-    raw = _parse(metadata, filename)
+    raw = read_fields(metadata, filename)
     _check_identity(raw, filename, project, version)
     return WheelFacts(
         project=project,
         version=str(version),
-        requires_python=_requires_python(raw, filename),
-        variant=derive(version, requirements_of(metadata, filename)),
+        requires_python=raw.get("requires_python"),
+        variant=derive(version, map(Requirement, raw.get("requires_dist", []))),
         metadata=metadata,
         wheel_variant=info,
     )
@@ -127,20 +124,9 @@ def requirements_of(metadata: bytes, filename: str) -> tuple[Requirement, ...]:
     """Return the `Requires-Dist` lines of METADATA, in their order.
 
     Raises:
-        InvalidWheelError: a line is no requirement (PEP 508).
+        InvalidWheelError: METADATA cannot be read.
     """
-    try:
-        return tuple(Requirement(line) for line in _parse(metadata, filename).get("requires_dist", []))
-    except InvalidRequirement as error:
-        raise InvalidWheelError(f"{filename} has an unreadable Requires-Dist: {error}.", _REMEDY) from error
-
-
-def _parse(metadata: bytes, filename: str) -> RawMetadata:
-    raw, unparsed = parse_email(metadata)
-    for key in ("name", "version", "requires-python", "requires-dist"):
-        if key in unparsed:
-            raise InvalidWheelError(f"{filename} has an unreadable {key!r} in METADATA.", _REMEDY)
-    return raw
+    return tuple(map(Requirement, read_fields(metadata, filename).get("requires_dist", [])))
 
 
 def _check_identity(raw: RawMetadata, filename: str, project: str, version: Version) -> None:
@@ -153,14 +139,3 @@ def _check_identity(raw: RawMetadata, filename: str, project: str, version: Vers
         agrees = False
     if not agrees:
         raise InvalidWheelError(f"{filename} says Version: {stated!r} in METADATA, not '{version}'.", _REMEDY)
-
-
-def _requires_python(raw: RawMetadata, filename: str) -> str | None:
-    stated = raw.get("requires_python")
-    if stated is None:
-        return None
-    try:
-        SpecifierSet(stated)
-    except InvalidSpecifier as error:
-        raise InvalidWheelError(f"{filename} has an unreadable Requires-Python: {error}.", _REMEDY) from error
-    return stated

@@ -75,6 +75,14 @@ class _Checked:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the caller said: the wheels' variant is not what they say themselves; tags may be served twice."""
+
+    variant: bool
+    overlap: bool
+
+
 def publish(
     wheels: Sequence[Path],
     root: str | os.PathLike[str] | Storage,
@@ -82,6 +90,7 @@ def publish(
     variant: str | None = None,
     sha256: Mapping[str, str] | None = None,
     wheel_variants: bool = False,
+    overlap: bool = False,
     listener: Listener = ignore,
 ) -> tuple[Published, ...]:
     """Publish wheels to the index at `root`, all or none of them, and bring the pages up to date.
@@ -97,12 +106,15 @@ def publish(
         sha256: expected digests in hexadecimal, by file name.
         wheel_variants: also take wheels with a variant label in their names, a draft that few clients know. They are
             shown under `/variants/simple/` only.
+        overlap: also take wheels for tags that another one of their version serves already (see `claim`).
         listener: hears `StageStarted`, `Progress` (bytes copied) and `StageDone` of the stage `index`.
 
     Raises:
         InvalidWheelError: a file is no readable wheel, or contradicts its name.
         HashMismatchError: a file has another digest than expected.
-        IndexConflictError: the index has other bytes under this file name, or the project takes no files (PEP 792).
+        OverlapError: it has a wheel for these tags, and `overlap` was not given.
+        IndexConflictError: the index has other bytes under this file name, however spelled, or the project takes no
+            files (PEP 792).
         UsageError: `root` is no location, or `variant` no name for a path.
         DiskFullError: no space.
         StoreError, NetworkError, BusyError: the storage fails, or others keep winning; some of the wheels may be
@@ -124,7 +136,7 @@ def publish(
         checked = [_check(Path(wheel), inbox, storage, variant, sha256 or {}, now) for wheel in wheels]
         with storage.exclusive():
             settle(storage)
-            results = _commit(checked, inbox, storage, now, told=variant is not None)
+            results = _commit(checked, inbox, storage, now, _Words(variant is not None, overlap))
             inbox.done()
     reused = all(result.already_there for result in results)
     listener(StageDone(_STAGE, storage.url, time.monotonic() - started, reused=reused))
@@ -179,13 +191,15 @@ def _check(
 
 
 def _commit(
-    checked: Sequence[_Checked], inbox: Inbox, storage: Storage, now: datetime, *, told: bool
+    checked: Sequence[_Checked], inbox: Inbox, storage: Storage, now: datetime, words: _Words
 ) -> tuple[Published, ...]:
-    """Put the wheels in their places and commit; `told`: their variant is not what they say themselves."""
-    fresh = _refuse_conflicts(checked, inbox, storage)
+    """Put the wheels in their places and commit."""
+    fresh = _refuse_conflicts(checked, inbox, storage, words)
     publication = _announce(checked, storage, now) if fresh else None
     for one in checked:
-        if one.entry.filename in fresh or storage.size(one.entry.path) is None:
+        if one.entry.filename in fresh or (
+            storage.size(one.entry.path) is None and not _spelled_otherwise(one, storage)
+        ):
             beside = {keys.metadata(one.entry.path): one.facts.metadata}
             if one.provenance is not None:
                 beside[keys.provenance(one.entry.path)] = one.provenance
@@ -199,10 +213,15 @@ def _commit(
 
     def add(project: str) -> None:
         entries = [replace(one.entry, publication=name) for one in checked if one.entry.project == project]
-        records[project] = truth.update(storage, project, lambda record: record.with_files(entries), remember=told)
+        records[project] = truth.update(
+            storage,
+            project,
+            lambda record: record.with_files(entries, overlap=words.overlap),
+            remember=lambda before: words.variant or bool(before.removed),
+        )
 
     storage.each(add, projects)
-    entries = [records[one.entry.project].find(one.entry.filename) or one.entry for one in checked]
+    entries = [records[one.entry.project].claimed(one.entry.filename) or one.entry for one in checked]
     named = {*_publications(entries), *({publication.name} if publication else ())}
     truth.refresh(storage, projects, publications=named, lists=not fresh)
     return tuple(
@@ -211,11 +230,11 @@ def _commit(
             sha256=entry.sha256,
             size=entry.size,
             url=pages.file_url(entry.path),
-            already_there=entry.filename not in fresh,
+            already_there=one.entry.filename not in fresh,
             variant=entry.variant,
             publication=entry.publication,
         )
-        for entry in entries
+        for one, entry in zip(checked, entries, strict=True)
     )
 
 
@@ -223,7 +242,13 @@ def _publications(entries: Iterable[Entry]) -> set[str]:
     return {entry.publication for entry in entries if entry.publication}
 
 
-def _refuse_conflicts(checked: Sequence[_Checked], inbox: Inbox, storage: Storage) -> set[str]:
+def _spelled_otherwise(one: _Checked, storage: Storage) -> bool:
+    """Whether it is published, and under another spelling of its name."""
+    found = truth.load(storage, one.entry.project).claimed(one.entry.filename)
+    return found is not None and found.filename != one.entry.filename
+
+
+def _refuse_conflicts(checked: Sequence[_Checked], inbox: Inbox, storage: Storage, words: _Words) -> set[str]:
     """Return the names that are not published yet, after making sure that none stands for other bytes."""
     records = {project: truth.load(storage, project) for project in {one.entry.project for one in checked}}
     claimed: dict[str, str] = {}
@@ -238,7 +263,8 @@ def _refuse_conflicts(checked: Sequence[_Checked], inbox: Inbox, storage: Storag
         if known != offered:
             raise conflict(name, known, offered)
     for project, record in records.items():
-        record.with_files(one.entry for one in checked if one.entry.project == project)  # as the commit will
+        entries = [one.entry for one in checked if one.entry.project == project]
+        record.with_files(entries, overlap=words.overlap)  # as the commit will
     return fresh
 
 

@@ -8,6 +8,7 @@ Fails with `StoreError` on a damaged record, with `IndexConflictError` when a na
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from wheelsmith.errors import IndexConflictError, StoreError
+from wheelsmith.index.claim import Claim, claim_of
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.variant import fits
 from wheelsmith.index.wheelvariant import PLACE, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 Status = Literal["active", "archived", "deprecated", "quarantined"]
 STATUSES: tuple[Status, ...] = ("active", "archived", "deprecated", "quarantined")
 
+_ZEROS = re.compile(r"^((?:\d+!)?\d+(?:\.\d+)*?)(?:\.0)+(?![.\d])")
 _Record = TypeVar("_Record", "ProjectRecord", "Publication", "Catalog")
 
 
@@ -66,29 +69,59 @@ class ProjectRecord:
         """The entry of one file."""
         return next((entry for entry in self.entries if entry.filename == filename), None)
 
+    def claimed(self, filename: str) -> Entry | None:
+        """The entry of one file, under this or another spelling of its name."""
+        claim = claim_of(filename)
+        return next((entry for entry in self._near(claim) if claim_of(entry.filename) == claim), None)
+
+    def _near(self, claim: Claim) -> Iterator[Entry]:
+        """The entries of a claim's version; versions are parsed of those only that may be equal."""
+        wanted = _trimmed(str(claim.version))
+        return (entry for entry in self.entries if _trimmed(entry.version) == wanted)
+
     def holds(self, filename: str, sha256: str) -> bool:
-        """Whether this file is published.
+        """Whether this file is published, under this or another spelling of its name.
 
         Raises:
             IndexConflictError: the name stands, or stood, for other bytes.
         """
-        entry = self.find(filename)
-        known = entry.sha256 if entry else self.removed.get(filename)
-        if known is not None and known != sha256:
-            raise conflict(filename, known, sha256)
+        if entry := self.claimed(filename):
+            known = {entry.filename: entry.sha256}
+        else:
+            claim = claim_of(filename)
+            known = {name: before for name, before in self.removed.items() if claim_of(name) == claim}
+        for name, before in known.items():
+            if before != sha256:
+                raise conflict(filename, before, sha256, name)
         return entry is not None
 
-    def with_files(self, entries: Iterable[Entry]) -> ProjectRecord:
+    def with_files(self, entries: Iterable[Entry], *, overlap: bool = False) -> ProjectRecord:
         """This record and those of `entries` that it lacks.
 
+        Args:
+            entries: files of this project.
+            overlap: also those that serve tags which another file of their version serves already.
+
         Raises:
+            OverlapError: one does, and `overlap` was not given.
             IndexConflictError: a name stands for other bytes, the project takes no files (PEP 792), or variant wheels
                 of one version contradict each other.
         """
-        new = [entry for entry in entries if not self.holds(entry.filename, entry.sha256)]
+        offered: dict[Claim, Entry] = {}
+        for entry in entries:
+            if not self.holds(entry.filename, entry.sha256):
+                first = offered.setdefault(claim_of(entry.filename), entry)
+                if first.sha256 != entry.sha256:
+                    raise conflict(entry.filename, first.sha256, entry.sha256, first.filename)
+        new = list(offered.values())
         if not new:
             return self
         self.require_open()
+        for place, entry in enumerate(new):
+            claim = claim_of(entry.filename)
+            for other in () if overlap else (*self._near(claim), *new[:place]):
+                if claim.overlaps(claim_of(other.filename)):
+                    raise _overlap(entry.filename, other.filename)
         for version in {entry.version for entry in new if entry.wheel_variant is not None}:
             infos = (entry.wheel_variant for entry in (*self.entries, *new) if entry.version == version)
             merge((info for info in infos if info is not None), f"{self.project} {version}")
@@ -227,11 +260,28 @@ def _place_of(entry: Entry) -> str | None:
     return entry.variant if entry.wheel_variant is None else PLACE
 
 
-def conflict(filename: str, known: str, offered: str) -> IndexConflictError:
-    """The error for other bytes under a name that is taken."""
+def _trimmed(version: str) -> str:
+    """A normalized version without the zeros at its release's end, which mean nothing (PEP 440)."""
+    return _ZEROS.sub(r"\1", version)
+
+
+class OverlapError(IndexConflictError):
+    """A wheel would serve tags that another one of its version serves already."""
+
+
+def conflict(filename: str, known: str, offered: str, spelled: str | None = None) -> IndexConflictError:
+    """The error for other bytes under a name that is taken, perhaps in another spelling."""
+    also = "" if spelled in {None, filename} else f", spelled {spelled}"
     return IndexConflictError(
-        f"The index already holds other bytes under {filename} (sha256 {known[:12]}…, not {offered[:12]}…).",
-        "Give the new wheel another local version or build tag; a published file never changes.",
+        f"The index already holds other bytes under {filename}{also} (sha256 {known[:12]}…, not {offered[:12]}…).",
+        "Give the new wheel another version or local version; a published file never changes.",
+    )
+
+
+def _overlap(filename: str, other: str) -> OverlapError:
+    return OverlapError(
+        f"{filename} is for tags that {other} serves: it would change what this version installs.",
+        "Give it another version or local version; or publish it with --overlap if that is what you want.",
     )
 
 

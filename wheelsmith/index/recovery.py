@@ -6,7 +6,9 @@ written here. Fails as the storage does.
 What is known is taken from, in this order: the newest copy under `records/history/`, which every change leaves there
 but a plain publish; the project's merged page, which says hash, upload time, yank and status; publications, which say
 hash and time; and the wheels themselves, which say all else. Every wheel is hashed and read again. A wheel counts as
-published if one of them names it, or if its METADATA lies beside it, as it does since just before its publication.
+published if one of them names it, or if its METADATA lies beside it, as it does since just before its publication;
+where not even a METADATA file is left, every wheel does. In a directory, whose dead writers leave a journal, that holds
+for sound records too: a wheel with METADATA that no record names was published, and its record is older than it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from wheelsmith.attest.pep740 import check_provenance
 from wheelsmith.errors import InvalidWheelError, StoreError
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.index import keys
+from wheelsmith.index import transactions as truth
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.metadata import parse_filename, read_wheel
 from wheelsmith.index.record import STATUSES, Catalog, ProjectRecord, Publication, from_bytes, to_bytes
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from wheelsmith.index.storage import Storage, Stored
 
 
+_TRACES = (".metadata", "/index.json", "/index.html")
 _Kind = TypeVar("_Kind", ProjectRecord, Publication, Catalog)
 
 
@@ -75,6 +79,23 @@ class _Page:
     is_there: bool = False
 
 
+def require_records(storage: Storage) -> None:
+    """Make sure that no record is gone or damaged, before pages and files that none names are removed.
+
+    Raises:
+        StoreError: one is.
+    """
+    for one in _Survey(storage).lost_projects():
+        if one.stored is None or _read(ProjectRecord, one.stored, one.key) is None:
+            raise truth.lost(one.key)
+
+
+def unpublished(storage: Storage) -> tuple[str, ...]:
+    """Wheels that lie in a directory index, and of which nothing says that they were ever published."""
+    seen = _Survey(storage)
+    return tuple(name for project in seen.projects() for name in seen.unexplained(project))
+
+
 def survey(storage: Storage) -> tuple[Restored, ...]:
     """Return the records that are damaged or gone, publications first, with what they should be."""
     found = _Survey(storage)
@@ -87,6 +108,8 @@ class _Survey:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._names = list(storage.names())
+        self._half_done = set(storage.leftovers())
+        self._is_bare = not any(name.startswith("records/") or name.endswith(_TRACES) for name in self._names)
         self._publications: dict[str, Publication] = {}
         self._known = {name: record for name in self._projects() if (record := self._sound(name)) is not None}
         self._wheels: dict[str, list[tuple[str, str, datetime]]] | None = None
@@ -113,22 +136,63 @@ class _Survey:
 
     def lost_projects(self) -> Iterator[Restored]:
         """Projects that have a damaged record, or pages or a history, but no record."""
-        for project in self._projects():
+        for project in self.projects():
             key = keys.project_record(project)
             stored = self._storage.read(key)
-            if stored is not None and _read(ProjectRecord, stored, key) is not None:
+            if (sound := _read(ProjectRecord, stored, key)) is not None:
+                if (missed := self._missed(project, sound)) is not None:
+                    yield Restored(key, stored, *missed)
                 continue
             restored = self._project(project, stored)
             if stored is not None or restored.record != ProjectRecord(project):
                 yield restored
 
-    def _projects(self) -> list[str]:
+    def _missed(self, project: str, record: ProjectRecord) -> tuple[ProjectRecord, str] | None:
+        """A sound record with the published wheels that it does not name, and a sentence; None: it names all."""
+        found: list[Entry] = []
+        for filename, places in sorted(self._unnamed(project, record).items()):
+            made = [one[0] for key, since in places if (one := self._entry(project, filename, key, since))]
+            found += made[:1]
+        if not found:
+            return None
+        names = ", ".join(entry.filename for entry in found)
+        entries = tuple(sorted((*record.entries, *found), key=lambda entry: entry.order))
+        return replace(record, entries=entries), f"it does not name {names}, which was published"
+
+    def _unnamed(self, project: str, record: ProjectRecord) -> dict[str, list[tuple[str, datetime]]]:
+        """Stored wheels that a record does not name, in a directory: in a bucket they may be on their way."""
+        return {
+            filename: places
+            for filename, places in self._stored(project).items()
+            if self._storage.stored_at(filename, "") is None
+            and record.claimed(filename) is None
+            and filename not in record.removed
+            and filename not in self._half_done
+        }
+
+    def unexplained(self, project: str) -> list[str]:
+        """Wheels that nothing says were published."""
+        record = self._known.get(project, ProjectRecord(project))
+        found = self._unnamed(project, record)
+        return sorted(
+            name
+            for name, places in found.items()
+            if not any(self._entry(project, name, key, since) for key, since in places)
+        )
+
+    def projects(self) -> list[str]:
+        """Every project that has a record, a page, a history, a publication or a wheel; sorted."""
+        in_bucket = self._storage.stored_at("", "") is not None  # where a wheel may be on its way, or left behind
+        told = any(name.startswith("records/") or keys.is_page(name) for name in self._names)
+        return self._projects(() if in_bucket and told else self._wheels_by_project())
+
+    def _projects(self, more: Iterable[str] = ()) -> list[str]:
         """Every project that has a record, a merged page or a history, or that the catalog names; sorted."""
         names = self._recorded(keys.PROJECTS)
         names |= {key.split("/")[1] for key in self._names if key.startswith("simple/") and key.count("/") == 2}
         names |= {key.split("/")[2] for key in self._names if key.startswith(keys.HISTORY)}
         catalog = _read(Catalog, self._storage.read(keys.CATALOG), keys.CATALOG)
-        return sorted(names | set(catalog.projects if catalog else ()))
+        return sorted(names | set(catalog.projects if catalog else ()) | set(more))
 
     def _sound(self, project: str) -> ProjectRecord | None:
         """A project's record, or the newest copy of it."""
@@ -170,9 +234,12 @@ class _Survey:
             known = entries.get(filename) or page.files.get(filename)
             wanted = known.sha256 if known else None
             chosen = min(made, key=lambda one: (one[0].sha256 != wanted, one[0].upload_time), default=None)
-            if chosen is None or before.removed.get(filename) == chosen[0].sha256:
-                skipped += chosen is None
+            if chosen is None:
+                skipped += 1
                 continue
+            alive = filename in page.files and page.files[filename].sha256 == chosen[0].sha256
+            if before.removed.get(filename) == chosen[0].sha256 and not alive:
+                continue  # a page is younger than the copy: it was published again
             entry, told = chosen
             if filename in entries and entries[filename].sha256 == entry.sha256:
                 continue  # history knows more
@@ -181,7 +248,11 @@ class _Survey:
                 entry, told = replace(entry, upload_time=shown.time, yanked=shown.yanked), True
             guessed += not told
             entries[filename] = entry
-        record = replace(before, entries=tuple(sorted(entries.values(), key=lambda entry: entry.order)))
+        record = replace(
+            before,
+            entries=tuple(sorted(entries.values(), key=lambda entry: entry.order)),
+            removed={name: sha256 for name, sha256 in before.removed.items() if name not in entries},
+        )
         text = [f"{_what(stored)}: made again with {len(record.entries)} files"]
         text += [f"{skipped} wheels that cannot be read are left out"] if skipped else []
         text += [f"the upload times of {guessed} are those of the stored files"] if guessed else []
@@ -209,16 +280,19 @@ class _Survey:
 
     def _stored(self, project: str) -> dict[str, list[tuple[str, datetime]]]:
         """Where wheels of a project are, by file name; in a bucket a name may have been uploaded twice."""
+        found: dict[str, list[tuple[str, datetime]]] = {}
+        for filename, key, since in self._wheels_by_project().get(project, ()):
+            found.setdefault(filename, []).append((key, since))
+        return found
+
+    def _wheels_by_project(self) -> dict[str, list[tuple[str, str, datetime]]]:
         if self._wheels is None:
             self._wheels = {}
             for key, since in self._storage.wheels():
                 filename = key.rpartition("/")[2]
                 with suppress(InvalidWheelError):
                     self._wheels.setdefault(parse_filename(filename)[0], []).append((filename, key, since))
-        found: dict[str, list[tuple[str, datetime]]] = {}
-        for filename, key, since in self._wheels.get(project, ()):
-            found.setdefault(filename, []).append((key, since))
-        return found
+        return self._wheels
 
     def _entry(self, project: str, filename: str, key: str, since: datetime) -> tuple[Entry, bool] | None:
         """The entry of a stored wheel, and whether its upload time is known; None: it is no wheel of ours."""
@@ -236,7 +310,7 @@ class _Survey:
         )
         if self._storage.stored_at(filename, sha256) not in {None, key}:
             return None
-        if not brought and self._storage.size(keys.metadata(key)) is None:
+        if not brought and not self._is_bare and self._storage.size(keys.metadata(key)) is None:
             shown = self._page("", project).files.get(filename)
             if shown is None or shown.sha256 != sha256:
                 return None

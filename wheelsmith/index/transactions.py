@@ -17,7 +17,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wheelsmith.errors import BusyError, UsageError
+from wheelsmith.errors import BusyError, StoreError, UsageError
 from wheelsmith.index import keys, site
 from wheelsmith.index.record import Catalog, ProjectRecord, Publication, from_bytes, to_bytes
 from wheelsmith.index.storage import Storage, Stored, open_storage
@@ -30,25 +30,31 @@ _TRIES = 200
 _LONGEST = 1.0  # seconds between two tries
 
 
-def open_index(where: str | os.PathLike[str] | Storage) -> Storage:
-    """Open an index that exists already.
+def open_index(where: str | os.PathLike[str] | Storage, *, ruins: bool = False) -> Storage:
+    """Open an index that exists already; with `ruins`, also one of which only wheels are left.
 
     Raises:
         UsageError: there is none, or `where` is no location.
     """
     storage = open_storage(where)
-    if storage.read(keys.CATALOG) is None and not any(storage.names("records/")):
+    there = storage.read(keys.CATALOG) is not None or any(storage.names("records/"))
+    if not there and not (ruins and any(storage.wheels())):
         raise UsageError(f"There is no index at {storage.url}.", "Correct --index, or publish a wheel there first.")
     return storage
+
+
+def always(before: ProjectRecord) -> bool:
+    """For `remember` of `update`: leave a copy."""
+    return True
 
 
 def load(storage: Storage, project: str) -> ProjectRecord:
     """Return a project's record; an empty one if nothing was ever published.
 
     Raises:
-        StoreError: the record is damaged.
+        StoreError: the record is damaged, or gone while its pages are there.
     """
-    return _record(project, storage.read(keys.project_record(project)))
+    return _loaded(storage, project, storage.read(keys.project_record(project)))
 
 
 def load_all(storage: Storage, *, but: Collection[str] = ()) -> dict[str, ProjectRecord]:
@@ -74,22 +80,27 @@ def load_publications(storage: Storage, *, but: Collection[str] = ()) -> tuple[P
 
 
 def update(
-    storage: Storage, project: str, change: Callable[[ProjectRecord], ProjectRecord], *, remember: bool = False
+    storage: Storage,
+    project: str,
+    change: Callable[[ProjectRecord], ProjectRecord],
+    *,
+    remember: Callable[[ProjectRecord], bool] = lambda before: False,
 ) -> ProjectRecord:
     """Replace a project's record by what `change` makes of it, and return the new one. This is the commit.
 
-    `remember` leaves a copy first, for changes that neither wheels nor publications could tell (see `recovery`).
+    A copy is left first where `remember`, which gets the record as it was, says so: for changes that neither wheels nor
+    publications could tell, and for those that contradict an older copy (see `recovery`).
 
     Raises:
         BusyError: other writers won every time.
-        StoreError: the record is damaged.
+        StoreError: the record is damaged, or gone while its pages are there.
     """
     key = keys.project_record(project)
     for _ in _tries(key):
         stored = storage.read(key)
-        before = _record(project, stored)
+        before = _loaded(storage, project, stored)
         after = change(before)
-        if remember and after != before:
+        if after != before and remember(before):
             copy_record(storage, after)
         if after == before or storage.swap(key, to_bytes(after), stored):
             return after
@@ -247,6 +258,21 @@ def _record(project: str, stored: Stored | None) -> ProjectRecord:
     if stored is None:
         return ProjectRecord(project)
     return from_bytes(ProjectRecord, stored.data, keys.project_record(project))
+
+
+def _loaded(storage: Storage, project: str, stored: Stored | None) -> ProjectRecord:
+    """The record; a new one only where no page says that there was one before: records come before pages."""
+    if stored is None and storage.read(keys.page("", project, "json")) is not None:
+        raise lost(keys.project_record(project))
+    return _record(project, stored)
+
+
+def lost(key: str) -> StoreError:
+    """The error for a record that is gone: going on would take off the pages what it named."""
+    return StoreError(
+        f"The index record {key} is gone, and what it named is still there.",
+        "Run `wheelsmith index verify --repair`: it makes records again from the wheels. Nothing was changed.",
+    )
 
 
 def _catalog(stored: Stored | None) -> Catalog:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from wheelsmith.index.record import ProjectRecord
     from wheelsmith.index.recovery import Restored
 
-Kind = Literal["interrupted", "record", "missing", "damaged", "metadata", "provenance", "page"]
+Kind = Literal[
+    "interrupted", "record", "unpublished", "missing", "damaged", "refused", "metadata", "provenance", "page"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,10 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: `interrupted` a writer died; `record` the truth about a project or a publication; `missing`, `damaged` a
-            published wheel; `metadata`, `provenance` the file beside one; `page` a page that is not what they say.
+        kind: `interrupted` a writer died; `record` the truth about a project or a publication; `unpublished` a
+            wheel that lies there and was not; `missing`, `damaged` a published wheel; `refused` one that is whole and
+            that `publish` would not take today; `metadata`, `provenance` the file beside one; `page` a page that is not
+            what they say.
         key: what it is about: a key, or a file name.
         text: what is wrong, for people.
         repaired: it no longer is.
@@ -86,7 +90,7 @@ def verify(
     Raises:
         StoreError: the storage fails.
     """
-    storage = truth.open_index(where)
+    storage = truth.open_index(where, ruins=True)
     findings: list[Finding] = []
     with storage.exclusive():
         lost = recovery.survey(storage)
@@ -98,6 +102,8 @@ def verify(
             findings.append(Finding("interrupted", name, text, repair))
         if repair:
             settle(storage)
+        text = "no record names it, and nothing says that it was published: publish it, or move it away"
+        findings += [Finding("unpublished", name, text, False) for name in recovery.unpublished(storage)]
     virtual = recovery.restored_records(lost)[0]
     entries = [entry for record in _records(storage, lost).values() for entry in record.entries]
     for number, entry in enumerate(entries, 1):
@@ -124,18 +130,25 @@ def verify(
 def rebuild(where: str | os.PathLike[str] | Storage, *, dry_run: bool = False) -> tuple[str, ...]:
     """Write every page again from the records and the stored files, and return the keys of pages that changed.
 
-    Files that are no longer stored leave their records; pages that follow from none are removed.
+    Records that are gone or damaged are made again first, and named too (see `recovery`). Files that are no longer
+    stored leave their records; pages that follow from none are removed.
 
     Raises:
         StoreError: the storage cannot be written, or a record is damaged.
     """
-    storage = truth.open_index(where)
+    storage = truth.open_index(where, ruins=True)
     with storage.exclusive():
+        lost = recovery.survey(storage)
         if dry_run:
-            return truth.stale_pages(storage)
+            return (*(one.key for one in lost), *sorted(_stale_pages(storage, lost)))
+        for one in lost:
+            _put_back(storage, one)
         for record in truth.load_all(storage).values():
             _forget(storage, *(entry for entry in record.entries if storage.size(entry.path) is None))
-        return truth.refresh_everything(storage)
+            for entry in record.entries:
+                if storage.size(keys.metadata(entry.path)) is None:
+                    _write_metadata(storage, entry)
+        return (*(one.key for one in lost), *truth.refresh_everything(storage))
 
 
 def _problems(storage: Storage, entry: Entry) -> Iterator[tuple[Kind, str, str]]:
@@ -154,7 +167,7 @@ def _problems(storage: Storage, entry: Entry) -> Iterator[tuple[Kind, str, str]]
         try:
             facts = read_wheel(path, entry.filename)
         except InvalidWheelError as error:  # it was published before this was refused
-            yield "damaged", entry.path, error.cause
+            yield "refused", entry.path, f"{error.cause} Take it away with `wheelsmith index rm {entry.filename}`."
             return
         beside: list[tuple[Kind, str, str]] = [("metadata", keys.metadata(entry.path), entry.metadata_sha256)]
         if entry.provenance_sha256:
@@ -196,13 +209,13 @@ def _mend(storage: Storage, entry: Entry, kind: Kind) -> bool:
     with storage.exclusive():
         match kind:
             case "metadata":
-                with storage.local(entry.path) as path:
-                    if path is None:
-                        return False
-                    storage.write(keys.metadata(entry.path), read_wheel(path, entry.filename).metadata)
+                return _write_metadata(storage, entry)
             case "provenance":
                 truth.update(
-                    storage, entry.project, lambda record: record.without_provenance(entry.filename), remember=True
+                    storage,
+                    entry.project,
+                    lambda record: record.without_provenance(entry.filename),
+                    remember=truth.always,
                 )
             case "missing" | "damaged":
                 # the pages of everything are written at the end; until then they are no worse than they were
@@ -214,8 +227,15 @@ def _mend(storage: Storage, entry: Entry, kind: Kind) -> bool:
     return True
 
 
+def _write_metadata(storage: Storage, entry: Entry) -> bool:
+    with storage.local(entry.path) as path:
+        if path is not None:
+            storage.write(keys.metadata(entry.path), read_wheel(path, entry.filename).metadata)
+        return path is not None
+
+
 def _forget(storage: Storage, *entries: Entry) -> None:
     """Take files of one project out of its record."""
     names = {entry.filename for entry in entries}
     if entries:
-        truth.update(storage, entries[0].project, lambda record: record.without(names), remember=True)
+        truth.update(storage, entries[0].project, lambda record: record.without(names), remember=truth.always)

@@ -29,6 +29,7 @@ from wheelsmith.fsutil import sha256_of
 from wheelsmith.index import keys
 from wheelsmith.index.metadata import parse_filename
 from wheelsmith.index.publish import Published, publish
+from wheelsmith.index.record import OverlapError
 from wheelsmith.index.web.site import render
 from wheelsmith.server.auth import Refusal
 from wheelsmith.server.multipart import UploadForm
@@ -157,6 +158,9 @@ class Uploads:
             (published,) = publish([wheel], self._settings.root)
         except InvalidWheelError as error:
             raise Refusal(400, f"{error.cause} {error.remedy}", "wheel") from error
+        except OverlapError as error:  # not 409: twine and uv may be told to pass by what exists already
+            remedy = "Give it another version or local version, or publish it on the server with --overlap."
+            raise Refusal(400, f"{error.cause} {remedy}", "overlap") from error
         except IndexConflictError as error:
             raise Refusal(409, f"File already exists. {error.cause} {error.remedy}", "conflict") from error
         except DiskFullError as error:
