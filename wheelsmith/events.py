@@ -63,6 +63,7 @@ class Compiling:
         eta_seconds: seconds left, as far as can be known.
         hits: units that came from the compile cache.
         misses: units that it did not have.
+        stopping: nothing new starts; `eta_seconds` is then until the last of the running ones ends.
     """
 
     done: int
@@ -76,6 +77,7 @@ class Compiling:
     eta_seconds: float | None
     hits: int = 0
     misses: int = 0
+    stopping: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import selectors
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ sleep 0.1; rmdir busy; echo object of $2 > $4
 # Dies as if the kernel had killed it, if another one runs too; NAME.dies always does.
 MORTAL = """
 mkdir $2.on; sleep 0.3
-if [ $(ls -d *.on | wc -l) -gt 1 ] && [ $2 = a.cpp ] || [ -e $2.dies ]; then rmdir $2.on; echo noise >&2; kill -9 $$; fi
+if [ $(ls -d *.on 2>/dev/null | wc -l) -gt 1 ] && [ $2 = a.cpp ] || [ -e $2.dies ]; then rmdir $2.on; echo noise >&2; kill -9 $$; fi
 sleep 0.3; rmdir $2.on; echo object of $2 > $4
 """
 
@@ -51,19 +53,22 @@ class House:
             path = root / ("toolkit/bin/nvcc" if name == "nvcc" else "real/g++")
             path.write_text(f"#!/bin/sh\n{text}")
             path.chmod(0o755)
-        search = [(root / "real", f"{root}/real"), (Path("/usr/bin"), "/usr/bin"), (Path("/bin"), "/bin")]
-        room = Room(root, root / "env", root / "toolkit", Isolation(()))
-        self.wrappers = lay_wrappers(room, search, fallback_jobs=1, chain=chain)
+        self.search = [(root / "real", f"{root}/real"), (Path("/usr/bin"), "/usr/bin"), (Path("/bin"), "/bin")]
         self.timeline = Timeline({}, cpus=2, earlier=[])
+        self.lay()
 
-    def governed(self, jobs: int) -> Governed:
+    def lay(self) -> None:
+        room = Room(self.root, self.root / "env", self.root / "toolkit", Isolation(()))
+        self.wrappers = lay_wrappers(room, self.search, fallback_jobs=1, chain=self.chain)
+
+    def governed(self, jobs: int, until: float | None = None) -> Governed:
         scheduler = Scheduler(CostModel(1000), Capacity(jobs), timeline=self.timeline, listener=self.told.append)
         cached = self.chain is not None
-        return Governed(self.root / "launch", str(self.root), scheduler, self.timeline, cached, lambda: None)
+        return Governed(self.root / "launch", str(self.root), scheduler, self.timeline, cached, lambda: None, until)
 
-    def run(self, script: str, *, jobs: int = 2) -> int:
+    def run(self, script: str, *, jobs: int = 2, until: float | None = None) -> int:
         head = f"cd {self.root}/src; PATH={self.wrappers.path}:{self.root}/cuda/bin:{self.root}/real:$PATH; "
-        return run_process(["sh", "-c", head + script], self.root / "log", self.governed(jobs), self.told.append)
+        return run_process(["sh", "-c", head + script], self.root / "log", self.governed(jobs, until), self.told.append)
 
     @property
     def units(self) -> list[tuple[str, int, bool]]:
@@ -226,17 +231,22 @@ def test_the_build_leaves_nobody_behind(tmp_path):
 
 
 class Interrupting(list):
-    """Presses Ctrl-C when a compiler has written half its output."""
+    """Presses Ctrl-C as often as `times` whenever a compiler says that it has written half its output."""
+
+    def __init__(self, times: int, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.times, self.number = times, number
 
     def append(self, event):
         super().append(event)
         if isinstance(event, ToolLine) and event.text == "half":
-            raise KeyboardInterrupt
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
 
 
-def test_an_interrupt_stops_every_compiler_and_no_half_written_file_counts_as_made(tmp_path):
+def test_the_second_interrupt_stops_every_compiler_and_no_half_written_file_counts_as_made(tmp_path):
     house = House(tmp_path, gxx="echo $$ > pid; echo half > $4; echo half; sleep 60; echo whole > $4")
-    house.told = Interrupting()
+    house.told = Interrupting(2)
     with pytest.raises(InterruptedBuildError):
         house.run("g++ -c a.cpp -o a.o")
     compiler = Path("/proc", (tmp_path / "src/pid").read_text().strip(), "cmdline")
@@ -246,3 +256,138 @@ def test_an_interrupt_stops_every_compiler_and_no_half_written_file_counts_as_ma
     assert remove_unfinished(tmp_path / "launch", Path) == 1
     assert not (tmp_path / "src/a.o").exists()
     assert remove_unfinished(tmp_path / "launch", Path) == 0
+
+
+SLOW = "echo half > $4; echo half; sleep 1.5; echo whole > $4"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_lets_those_who_run_end_and_nobody_else_begin(tmp_path, number):
+    house = House(tmp_path, gxx=SLOW)
+    house.told = Interrupting(1, number)
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    script = "(g++ -c a.cpp -o a.o; g++ -c late.cpp -o late.o) & sleep 0.5; g++ -c b.cpp -o b.o; echo b $?; wait"
+    with pytest.raises(InterruptedBuildError, match=r"^The build was interrupted\.$"):
+        house.run(script, jobs=1)
+    assert {path.name: path.read_text() for path in (tmp_path / "src").iterdir()} == {"a.o": "whole\n"}
+    assert remove_unfinished(tmp_path / "launch", Path) == 0
+    assert house.units == [("src/a.cpp", 0, False)]
+    (note,) = [event for event in house.told if isinstance(event, Note)]
+    assert note.text.startswith("interrupted: nothing new starts, 1 compilers run to their end, for nobody knows")
+    assert any(event.stopping and event.running for event in house.told if isinstance(event, Compiling))
+    # Who waited, and who came later, is refused, so that the build tool ends by itself and writes down what is done.
+    assert sorted(house.lines) == ["b 1", "half", *2 * ["wheelsmith: not begun, as the build was interrupted"]]
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_an_interrupt_while_nothing_compiles_stops_at_once(tmp_path):
+    house = House(tmp_path, gxx="true")
+    house.told = Interrupting(1)
+    started = time.monotonic()
+    with pytest.raises(InterruptedBuildError):
+        house.run("echo half; sleep 60")
+    assert time.monotonic() - started < 5
+
+
+def test_when_the_time_is_over_nothing_new_starts(tmp_path):
+    house = House(tmp_path, gxx=SLOW)
+    with pytest.raises(InterruptedBuildError, match="interrupted: its time is over"):
+        house.run("g++ -c a.cpp -o a.o; g++ -c b.cpp -o b.o; echo b $?", until=time.monotonic() + 0.7)
+    assert [path.name for path in (tmp_path / "src").iterdir()] == ["a.o"]
+    packing = House(tmp_path / "more", gxx="true")  # what is no compiler may end in time
+    assert packing.run("sleep 1; echo packed", until=time.monotonic()) == 0
+    assert packing.lines == ["packed"]
+
+
+# ---- a project's own compiler launcher ------------------------------------------------------------------------------
+
+CACHE = """#!/bin/sh
+echo "# $3" > $CCACHE_STATSLOG; echo cache_miss >> $CCACHE_STATSLOG
+echo "ours $CCACHE_DIR$CCACHE_DISABLE"; exec "$@"
+"""
+
+
+def with_cache(root: Path, text: str = CACHE, **compilers: str) -> House:
+    cache = root / "cache"
+    cache.write_text(text)
+    cache.chmod(0o755)
+    environment = (("CCACHE_STATSLOG", f"{root}/statistics"), ("CCACHE_DIR", "here"))
+    return House(root / "room", chain=Chain((str(cache),), environment), **compilers)
+
+
+@pytest.mark.parametrize("how", ["ccache g++", "$(command -v ccache) g++", "sccache {bin}/g++", "ccache debug=true g++"])
+def test_a_launcher_that_the_project_finds_leads_to_ours(tmp_path, how):
+    """The project's would set CCACHE_DISABLE for what it runs, and with that disable ours, without a word."""
+    launchers = [tmp_path / "room/real" / name for name in ("ccache", "sccache")]
+    house = with_cache(tmp_path, gxx="echo compiled $2")
+    for launcher in launchers:
+        launcher.write_text('#!/bin/sh\n[ "$1" = --version ] && echo theirs || CCACHE_DISABLE=1 exec "$@"\n')
+        launcher.chmod(0o755)
+    house.lay()
+    line = how.format(bin=f"{tmp_path}/room/launch/bin")
+    assert house.run(f"{line} -c a.cpp -o a.o; ccache --version; CCACHE_DISABLE=1 g++ -c b.cpp") == 0
+    assert house.lines == ["ours here", "compiled a.cpp", "theirs", "ours here", "compiled b.cpp"]
+    assert house.units == [("src/a.cpp", 0, False), ("src/b.cpp", 0, False)]
+    assert [event.cache for event in house.told if isinstance(event, UnitDone)] == ["miss", "miss"]
+
+
+def test_a_directory_of_launchers_with_the_names_of_compilers_holds_no_compilers(tmp_path):
+    house = House(tmp_path, gxx="echo the real one")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/ccache").write_text("#!/bin/sh\necho theirs\n")
+    (tmp_path / "masks/ccache").chmod(0o755)
+    (tmp_path / "masks/g++").symlink_to("ccache")
+    house.search.insert(0, (tmp_path / "masks", f"{tmp_path}/masks"))
+    house.lay()
+    assert house.run("g++ -c a.cpp") == 0
+    assert house.lines == ["the real one"]
+
+
+def test_why_the_cache_does_not_serve_is_said_once_for_each_reason(tmp_path):
+    text = CACHE.replace("cache_miss", "unsupported_compiler_option").replace("ours", "")
+    house = with_cache(tmp_path, text, gxx="[ $2 != bad.cpp ]")
+    assert house.run("for i in a b bad; do g++ -c $i.cpp; done; true") == 0
+    notes = [event.text for event in house.told if isinstance(event, Note)]
+    assert notes == ["the compile cache cannot serve src/a.cpp and its like: unsupported compiler option"]
+    silent = with_cache(tmp_path / "room", '#!/bin/sh\nexec "$@"\n', gxx="true")
+    assert silent.run("g++ -c a.cpp") == 0
+    assert [event.text.rpartition(": ")[2] for event in silent.told if isinstance(event, Note)] == ["it was not asked"]
+
+
+RULES = """rule CXX_COMPILER__toy_
+  depfile = $DEP_FILE
+  deps = gcc
+  command = {} /usr/bin/c++ $DEFINES -o $out -c $in
+rule CUDA_COMPILER__toy_
+  command = ${{LAUNCHER}}ccache /room/cuda/bin/nvcc -c $in
+rule CXX_STATIC_LIBRARY_LINKER__toy_
+  command = /usr/bin/ar qc $out
+"""
+ENTRIES = "CMAKE_C_COMPILER:FILEPATH=/room/launch/bin/cc\nCMAKE_CUDA_COMPILER:UNINITIALIZED=/room/cuda/bin/nvcc\n"
+
+
+@pytest.mark.parametrize(
+    ("entries", "rules", "told"),
+    [
+        (ENTRIES, RULES.format("/room/launch/run"), []),
+        (ENTRIES, RULES.format("${LAUNCHER}/opt/bin/sccache"), ["C++ compiler with /opt/bin/sccache"]),
+        (f"{ENTRIES}CMAKE_CXX_COMPILER_LAUNCHER:STRING=sccache;--x\n", "", []),
+        (
+            f"{ENTRIES}CMAKE_CUDA_COMPILER_LAUNCHER:UNINITIALIZED=/usr/bin/ccache\n",
+            "",
+            ["CUDA compiler with /usr/bin/"],
+        ),
+        ("CMAKE_CXX_COMPILER:STRING=/usr/bin/g++-14\n", "", ["C++ compiler with /usr/bin/g++-14"]),
+        ("", "", []),
+    ],
+)
+def test_who_leads_past_us_is_named_when_cmake_is_done(tmp_path, entries, rules, told):
+    house = with_cache(tmp_path, gxx="true")
+    build = house.root / "src/build"
+    (build / "CMakeFiles").mkdir(parents=True)
+    (build / "CMakeCache.txt").write_text(entries.replace("/room/", f"{house.root}/"))
+    (build / "CMakeFiles/rules.ninja").write_text(rules.replace("/room/", f"{house.root}/"))
+    assert house.run(f"echo '-- Build files have been written to: {build}'") == 0
+    notes = [event.text for event in house.told if isinstance(event, Note)]
+    assert len(notes) == len(told)
+    assert all(text in note for text, note in zip(told, notes, strict=True))

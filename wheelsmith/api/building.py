@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from wheelsmith.api.defaults import (
     optional_path,
     show_people,
 )
+from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def build(
     memory: int | str | None = None,
     cache: str | None = None,
     use_cache: bool = True,
+    stop_after: float | None = None,
     listener: Listener = ignore,
     **target: Any,
 ) -> BuildResult:
@@ -103,6 +106,7 @@ def build(
         cache: directory or URL (`s3://…`, `gs://…`, `az://…`, `redis://…`) of the compile cache; default:
             WHEELSMITH_CACHE, else a directory in the store.
         use_cache: whether compiled objects may come from a cache.
+        stop_after: minutes after which no compiler starts any more, as after an interrupt; default: never.
         offline: fetch nothing.
         index_url: package index for sdists and build requirements; default: the clients' own configuration.
         torch_index: package index that has the builds for a nightly torch; default: WHEELSMITH_TORCH_INDEX.
@@ -117,6 +121,8 @@ def build(
     from wheelsmith.builder.build import Settings, run_build
     from wheelsmith.compile.memory import parse_size
 
+    if stop_after is not None and not stop_after >= 0:
+        raise UsageError(f"A build cannot stop after {stop_after:g} minutes.", "Give a number of minutes, such as 50.")
     with disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
         key = None if sign is None else Path(sign)
@@ -133,6 +139,7 @@ def build(
             _torch_index(torch_index),
             cache or os.environ.get("WHEELSMITH_CACHE"),
             use_cache,
+            None if stop_after is None else time.monotonic() + 60 * stop_after,
         )
         result = run_build(made, open_store(store), settings, listener)
         if not result.published.already_there:

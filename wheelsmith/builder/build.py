@@ -100,6 +100,7 @@ class Settings:
     torch_index: str | None = None  # where torch's nightly builds are
     cache: str | None = None  # directory or URL of the compile cache; None: the store's own
     cached: bool = True  # whether compiled objects may come from a cache
+    until: float | None = None  # moment (time.monotonic()) after which no compiler starts; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
             settings.memory,
             open_chain if settings.cached else None,
             shipped_directory() / "models" / f"{plan.name}.json",
+            settings.until,
         )
         compiled = compile_wheel(plan, name, store, supplies=supplies, effort=effort, listener=listener)
         done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")

@@ -26,6 +26,12 @@ def configure(commands: Any) -> None:
     parser.add_argument("--memory", metavar="SIZE", help="memory for all of them, as in 12GB (default: what is free)")
     parser.add_argument("--cache", metavar="DIR|URL", help="compile cache to share: a directory, s3://…, redis://…")
     parser.add_argument("--no-cache", action="store_true", help="compile everything, whatever was compiled before")
+    parser.add_argument(
+        "--stop-after",
+        type=float,
+        metavar="MIN",
+        help="start no compiler after MIN minutes, let those that run end, and exit with 130: the next run continues",
+    )
     parser.add_argument("--sign", metavar="KEY", help="sign the provenance (see `wheelsmith verify --help`)")
     group = parser.add_argument_group("container")
     group.add_argument(
@@ -71,6 +77,7 @@ def execute(options: argparse.Namespace) -> int:
             memory=options.memory,
             cache=options.cache,
             use_cache=not options.no_cache,
+            stop_after=options.stop_after,
             offline=options.offline,
             index_url=options.index_url,
             torch_index=options.torch_index,

@@ -139,9 +139,9 @@ class _Groups:
 def compiling_line(event: Compiling) -> str:
     """Where the compile stage is, in one line."""
     steps = f"{event.done} of {event.total} steps" if event.total else f"{event.units} units"
-    parts = [steps]
-    if event.eta_seconds is not None:
-        parts.append(f"about {_duration(event.eta_seconds)} left")
+    parts = [f"stopping: {len(event.running)} run to their end" if event.stopping else steps]
+    seconds = event.eta_seconds
+    parts.append("time left not known" if seconds is None else f"about {_duration(seconds)} left")
     parts += [f"{len(event.running)} of {event.slots} slots", f"{event.waiting} waiting"]
     parts.append(f"{event.memory / 1e9:.1f} GB used, {event.free / 1e9:.1f} GB free")
     if event.hits or event.misses:

@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-#: The variable by which ccache is told where to write what it did; see `Chain.environment`.
-LOG_VARIABLE = "CCACHE_STATSLOG"
+#: The variables by which ccache, and the device code's own cache below it, are told where to write what they did.
+LOG_VARIABLES = ("CCACHE_STATSLOG", "WHEELSMITH_DEVICE_LOG")
+#: How the names of ccache's variables begin.
+PREFIX = "CCACHE_"
 
 
 class Chain(Protocol):
@@ -26,7 +28,7 @@ class Chain(Protocol):
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Variables that it needs. Only it sees them, and what it starts.
 
-        With `CCACHE_STATSLOG` among them each unit is known as a hit or a miss, in the timeline and the progress.
+        With the `LOG_VARIABLES` among them each unit is known as a hit or a miss, in the timeline and the progress.
         """
 
     @property

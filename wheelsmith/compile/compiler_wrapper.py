@@ -8,7 +8,7 @@ saves a third of its time. It knows nothing about compilers; the jobserver reads
 Messages, each way: four bytes of length (big endian), then fields between NULs. To the jobserver: the working directory
 and the command line; after each run the wait status, CPU-seconds, peak RSS in bytes, what the cache said, and the end
 of stderr. From the jobserver one word: `exec` (nothing is compiled: get out of the way), `run`, `cached` (run it behind
-the cache), `done`, `stop` (another unit has failed: do not begin).
+the cache), `done`, `stop` (another unit has failed: do not begin), `halt` (the build was interrupted: the same).
 """
 
 from __future__ import annotations
@@ -22,15 +22,27 @@ import place  # type: ignore[import-not-found]  # generated beside the copy of t
 #: Set for everything that a compiler starts: it belongs to a unit that has its slot already.
 MARK = "WHEELSMITH_UNIT"
 _ADMITTED = ("run", "cached")
+_REFUSED = {
+    "stop": b"wheelsmith: not begun, as another unit has failed\n",
+    "halt": b"wheelsmith: not begun, as the build was interrupted\n",
+}
 _TAIL = 16_384  # bytes of stderr that the jobserver is told when a compiler fails
 
 
-def main(compiler: str | None) -> None:
-    """Run `compiler` (None: the first argument) with the arguments of this program. Does not return."""
+def main(compiler: str | None, launcher: str = "") -> None:
+    """Run `compiler` (None: the first argument) with the arguments of this program. Does not return.
+
+    With `launcher`, the path of a compiler launcher such as ccache, this program stands in its place: what it would
+    run is run as if the project had named none, and questions to it itself are answered by it.
+    """
     command = sys.argv[1:] if compiler is None else [compiler, *sys.argv[1:]]
+    while launcher and command and "=" in command[0] and command[0][0] not in "-/":  # ccache's settings come first
+        del command[0]
+    if launcher and (not command or command[0].startswith("-")):
+        _become([launcher, *sys.argv[1:]])
     if not command:
         sys.exit("usage: COMPILER ARGUMENT...")
-    command[0] = place.REAL.get(command[0], command[0])
+    command[0] = _real(command[0])
     nested = MARK in os.environ
     os.environ[MARK] = "1"
     if nested:
@@ -38,8 +50,8 @@ def main(compiler: str | None) -> None:
     jobserver = _connect()
     _tell(jobserver, *(os.fsencode(field) for field in (os.getcwd(), *command)))  # noqa: PTH109
     verdict = _answer(jobserver)
-    if verdict == "stop":
-        os.write(2, b"wheelsmith: not begun, as another unit has failed\n")
+    if verdict in _REFUSED:
+        os.write(2, _REFUSED[verdict])
         os._exit(1)
     if verdict not in _ADMITTED:
         if not verdict:
@@ -56,6 +68,18 @@ def main(compiler: str | None) -> None:
             _copy(errors)  # of an attempt that is made good by another one nobody needs to read how it died
         os.close(errors)
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+
+
+def _real(program: str) -> str:
+    """The compiler that `program` stands for, also if it is named without its directory."""
+    if "/" not in program:
+        for directory in os.environ.get("PATH", os.defpath).split(":"):
+            path = f"{directory}/{program}"
+            if path in place.REAL:
+                return str(place.REAL[path])
+            if os.access(path, os.X_OK):
+                break
+    return str(place.REAL.get(program, program))
 
 
 def _connect() -> _socket.socket | None:
@@ -93,13 +117,14 @@ def _run(command: list[str], cached: bool, jobserver: _socket.socket | None) -> 
     """Run the compiler and report; its wait status, and a descriptor of what it wrote to stderr."""
     errors = os.memfd_create("stderr")
     appending = os.open(f"/proc/self/fd/{errors}", os.O_WRONLY | os.O_APPEND)
-    note, environment = "", dict(os.environ)
+    notes, environment = {}, dict(os.environ)
     if cached:
         command = [*place.CHAIN, *command]
+        # What a launcher of the project's own, or the project, has set for its cache is not meant for ours.
+        environment = {name: value for name, value in environment.items() if not name.startswith(place.CHAIN_PREFIX)}
         environment.update(place.ENVIRONMENT)
-        if place.CHAIN_LOG in environment:
-            note = f"{place.HERE}/cache-{os.getpid()}"
-            environment[place.CHAIN_LOG] = note
+        notes = {log: f"{place.HERE}/{log}-{os.getpid()}" for log in place.CHAIN_LOGS if log in environment}
+        environment.update(notes)
     try:
         child = os.posix_spawnp(command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, appending, 2)])
     except OSError as error:
@@ -112,22 +137,23 @@ def _run(command: list[str], cached: bool, jobserver: _socket.socket | None) -> 
     peak = usage.ru_maxrss * 1024 if usage else 0
     size = os.fstat(errors).st_size
     tail = os.pread(errors, _TAIL, max(0, size - _TAIL)) if status else b""
-    _tell(jobserver, b"%d" % status, b"%.3f" % seconds, b"%d" % peak, _cache_note(note), tail.replace(b"\0", b" "))
+    _tell(jobserver, b"%d" % status, b"%.3f" % seconds, b"%d" % peak, _cache_notes(notes), tail.replace(b"\0", b" "))
     return status, errors
 
 
-def _cache_note(path: str) -> bytes:
+def _cache_notes(notes: dict[str, str]) -> bytes:
     """What the cache wrote about this unit, moved to where it writes about the whole build."""
-    if not path:
-        return b""
-    try:
-        with open(path, "rb") as one, open(place.ENVIRONMENT[place.CHAIN_LOG], "ab") as all_of_them:  # noqa: PTH123
-            text = one.read()
-            all_of_them.write(text)
-        os.unlink(path)  # noqa: PTH108 - pathlib costs as much as everything else here
-    except OSError:
-        return b""
-    return text[:_TAIL].replace(b"\0", b" ")
+    said = b""
+    for log, path in notes.items():
+        try:
+            with open(path, "rb") as one, open(place.ENVIRONMENT[log], "ab") as all_of_them:  # noqa: PTH123
+                text = one.read()
+                all_of_them.write(text)
+            os.unlink(path)  # noqa: PTH108 - pathlib costs as much as everything else here
+        except OSError:
+            continue
+        said += text
+    return said[:_TAIL].replace(b"\0", b" ")
 
 
 def _copy(errors: int) -> None:

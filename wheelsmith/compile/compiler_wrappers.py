@@ -4,7 +4,8 @@ In: a room's root directory as wheelsmith and as the build see it, the toolkit, 
 `launch/` in the room, and the variables that lead a build there. Fails with `OSError`.
 
     launch/compiler_wrapper.py, place.py   the program, and what it must know
-    launch/bin/                    gcc, g++, c++, …: each is the wrapper; first on PATH
+    launch/bin/                    gcc, g++, c++, …: each is the wrapper; first on PATH. So are ccache, sccache, …,
+                                   where the build would find one: a project's own launcher leads to ours
     launch/run                     the wrapper for CMAKE_<LANG>_{COMPILER,LINKER}_LAUNCHER: what it runs comes first
     launch/nvcc                    the wrapper that takes the place of the toolkit's bin/nvcc
     launch/toolkit/                the real nvcc, with a profile that names the toolkit's canonical path
@@ -20,13 +21,15 @@ import py_compile
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheelsmith.compile.chain import LOG_VARIABLE, Chain
+from wheelsmith.compile.chain import LOG_VARIABLES, PREFIX, Chain
 from wheelsmith.compile.sandbox import Room
 
+#: Programs that projects put before their compilers when they find them.
+LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "cachepot"})
 _COMPILERS = re.compile(r"(?:[\w.]+-linux-(?:gnu|musl)\w*-)?(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)*)?")
 
 
@@ -56,7 +59,8 @@ def lay_wrappers(
     for name in ("bin", "toolkit"):
         shutil.rmtree(launch / name, ignore_errors=True)
         (launch / name).mkdir(parents=True)
-    real = {f"{there}/bin/{name}": path for name, path in _compilers(search)}
+    real = {f"{there}/bin/{name}": path for name, path in _programs(search, _is_compiler)}
+    launchers = dict(_programs(search, _is_launcher))
     nvcc = _copy_nvcc(launch, there, toolkit, toolkit_seen) if mounted else str(toolkit / "bin" / "nvcc")
     if nvcc:
         real |= {f"{toolkit_seen}/bin/nvcc": nvcc, f"{there}/nvcc": nvcc}
@@ -67,7 +71,8 @@ def lay_wrappers(
         "FALLBACK_JOBS": fallback_jobs,
         "CHAIN": () if chain is None else chain.prefix,
         "ENVIRONMENT": {} if chain is None else dict(chain.environment),
-        "CHAIN_LOG": LOG_VARIABLE,
+        "CHAIN_LOGS": LOG_VARIABLES,
+        "CHAIN_PREFIX": PREFIX,
     }
     (launch / "place.py").write_text("".join(f"{key} = {value!r}\n" for key, value in place.items()), "utf-8")
     shutil.copyfile(Path(__file__).with_name("compiler_wrapper.py"), launch / "compiler_wrapper.py")
@@ -75,7 +80,9 @@ def lay_wrappers(
         py_compile.compile(str(launch / name), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     for stub, compiler in {f"{there}/run": None, f"{there}/nvcc": nvcc or None, **real}.items():
         if stub.startswith(f"{there}/"):
-            _write_program(launch / stub.removeprefix(f"{there}/"), there, compiler)
+            _write_program(launch / stub.removeprefix(f"{there}/"), there, f"{compiler!r}")
+    for name, path in launchers.items():
+        _write_program(launch / "bin" / name, there, f"None, {path!r}")
     if not mounted:
         _lay_shadow(toolkit, root / "cuda", launch / "nvcc")
     names = [
@@ -100,14 +107,23 @@ def _lay_shadow(toolkit: Path, shadow: Path, nvcc: Path) -> None:
     shutil.copy(nvcc, shadow / "bin" / "nvcc")  # a link would lead whoever resolves it away from the toolkit
 
 
-def _compilers(search: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
-    """Name and path, as the build sees it, of each C and C++ compiler on the PATH; the first of a name counts."""
+def _programs(search: Sequence[tuple[Path, str]], wanted: Callable[[Path], bool]) -> Iterator[tuple[str, str]]:
+    """Name and path, as the build sees it, of each wanted program on the PATH; the first of a name counts."""
     known = set()
     for directory, seen in search:
         for file in sorted(directory.iterdir()) if directory.is_dir() else ():
-            if file.name not in known and _COMPILERS.fullmatch(file.name) and os.access(file, os.X_OK):
+            if file.name not in known and wanted(file) and os.access(file, os.X_OK):
                 known.add(file.name)
                 yield file.name, f"{seen}/{file.name}"
+
+
+def _is_compiler(file: Path) -> bool:
+    # A distribution's directory of launchers that have the names of compilers (/usr/lib/ccache) is none of compilers.
+    return _COMPILERS.fullmatch(file.name) is not None and file.resolve().name not in LAUNCHERS
+
+
+def _is_launcher(file: Path) -> bool:
+    return file.name in LAUNCHERS
 
 
 def _copy_nvcc(launch: Path, there: str, toolkit: Path, toolkit_seen: str) -> str:
@@ -125,11 +141,11 @@ def _copy_nvcc(launch: Path, there: str, toolkit: Path, toolkit_seen: str) -> st
     return f"{there}/toolkit/nvcc"
 
 
-def _write_program(path: Path, there: str, compiler: str | None) -> None:
+def _write_program(path: Path, there: str, arguments: str) -> None:
     interpreter = os.path.realpath(sys.executable)
     first = f"#!{interpreter} -IS\n"
     if " " in interpreter or len(first) > 250:  # what the kernel reads of that line: execve(2)
         first = f"#!/bin/sh\n'''exec' '{interpreter}' -IS \"$0\" \"$@\"\n' '''\n"
-    start = f"sys.path.insert(0, {there!r})\nimport compiler_wrapper\ncompiler_wrapper.main({compiler!r})\n"
+    start = f"sys.path.insert(0, {there!r})\nimport compiler_wrapper\ncompiler_wrapper.main({arguments})\n"
     path.write_text(f"{first}import sys\n{start}")
     path.chmod(0o755)

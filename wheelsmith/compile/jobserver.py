@@ -103,12 +103,12 @@ class Jobserver:
             self._next = self.now + _TICK
         return timely
 
-    def dismiss(self) -> int:
-        """The build has failed: nobody who waits starts, as build tools end only when all that they started has. How
-        many those are."""
+    def dismiss(self, word: bytes = b"stop") -> int:
+        """The build has failed, or ends: nobody who waits starts, as build tools end only when all that they started
+        has. How many those are; `word` says why (see `compiler_wrapper`)."""
         dismissed = self._scheduler.waiting
         for number in dismissed:
-            self._say(self._wrappers[number], b"stop")
+            self._say(self._wrappers[number], word)
             self._drop(self._wrappers[number])
         return len(dismissed)
 
@@ -167,7 +167,13 @@ class Jobserver:
         try:
             status, cpu_seconds, peak, note, errors = fields
             outcome = Outcome(
-                int(status), float(cpu_seconds), int(peak), _cache(note), errors, oom_kills() if int(status) else 0
+                status=int(status),
+                cpu_seconds=float(cpu_seconds),
+                peak=int(peak),
+                cache=_cache(note),
+                errors=errors,
+                oom_kills=oom_kills() if int(status) else 0,
+                uncached=_why_not(note) if wrapper.word == b"cached" else "",
             )
         except ValueError:
             self._drop(wrapper)
@@ -227,4 +233,22 @@ def _messages(received: bytearray) -> Iterator[bytes]:
 
 
 def _cache(note: str) -> str:
-    return "hit" if "hit" in note else "miss" if "miss" in note else ""
+    """What the caches say of a unit: answered, compiled, or compiled with some of its device code answered."""
+    words = note.split()
+    if any(word.endswith("cache_hit") for word in words):
+        return "hit"
+    if "device_hit" in words:
+        return "part"
+    return "miss" if "cache_miss" in words else ""
+
+
+def _why_not(note: str) -> str:
+    """Why a unit that was to go through the cache did not; empty: it did. ccache names the counters that it raised,
+    below a line with the source's name."""
+    if any(word.endswith(("cache_hit", "cache_miss")) for word in note.split()):
+        return ""
+    counters = [
+        line for line in note.splitlines() if line and not line.startswith(("#", "device_")) and " " not in line
+    ]
+    told = [line.replace("_", " ") for line in counters if "storage" not in line]
+    return ", ".join(told) or "it was not asked"

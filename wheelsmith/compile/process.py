@@ -1,7 +1,8 @@
 """Run the build's process: its output to the log and the listener, its wrappers to the jobserver.
 
 In: a command and what governs it. Out: the exit status. Fails with `InterruptedBuildError`; the build is stopped, with
-every compiler, before this module lets go of it.
+every compiler, before this module lets go of it. The first interrupt (SIGINT, SIGTERM, or the end of the given time)
+lets the compilers that run come to their end, as hours of work may be in them; the second one does not wait.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from wheelsmith.compile.driver import end_session
+from wheelsmith.compile.interrupt import Interrupt
 from wheelsmith.compile.jobserver import Jobserver
+from wheelsmith.compile.launchers import bypasses
 from wheelsmith.compile.scheduler import Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.diagnostics.diagnose import RUN_MARK
@@ -28,7 +31,9 @@ from wheelsmith.planning.model import CANONICAL
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]")
 _FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up
+_CONFIGURED = re.compile(r"^-- Build files have been written to: (/.+)$")  # CMake
 _TELL, _SAVE = 1.0, 10.0  # seconds between two events, and between two savings
+_GRACE = 10.0  # seconds that the build tool has to write down what is done, after an interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Governed:
         timeline: what is recorded.
         cached: whether compilers run behind a cache.
         save: writes what was learned.
+        until: when nothing new shall start any more (time.monotonic()); None: never.
+        here: where a path that the build sees is outside of it, see `Room.here`.
     """
 
     launch: Path
@@ -50,6 +57,8 @@ class Governed:
     timeline: Timeline
     cached: bool
     save: Callable[[], None]
+    until: float | None = None
+    here: Callable[[str], Path] = Path
 
     def note_unfinished(self, outputs: tuple[str, ...]) -> None:
         """Keep on disk what is being written, so that no half-written file of a killed build counts as made."""
@@ -94,6 +103,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             listener(Note("compile", f"compilers are neither counted nor measured: {jobserver.problem}", warning=True))
         stack.callback(governed.save)
         stack.callback(jobserver.close)
+        interrupt = stack.enter_context(Interrupt(governed.until))
         process = subprocess.Popen(
             command,
             env=base,
@@ -103,11 +113,15 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             start_new_session=True,
         )
         try:
-            _Loop(process, file, governed, jobserver, selector, listener).run()
+            loop = _Loop(process, file, governed, jobserver, selector, interrupt, listener)
+            loop.run()
+            if loop.halted:
+                raise KeyboardInterrupt
             return process.wait()
         except KeyboardInterrupt as error:
             raise InterruptedBuildError(
-                "The build was interrupted.", "Run the same command again: it continues with what is left."
+                f"The build was interrupted{': ' if interrupt.late else ''}{interrupt.late}.",
+                "Run the same command again: it continues with what is left.",
             ) from error
         finally:
             end_session(process.pid)
@@ -126,10 +140,13 @@ class _Loop:
         governed: Governed,
         jobserver: Jobserver,
         selector: selectors.BaseSelector,
+        interrupt: Interrupt,
         listener: Listener,
     ) -> None:
         self._process, self._log, self._governed, self._jobserver = process, log, governed, jobserver
-        self._selector, self._listener = selector, listener
+        self._selector, self._interrupt, self._listener = selector, interrupt, listener
+        self._last: float | None = None  # when the build tool must have ended, after an interrupt
+        self.halted = False  # by an interrupt
         self._rest = b""
         self._done = 0
         self._total: int | None = None
@@ -153,7 +170,27 @@ class _Loop:
                 break
             if self._jobserver.tick():
                 self._watch()
+            if self._interrupt.reason and self._stopped():
+                break
         self._line(self._rest)
+
+    def _stopped(self) -> bool:
+        """After an interrupt: whether nothing more is worth waiting for."""
+        scheduler, now = self._governed.scheduler, self._jobserver.now
+        if not scheduler.stopping:
+            scheduler.stopping = True
+            if running := len(scheduler.running):
+                rest = scheduler.rest
+                left = "for nobody knows how long" if rest is None else f"for about {max(1, round(rest / 60))} min"
+                text = f"{self._interrupt.reason}: nothing new starts, {running} compilers run to their end, {left};"
+                self._listener(Note("compile", f"{text} another Ctrl-C stops them at once", warning=True))
+        idle = not scheduler.running and not scheduler.waiting and self._last is None
+        if scheduler.running or (idle and self._interrupt.reason == self._interrupt.late):
+            return False  # what is no compiler, such as packing the wheel, may end in time
+        if self._last is None:
+            self._last, self.halted = now + (0.0 if idle else _GRACE), True
+        self._jobserver.dismiss(b"halt")
+        return now >= self._last
 
     def _read(self, chunk: bytes) -> bool:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
@@ -167,9 +204,18 @@ class _Loop:
             self._log.write(line)
             if step := _STEP.match(line):
                 self._done, self._total = int(step[1]), int(step[2])
-            if _FAILED.match(line) and (waiting := self._jobserver.dismiss()):
+            if self._governed.cached and (configured := _CONFIGURED.match(line)):
+                self._look(configured[1])
+            # After an interrupt, those who are sent away fail, and the build tool says so.
+            failed = _FAILED.match(line) and not self._interrupt.reason
+            if failed and (waiting := self._jobserver.dismiss()):
                 self._listener(Note("compile", f"{waiting} units that waited are not begun, as another one has failed"))
             self._listener(ToolLine("compile", line.rstrip("\r\n")))
+
+    def _look(self, build: str) -> None:
+        """CMake has configured the directory `build`: say who leads past us."""
+        for text in bypasses(self._governed.here(build), self._governed.seen):
+            self._listener(Note("compile", text, warning=True))
 
     def _watch(self) -> None:
         now, scheduler = self._jobserver.now, self._governed.scheduler

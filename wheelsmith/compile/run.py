@@ -84,12 +84,14 @@ class Effort:
         memory: bytes that the compilers may use together; None: what there is.
         open_chain: makes a compile cache ready for this build.
         known_costs: what the package's units took elsewhere, for a store that knows nothing yet (see `CostModel`).
+        until: the moment (time.monotonic()) after which nothing new starts; None: there is none.
     """
 
     jobs: int | None = None
     memory: int | None = None
     open_chain: OpenChain | None = None
     known_costs: Path | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,8 @@ def _schedule(
         model.save(costs)
         timeline.save(work.record)
 
-    return Governed(work.room.root / "launch", work.room.place, scheduler, timeline, cached, save)
+    room = work.room
+    return Governed(room.root / "launch", room.place, scheduler, timeline, cached, save, effort.until, room.here)
 
 
 def _failure(

@@ -37,8 +37,9 @@ class Reading:
 class Outcome:
     """How one run of a compiler ended, as its wrapper saw it.
 
-    Wait status, CPU-seconds, peak RSS of its biggest process in bytes, what the cache did (`hit`, `miss` or nothing),
-    the end of stderr, and how often the kernel has killed for memory by then.
+    Wait status, CPU-seconds, peak RSS of its biggest process in bytes, what the cache did (`hit`, `part`: some of the
+    device code, `miss`, or nothing), the end of stderr, how often the kernel has killed for memory by then, and why a
+    cache was not used, if there was one.
     """
 
     status: int
@@ -47,6 +48,7 @@ class Outcome:
     cache: str = ""
     errors: str = ""
     oom_kills: int = 0
+    uncached: str = ""
 
 
 @dataclass(slots=True)
@@ -110,6 +112,8 @@ class Scheduler:
         self._done = self._hits = self._misses = 0
         self._spoiled: set[str] = set()
         self._reading = Reading(0.0, 0)
+        self._uncached: set[str] = set()
+        self.stopping = False  # nothing new starts
 
     @property
     def running(self) -> tuple[int, ...]:
@@ -144,6 +148,8 @@ class Scheduler:
         for member in running:
             member.memory = reading.sizes.get(member.pid, member.memory)
             member.peak = max(member.peak, member.memory)
+        if self.stopping:
+            return ()
         waiting = [member for member in self._members.values() if member.started is None]
         for member in waiting:
             if not member.cost.known:  # others may have taught something since it came
@@ -236,12 +242,22 @@ class Scheduler:
     def _praise(self, member: _Member, outcome: Outcome) -> None:
         self._done += 1
         self._hits += outcome.cache == "hit"
-        self._misses += outcome.cache == "miss"
-        if outcome.cache != "hit":
+        self._misses += outcome.cache in ("miss", "part")
+        if outcome.uncached and outcome.uncached not in self._uncached:
+            self._uncached.add(outcome.uncached)
+            text = f"the compile cache cannot serve {member.unit.name} and its like: {outcome.uncached}"
+            self._listener(Note("compile", text, warning=True))
+        if outcome.cache not in ("hit", "part"):
             self.model.learn(member.unit, member.peak, outcome.cpu_seconds)
         self._well += 1
         if self._lowered and self._well >= _FORGIVEN:
             self._lowered, self._well = self._lowered - 1, 0
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds until the last of the running units ends, by what their like took; None: nobody can know."""
+        running = [member for member in self._members.values() if member.started is not None]
+        return max((self._left(m) for m in running), default=0.0) if all(m.cost.known for m in running) else None
 
     def state(self, done: int, total: int | None) -> Compiling:
         """Where the build is; `done` of `total` steps, as the build tool counts them."""
@@ -258,10 +274,16 @@ class Scheduler:
             slots=self.slots,
             memory=sum(m.memory for m in running),
             free=self.free,
-            eta_seconds=self._eta(done, total),
+            eta_seconds=self.rest if self.stopping else self._eta(done, total),
             hits=self._hits,
             misses=self._misses,
+            stopping=self.stopping,
         )
+
+    def _left(self, member: _Member) -> float:
+        """Seconds that a member still takes."""
+        ran = 0.0 if member.started is None else self._reading.now - member.started
+        return max(0.0, member.cost.cpu_seconds / member.unit.threads - ran)
 
     def sample(self) -> Sample:
         """The present state, for the timeline."""

@@ -248,7 +248,7 @@ def cache_use(place: Path) -> CacheUse:
     hits = counters.get("direct_cache_hit", 0) + counters.get("preprocessed_cache_hit", 0)
     misses = counters.get("cache_miss", 0)
     uncacheable = sum(counters.get(name, 0) for name in _UNCACHEABLE)
-    return CacheUse(hits, misses, uncacheable, device.count("hit"), device.count("miss"))
+    return CacheUse(hits, misses, uncacheable, device.count("device_hit"), device.count("device_miss"))
 
 
 def source_names(directories: Iterable[Path], *more: str) -> str:

@@ -45,7 +45,7 @@ def main() -> int:
     with contextlib.suppress(OSError):
         entry = Path(directory) / _name(tool, identity, arguments, outputs)
         if _restore(entry, outputs):
-            _log("hit")
+            _log("device_hit")
             return 0
     done = subprocess.run([real, *arguments], capture_output=True, check=False)
     sys.stdout.buffer.write(done.stdout)
@@ -53,7 +53,7 @@ def main() -> int:
     if done.returncode == 0 and entry is not None:
         with contextlib.suppress(OSError):
             _keep(entry, outputs, done.stdout, done.stderr)
-        _log("miss")
+        _log("device_miss")
     if done.returncode < 0:  # nvcc then says "died due to signal", as without us
         sys.stdout.flush()
         sys.stderr.flush()
