@@ -331,6 +331,12 @@ def test_a_launcher_that_the_project_finds_leads_to_ours(tmp_path, how):
     assert [event.cache for event in house.told if isinstance(event, UnitDone)] == ["miss", "miss"]
 
 
+def test_a_launcher_that_is_named_need_not_be_there(tmp_path):
+    house = House(tmp_path, gxx="echo compiled $2")
+    assert house.run("PATH=${PATH%%:*}:$PWD/../real; sccache g++ -c a.cpp; ccache --version") == 0
+    assert house.lines == ["compiled a.cpp", "ccache: wheelsmith's own compile cache stands in for it"]
+
+
 def test_a_directory_of_launchers_with_the_names_of_compilers_holds_no_compilers(tmp_path):
     house = House(tmp_path, gxx="echo the real one")
     (tmp_path / "masks").mkdir()

@@ -33,13 +33,17 @@ def main(compiler: str | None, launcher: str = "") -> None:
     """Run `compiler` (None: the first argument) with the arguments of this program. Does not return.
 
     With `launcher`, the path of a compiler launcher such as ccache, this program stands in its place: what it would
-    run is run as if the project had named none, and questions to it itself are answered by it.
+    run is run as if the project had named none, and questions to it itself are answered by it (a name alone: there is
+    none, and nobody answers).
     """
     command = sys.argv[1:] if compiler is None else [compiler, *sys.argv[1:]]
     while launcher and command and "=" in command[0] and command[0][0] not in "-/":  # ccache's settings come first
         del command[0]
     if launcher and (not command or command[0].startswith("-")):
-        _become([launcher, *sys.argv[1:]])
+        if "/" in launcher:
+            _become([launcher, *sys.argv[1:]])
+        print(f"{launcher}: wheelsmith's own compile cache stands in for it")
+        sys.exit()
     if not command:
         sys.exit("usage: COMPILER ARGUMENT...")
     command[0] = _real(command[0])

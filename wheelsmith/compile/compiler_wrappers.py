@@ -4,8 +4,8 @@ In: a room's root directory as wheelsmith and as the build see it, the toolkit, 
 `launch/` in the room, and the variables that lead a build there. Fails with `OSError`.
 
     launch/compiler_wrapper.py, place.py   the program, and what it must know
-    launch/bin/                    gcc, g++, c++, …: each is the wrapper; first on PATH. So are ccache, sccache, …,
-                                   where the build would find one: a project's own launcher leads to ours
+    launch/bin/                    gcc, g++, c++, …: each is the wrapper; first on PATH. So are ccache and sccache, and
+                                   their like where there is one: a project's own launcher leads to ours
     launch/run                     the wrapper for CMAKE_<LANG>_{COMPILER,LINKER}_LAUNCHER: what it runs comes first
     launch/nvcc                    the wrapper that takes the place of the toolkit's bin/nvcc
     launch/toolkit/                the real nvcc, with a profile that names the toolkit's canonical path
@@ -30,6 +30,7 @@ from wheelsmith.compile.sandbox import Room
 
 #: Programs that projects put before their compilers when they find them.
 LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "cachepot"})
+_STOOD_IN_FOR = ("ccache", "sccache")  # also where there is none: a recipe or a project may name them all the same
 _COMPILERS = re.compile(r"(?:[\w.]+-linux-(?:gnu|musl)\w*-)?(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)*)?")
 
 
@@ -60,7 +61,7 @@ def lay_wrappers(
         shutil.rmtree(launch / name, ignore_errors=True)
         (launch / name).mkdir(parents=True)
     real = {f"{there}/bin/{name}": path for name, path in _programs(search, _is_compiler)}
-    launchers = dict(_programs(search, _is_launcher))
+    launchers = {name: name for name in _STOOD_IN_FOR} | dict(_programs(search, _is_launcher))
     nvcc = _copy_nvcc(launch, there, toolkit, toolkit_seen) if mounted else str(toolkit / "bin" / "nvcc")
     if nvcc:
         real |= {f"{toolkit_seen}/bin/nvcc": nvcc, f"{there}/nvcc": nvcc}
