@@ -30,7 +30,9 @@ sleep 0.1; rmdir busy; echo object of $2 > $4
 # Dies as if the kernel had killed it, if another one runs too; NAME.dies always does.
 MORTAL = """
 mkdir $2.on; sleep 0.3
-if [ $(ls -d *.on 2>/dev/null | wc -l) -gt 1 ] && [ $2 = a.cpp ] || [ -e $2.dies ]; then rmdir $2.on; echo noise >&2; kill -9 $$; fi
+[ $(ls -d *.on 2>/dev/null | wc -l) -gt 1 ] && [ $2 = a.cpp ] || [ -e $2.dies ] && {
+    rmdir $2.on; echo noise >&2; kill -9 $$
+}
 sleep 0.3; rmdir $2.on; echo object of $2 > $4
 """
 
@@ -315,7 +317,9 @@ def with_cache(root: Path, text: str = CACHE, **compilers: str) -> House:
     return House(root / "room", chain=Chain((str(cache),), environment), **compilers)
 
 
-@pytest.mark.parametrize("how", ["ccache g++", "$(command -v ccache) g++", "sccache {bin}/g++", "ccache debug=true g++"])
+@pytest.mark.parametrize(
+    "how", ["ccache g++", "$(command -v ccache) g++", "sccache {bin}/g++", "ccache debug=true g++"]
+)
 def test_a_launcher_that_the_project_finds_leads_to_ours(tmp_path, how):
     """The project's would set CCACHE_DISABLE for what it runs, and with that disable ours, without a word."""
     launchers = [tmp_path / "room/real" / name for name in ("ccache", "sccache")]
