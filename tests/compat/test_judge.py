@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.fatbin import DeviceCode
-from wheelsmith.compat.judge import Machine, judge
+from wheelsmith.compat.choices import Alternative, Choice
+from wheelsmith.compat.judge import Machine, judge, oldest_driver, with_dependencies
+from wheelsmith.compat.summary import from_dict, summarise
 from wheelsmith.compat.torch_abi import TorchExports, _hash
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver
@@ -29,10 +33,10 @@ def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind=
     return LibraryReport(path, 100, facts)
 
 
-def fits(gpu, driver, *libraries, version="1", **machine):
-    report = WheelReport("wheel", "demo.whl", "0", 1, "demo", version, (), (), libraries)
+def fits(gpu, driver, *libraries, version="1+cu128", name="demo", requires=(), choices=(), **machine):
+    report = WheelReport("wheel", "demo.whl", "0", 1, name, version, (), requires, libraries)
     found = Machine(((gpu, Arch.parse(gpu)),), Driver.parse(driver) if driver else None, **machine)
-    return judge(report, found)
+    return judge(summarise(report), found, choices)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def fits(gpu, driver, *libraries, version="1", **machine):
         (["10.0f"], "10.3", "580.65.06", "yes", (1, 0, 0, 0)),
         (["10.0f"], "9.0", "580.65.06", "other", (0, 0, 0, 1)),
         (["ptx9.0a@9.0"], "9.0", "580.65.06", "jit", (0, 1, 0, 0)),
-        (["9.0 ptx8.0@9.5 ptx7.5@8.0"], "8.0", "570.x", "jit", (0, 1, 0, 0)),  # the older PTX is enough
+        (["9.0 ptx8.0@8.8 ptx7.5@8.4"], "8.0", "570.x", "jit", (0, 1, 0, 0)),  # the older PTX is enough
         ([], "9.0", "580.65.06", "host", (0, 0, 0, 0)),
     ],
 )
@@ -72,9 +76,9 @@ def test_refused_ptx_is_named_with_its_kernels_and_the_way_out():
 
 
 def test_ptx_newer_than_every_known_driver_can_only_be_built_again():
-    (fit,) = fits("9.0", "580.65.06", library("_C.so", "ptx8.0@9.5")).libraries
+    (fit,) = fits("9.0", "580.65.06", library("_C.so", "ptx8.0@9.9")).libraries
     assert fit.answer == "no"
-    assert "version 9.5 (CUDA 13.5)" in fit.reasons[0].says
+    assert "version 9.9 (CUDA unknown)" in fit.reasons[0].says
     assert fit.reasons[0].remedy == "Build with machine code for 9.0: --arch 9.0."
 
 
@@ -86,11 +90,8 @@ def test_minor_version_compatibility_covers_machine_code_only_within_a_major_rel
     assert not refused.fits
     assert refused.libraries[0].reasons[0].says == "CUDA 13.x needs driver 580 or newer, and this is 535.183.06"
     static = library("_C.so", "8.0")  # its runtime is inside: only the version tells
-    assert [fits("8.0", "535.183.06", static, version=v).fits for v in ("1+cu129", "1+cu130", "1")] == [
-        True,
-        False,
-        True,
-    ]
+    answers = [fits("8.0", "535.183.06", static, version=v).verdict for v in ("1+cu129", "1+cu130", "1")]
+    assert answers == ["fits", "does not fit", "not judged"]
     (fit,) = fits("12.0", "550.54.14", library("_C.so", "12.0", needed=("libcudart.so.12",))).libraries
     assert (fit.answer, fit.reasons[0].says) == ("no", "driver 550.54.14 does not know 12.0 (12.0)")
 
@@ -120,3 +121,111 @@ def test_torch_glibc_and_the_cuda_runtime_decide_whether_it_loads():
 
 def test_objects_are_not_judged():
     assert fits("8.0", "580.65.06", library("_C.so", "8.0"), library("x.o", "9.0", kind="object")).fits
+
+
+def test_beyond_the_newest_row_of_the_table_nothing_is_known():
+    beyond = fits("9.0", "999.10", library("_C.so", "ptx8.0@9.9"))
+    assert (beyond.verdict, beyond.exit_code) == ("not judged", 55)
+    assert "is newer than the tables" in beyond.libraries[0].reasons[0].says
+    assert fits("9.0", "999.10", library("_C.so", "9.0"), version="1+cu130").verdict == "fits"
+    future = fits("9.0", "999.10", library("_C.so", "9.0", needed=("libcudart.so.19",)))
+    assert (future.verdict, future.libraries[0].reasons[0].rule) == ("not judged", "driver")
+
+
+@pytest.mark.parametrize(
+    ("name", "requires", "verdict"),
+    [
+        ("cupy-cuda13x", (), "does not fit"),
+        ("cupy-cuda12x", (), "fits"),
+        ("toy-cu13", (), "does not fit"),
+        ("toy", ("nvidia-cuda-runtime-cu12>=12",), "fits"),
+        ("toy", ("nvidia-cuda-runtime>=13.0,<14",), "does not fit"),
+        ("toy", ("cuda-toolkit[cudart,nvrtc]==13.0.2",), "does not fit"),
+        ("toy", ("numpy",), "not judged"),
+    ],
+)
+def test_the_cuda_release_of_a_static_runtime_shows_in_names_and_requirements(name, requires, verdict):
+    found = fits("8.6", "570.124.06", library("a.so", "8.6"), version="1", name=name, requires=requires)
+    assert found.verdict == verdict
+
+
+def test_the_local_version_of_torch_decides_its_cuda():
+    library12 = library("_C.so", "8.0", needed=("libcudart.so.12",))
+    for torch, answer in (("2.11.0+cu128", "yes"), ("2.11.0+cu130", "no"), ("2.11.0", "no")):
+        found = fits("8.0", "580.65.06", library12, torch=TorchExports(torch, "test", frozenset()))
+        assert found.libraries[0].answer == answer, torch
+
+
+def test_no_gpu_code_is_no_answer():
+    found = fits("8.0", "580.65.06", library("host.so"), requires=("jax-cuda13-pjrt==1", "x; extra == 'dev'"))
+    assert (found.verdict, found.exit_code) == ("not judged", 55)
+    assert found.note == (
+        "no GPU code here; kernels, if any, are made at run time or come from what it requires: jax-cuda13-pjrt==1"
+    )
+    coded = fits("8.0", "580.65.06", library("_C.so", "8.0"))
+    assert with_dependencies(found, [coded], []).verdict == "fits"
+    assert with_dependencies(found, [coded], ["lost"]).verdict == "not judged"
+    assert with_dependencies(found, [fits("8.0", "580.65.06", library("_C.so", "9.0"))], []).verdict == "does not fit"
+
+
+BY_CUDA = Choice("demo", "torch-cuda", "its code", (Alternative("libx_cuda{cuda}.so"),), ("libx_rocm*",))
+BY_GPU = Choice("demo", "gpu", "its code", (Alternative("fa3.*", "9.0"), Alternative("fa2.*")))
+
+
+@pytest.mark.parametrize(
+    ("torch", "answers"),
+    [
+        (None, ("yes", "yes", "partly")),
+        ("2.6.0+cu118", ("yes", "other", "other")),
+        ("2.9.1+cu126", ("yes", "other", "other")),  # the nearest above of the same major is not needed: 12.1 is below
+        ("2.9.1+cu129", ("other", "yes", "other")),
+        ("2.11.0+cu132", ("other", "other", "no")),
+        ("2.99.0+cu199", ("no", "no", "no")),
+    ],
+)
+def test_of_libraries_chosen_by_torchs_cuda_one_counts(torch, answers):
+    libraries = [
+        library("libx_cuda121.so", "8.6", needed=("libcudart.so.12",)),
+        library("libx_cuda128.so", "8.6", needed=("libcudart.so.12",)),
+        library("libx_cuda130.so", "8.6", needed=("libcudart.so.13",)),
+        library("libx_rocm70.so"),
+    ]
+    exports = TorchExports(torch, "test", frozenset()) if torch else None
+    found = fits("8.6", "570.124.06", *libraries, choices=[BY_CUDA], torch=exports)
+    if torch == "2.6.0+cu118":
+        answers = ("no", "no", "no")  # none of its major release
+    assert tuple(item.answer for item in found.libraries) == (*answers, "other")
+    if torch is None:
+        says = found.libraries[2].reasons[0].says
+        assert "libx_cuda121.so, libx_cuda128.so would run, this one would not" in says
+
+
+def test_of_libraries_chosen_by_the_gpu_one_counts():
+    fa2, fa3 = library("fa2.so", "8.0 9.0 12.0"), library("fa3.so", "8.0", "9.0a")
+    assert not fits("12.0", "570.124.06", fa2, fa3).fits
+    for gpu, answers in (("12.0", ("yes", "other")), ("9.0", ("other", "yes"))):
+        found = fits(gpu, "570.124.06", fa2, fa3, choices=[BY_GPU])
+        assert (found.verdict, tuple(item.answer for item in found.libraries)) == ("fits", answers)
+
+
+def test_a_summary_keeps_the_judgement():
+    units = library("_C.so", "12.0 8.0", "8.0 ptx8.0@8.8", "9.0a", "8.0 ptx8.0@8.8", needed=("libcudart.so.12",))
+    report = WheelReport("wheel", "demo.whl", "0", 1, "demo", "1", (), ("torch==2.9.1",), (units,))
+    summary = summarise(report)
+    again = from_dict(json.loads(json.dumps(summary.to_dict())))
+    for driver in ("570.124.06", "580.65.06"):
+        machine = Machine((("RTX 5090", Arch(12, 0)),), Driver.parse(driver))
+        assert judge(again, machine).to_dict() == judge(summary, machine).to_dict()
+    torch = Machine((("RTX 5090", Arch(12, 0)),), None, TorchExports("2.9.1", "test", frozenset()))
+    assert judge(again, torch).verdict == "not judged"  # the symbols are not in it, and that is said
+    with pytest.raises(ValueError, match="another schema version"):
+        from_dict({"schema_version": 1})
+
+
+def test_the_oldest_driver_is_the_judges_own():
+    summary = summarise(
+        WheelReport("wheel", "d.whl", "0", 1, "d", "1+cu128", (), (), (library("a.so", "8.6 ptx8.6@8.7"),))
+    )
+    assert oldest_driver(summary, ("A40", Arch(8, 6))) == "525.60.13"
+    assert oldest_driver(summary, ("RTX 5090", Arch(12, 0))) == "570.26"
+    assert oldest_driver(summary, ("T4", Arch(7, 5))) is None

@@ -47,7 +47,7 @@ def programs(tmp_path_factory):
         "ptx": region(entry(SASS, 86), entry(PTX, 80, isa=(8, 8))),
         "static": region(entry(SASS, 120)),
     }.items():
-        version = "1.0+cu130" if name == "static" else "1.0"
+        version = "1.0+cu130" if name == "static" else "1.0+cu128"
         library = build_library(folder, fatbin, flags=["-nostdlib"])
         wheel = build_wheel(
             folder / f"{name}-{version}-cp311-abi3-manylinux_2_17_x86_64.whl", {f"{name}/_C.so": library}
@@ -88,7 +88,12 @@ def smi(tmp_path):
 @pytest.mark.parametrize(
     ("wheel", "driver", "code", "said"),
     [
-        ("native", OLD, 0, f"native-1.0-cp311-abi3-manylinux_2_17_x86_64.whl fits {RTX_5090.replace(', ', ' (')})"),
+        (
+            "native",
+            OLD,
+            0,
+            f"native-1.0+cu128-cp311-abi3-manylinux_2_17_x86_64.whl fits {RTX_5090.replace(', ', ' (')})",
+        ),
         ("native", NEW, 0, " fits "),
         ("ptx", NEW, 0, "the driver compiles them at first use"),
         ("ptx", OLD, 54, "it is of version 8.8 (CUDA 12.9), and driver 570.124.06 compiles PTX up to 8.7 (CUDA 12.8)."),

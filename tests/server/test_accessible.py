@@ -2,20 +2,21 @@
 
 import asyncio
 import hashlib
+import json
 import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
 from tests.support.index_wheels import make_wheel
 from tests.support.running import running
+from wheelsmith.compat.summary import Code, Library, Units, WheelSummary
+from wheelsmith.gpu.arch import Arch
 from wheelsmith.index.manage import yank
 from wheelsmith.index.publish import publish
 from wheelsmith.index.web.site import render
-from wheelsmith.index.web.summary import Card, Code
 
 STYLE = Path(__file__).parents[2] / "wheelsmith/index/web/templates/style.css"
 
@@ -67,12 +68,13 @@ def test_what_chromium_tells_a_screen_reader(tmp_path: Path) -> None:
 
 def _remember_gpu_code(dist: Path, wheel: Path) -> None:
     """What is known of a wheel with machine code for two GPUs, where the index keeps it."""
-    codes = (Code("sass", "8.6", 1000), Code("sass", "12.0", 2000))
+    code = (Code("sass", Arch(8, 6), size=1000), Code("sass", Arch(12, 0), size=2000))
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    card = Card(wheel.name, sha256, (("arm/_C.so", codes),), "13.0", None, "2.34", (), ())
+    library = Library("arm/_C.so", (Units(1, code),), glibc="2.34", cudart=13)
+    summary = WheelSummary(wheel.name, sha256, "gpu", "1.0", (), (library,))
     path = dist / f"records/cards/gpu/{wheel.name}.json"
     path.parent.mkdir(parents=True)
-    path.write_bytes(TypeAdapter(Card).dump_json(card))
+    path.write_text(json.dumps({"summary": summary.to_dict(), "sboms": []}))
 
 
 async def _visit(url: str, folder: Path) -> None:

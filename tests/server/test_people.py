@@ -1,70 +1,101 @@
 """The pages for people: what they say about a wheel, and that nobody is shut out."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
-from packaging.version import Version
 
 from tests.support.index_wheels import make_wheel
 from tests.support.running import running
-from wheelsmith.errors import UnknownGpuError, UsageError
+from wheelsmith.compat.summary import Code, Library, Units, WheelSummary
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.index.manage import remove, yank
 from wheelsmith.index.publish import publish
-from wheelsmith.index.web.advice import Fit, find_arch, fit, parse_driver
 from wheelsmith.index.web.site import project_page, render
-from wheelsmith.index.web.summary import Card, Code
 
 
-def _card(*libraries: tuple[Code, ...], cuda: str | None = None) -> Card:
-    named = tuple((f"lib{number}.so", codes) for number, codes in enumerate(libraries))
-    return Card("x", "0" * 64, named, cuda, None, None, (), ())
+def _kept(*libraries: str, version: str = "1.0+cu128") -> WheelSummary:
+    """A library is units, separated by `|`, each as `8.6 ptx8.6@8.7`."""
+    found = []
+    for number, units in enumerate(libraries):
+        made = []
+        for unit in units.split("|"):
+            items = (item.removeprefix("ptx").partition("@") for item in unit.split())
+            made.append(
+                Units(1, tuple(Code("ptx" if i else "sass", Arch.parse(a), i or None, size=9) for a, _, i in items))
+            )
+        found.append(Library(f"lib{number}.so", tuple(made)))
+    return WheelSummary("x", "0" * 64, "x", version, (), tuple(found))
 
 
-def sass(arch: str) -> Code:
-    return Code("sass", arch, 100)
-
-
-def ptx(arch: str, isa: str) -> Code:
-    return Code("ptx", arch, 100, isa)
+def _publish(tmp_path: Path, summary: WheelSummary, tag: str = "cp311-cp311-manylinux_2_34_x86_64") -> None:
+    """A wheel of which the index keeps this summary."""
+    wheel = make_wheel(tmp_path / "in", "gpu", str(summary.version), tag=tag)
+    publish([wheel], tmp_path / "dist")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    kept = replace(summary, filename=wheel.name, sha256=sha256, name="gpu")
+    path = tmp_path / f"dist/records/cards/gpu/{wheel.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"summary": kept.to_dict(), "sboms": []}))
 
 
 @pytest.mark.parametrize(
-    ("card", "gpu", "expected"),
+    ("summary", "gpu", "driver", "says"),
     [
-        (_card((sass("8.6"),), cuda="12.8"), "8.6", Fit("native", "525.60.13")),
-        (_card((sass("8.6"),), cuda="12.8"), "8.9", Fit("native", "525.60.13")),
-        (_card((sass("8.6"),), cuda="12.8"), "8.0", Fit("no", None)),
-        (_card((sass("8.6"),), cuda="13.0"), "8.6", Fit("native", "580")),
-        (_card((sass("12.0"),), cuda="12.8"), "12.0", Fit("native", "570.26")),  # no driver knows the GPU before
-        (_card((sass("9.0a"),), cuda="12"), "10.0", Fit("no", None)),
-        (_card((sass("8.0"), ptx("8.0", "9.0")), cuda="13.0"), "9.0", Fit("jit", "580.65.06")),
-        (_card((sass("8.0"),), (sass("9.0"),), cuda="12.8"), "9.0", Fit("partly", "525.60.13")),
-        (_card((sass("8.0"),), (ptx("8.0", "8.7"),), cuda="12.8"), "8.0", Fit("jit", "570.26")),
-        (_card((sass("8.6"),)), "8.6", Fit("native", None)),
-        (_card(), "8.6", Fit("any", None)),
+        (_kept("8.6"), "A40", "", "native, driver 525.60.13 or newer."),
+        (_kept("8.6"), "L40S", "", "native, driver 525.60.13 or newer."),
+        (_kept("8.6"), "A100", "", "No wheel of gpu runs on A100."),
+        (_kept("8.6", version="1.0+cu130"), "A40", "", "native, driver 580"),
+        (_kept("12.0"), "RTX 5090", "", "native, driver 570.26 or newer."),  # no driver knows the GPU before
+        (_kept("9.0a"), "B200", "", "No wheel of gpu runs on B200."),
+        (_kept("8.0 ptx8.0@9.0", version="1.0+cu130"), "H100", "", "after JIT compilation, driver 580.65.06 or newer."),
+        (_kept("8.0", "9.0"), "H100", "", "No wheel of gpu runs on H100."),
+        # One unit runs and another has only PTX that the driver refuses: never "native" (kind 9 of the judge's faults).
+        (_kept("8.0 12.0|8.0 ptx8.0@8.8"), "RTX 5090", "570.124.06", "only partly"),
+        (_kept("8.0 12.0|8.0 ptx8.0@8.8"), "RTX 5090", "", "after JIT compilation, driver 575.51.03 or newer."),
+        (_kept("8.6", version="1.0"), "A40", "", "native, driver 580"),  # which CUDA release made it is not known
+        (WheelSummary("x"), "A40", "", "not judged: no GPU code"),
     ],
 )
-def test_where_a_wheel_runs_and_since_which_driver(card: Card, gpu: str, expected: Fit) -> None:
-    assert fit(card, Arch.parse(gpu)) == expected
+def test_the_page_says_what_the_judge_says(tmp_path, summary, gpu, driver, says) -> None:
+    _publish(tmp_path, replace(summary, version=summary.version or "1.0"))
+    text = unescape(
+        re.sub(r"<[^>]+>", "", project_page(tmp_path / "dist", "gpu", form=True, gpu=gpu, driver=driver).decode())
+    )
+    answer = " ".join(text.partition("Find the wheel")[2].partition("By GPU")[0].split())
+    assert says in answer
 
 
-def test_what_people_type() -> None:
-    assert find_arch("nvidia geforce rtx 5090") == ("RTX 5090", Arch(12, 0))
-    assert find_arch("sm_86") == ("compute capability 8.6", Arch(8, 6))
-    assert parse_driver(" 580.65.06 ") == Version("580.65.6")
-    assert parse_driver("") is None
-    with pytest.raises(UnknownGpuError):
-        find_arch("<script>")
-    for wrong in ("new", "580;1", "9" * 30, "٥٨٠"):
-        with pytest.raises(UsageError):
-            parse_driver(wrong)
+def test_each_platform_gets_its_own_wheel(tmp_path: Path) -> None:
+    _publish(tmp_path, _kept("8.6"))
+    _publish(tmp_path, _kept("8.6", version="2.0+cu128"), tag="cp311-cp311-win_amd64")
+    text = project_page(tmp_path / "dist", "gpu", form=True, gpu="A40").decode()
+    answer = text.partition('class="answer"')[2].partition("</section>")[0]
+    assert answer.index("gpu 1.0+cu128") < answer.index("gpu 2.0+cu128")
+    assert "on manylinux_2_34_x86_64" in answer
+    assert "on win_amd64" in answer
+
+
+def test_what_people_type(tmp_path: Path) -> None:
+    _publish(tmp_path, _kept("8.6"))
+
+    def asked(gpu: str, driver: str = "") -> str:
+        return project_page(tmp_path / "dist", "gpu", form=True, gpu=gpu, driver=driver).decode()
+
+    assert "No wheel of gpu runs on RTX 5090." in asked("nvidia geforce rtx 5090")
+    assert "on compute capability 8.6:" in asked("sm_86")
+    assert "on A40:" in asked("a40", " 580.65.06 ")
+    for wrong in ("new", "580;1", "9" * 30):
+        assert "is not a driver version." in unescape(asked("A40", wrong))
 
 
 class _Page(HTMLParser):
@@ -162,7 +193,11 @@ def test_a_wheel_is_inspected_once_and_a_bad_card_is_made_again(
         render(tmp_path / "dist")
     assert len(inspected) == 1
     (path,) = (tmp_path / "dist/records/cards/leaf").iterdir()
-    for damage in (b"", b"{}", path.read_bytes().replace(json.loads(path.read_bytes())["sha256"].encode(), b"0" * 64)):
+    for damage in (
+        b"",
+        b"{}",
+        path.read_bytes().replace(json.loads(path.read_bytes())["summary"]["sha256"].encode(), b"0" * 64),
+    ):
         path.write_bytes(damage)
         render(tmp_path / "dist")
     assert len(inspected) == 4

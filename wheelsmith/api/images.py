@@ -11,11 +11,14 @@ from wheelsmith.api.defaults import DEFAULT_INDEX, PathLike, book, chosen_index_
 from wheelsmith.events import Listener, Note, ignore
 
 if TYPE_CHECKING:
+    from wheelsmith.compat.judge import Fits
+    from wheelsmith.compat.picker import Candidate
+    from wheelsmith.compat.summary import WheelSummary
     from wheelsmith.container.engines import Engine
     from wheelsmith.container.parts import Pin
     from wheelsmith.container.sizes import ImageSizes
     from wheelsmith.planning.model import Plan
-    from wheelsmith.wheel.inspect import WheelReport
+    from wheelsmith.sources.published import PackageIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,69 +228,104 @@ def image_render(
     from wheelsmith.container.parts import pin
     from wheelsmith.container.preflight import make_preflight
     from wheelsmith.container.render import render_consumer
+    from wheelsmith.sources.published import PackageIndex
     from wheelsmith.wheel.inspect import inspect_path
 
     with disk_full():
         reports = []
+        packages = PackageIndex(index_url, open_store(store), listener)
         for requirement in requirements:
-            found = _wheel(requirement, index, index_url, python, store, listener)
+            found, fits = _wheel(requirement, index, gpu, python, packages)
+            if fits is not None:
+                _refuse_misfit(fits)
             reports.append(inspect_path(found))
-            if gpu is not None:
-                _refuse_misfit(reports[-1], gpu, store)
     pins = tuple(pin(report) for report in reports)
     text = render_consumer(pins, index_url, gpus=gpu or "", image=image, preflight=preflight)
     return Rendered(text, pins, make_preflight(reports) if preflight else None)
 
 
 def _wheel(
-    requirement: str, index: PathLike | None, url: str, python: str, store: PathLike | None, listener: Listener
-) -> Path:
-    from wheelsmith.compat.advise import Downloads, fetch_wheel
-    from wheelsmith.errors import SourceError
+    requirement: str, index: PathLike | None, gpus: str | None, python: str, packages: PackageIndex
+) -> tuple[Path, Fits | None]:
+    """The wheel for Linux on x86-64 that runs best on the GPUs, and how it does.
 
+    Raises:
+        SourceError: there is none for this Python and platform.
+    """
+    import platform
+
+    from wheelsmith.api.judging import MachineWords, find_machine
+    from wheelsmith.compat.choices import choices_of
+    from wheelsmith.compat.judge import judge
+    from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
+    from wheelsmith.compat.summary import summarise
+    from wheelsmith.errors import SourceError
+    from wheelsmith.sources.published import fetch_published, parse_requirement, published_wheels
+    from wheelsmith.wheel.inspect import inspect_path
+
+    wanted = parse_requirement(requirement)
+    machine = None if gpus is None else find_machine(MachineWords(gpus), packages, torch_symbols=False)
+    choices = choices_of(canonical(wanted.name))
     if index is None:
-        found = fetch_wheel(requirement, python, Downloads(open_store(store), url, listener=listener))
+        candidates = [
+            Candidate(file.filename, file.requires_python, file.yanked, origin=file)
+            for file in published_wheels(wanted.name, packages)
+        ]
     else:
-        found = _in_directory(requirement, Path(index), python)
-    if found is None:
+        candidates = list(_kept_candidates(Path(index), canonical(wanted.name)))
+    tags = linux_tags(python, platform.machine())
+    target = WheelTarget(tags, python, wanted.specifier, machine if index is not None else None, choices)
+    picked = pick(candidates, target) or pick(candidates, WheelTarget(tags, python, wanted.specifier))
+    if picked is None:
         raise SourceError(
             f"The index has no wheel of {requirement} for Python {python} on Linux.",
             "Choose another version, or --python; `wheelsmith index list` says what it holds.",
         )
-    return found
+    found = picked.candidate.origin
+    path = found if isinstance(found, Path) else fetch_published(found, packages)
+    return path, None if machine is None else judge(summarise(inspect_path(path)), machine, choices)
 
 
-def _in_directory(requirement: str, index: Path, python: str) -> Path | None:
-    from packaging.requirements import Requirement
-    from packaging.tags import compatible_tags, cpython_tags
-    from packaging.utils import canonicalize_name, parse_wheel_filename
+def _kept_candidates(index: Path, project: str) -> Iterator[Candidate]:
+    """The wheels of a project in the index's directory, with what is kept of each."""
+    from functools import partial
 
+    from wheelsmith.compat.picker import Candidate
     from wheelsmith.index.manage import list_records
+    from wheelsmith.index.web.summary import kept_of
 
-    wanted = Requirement(requirement)
-    version = tuple(int(part) for part in python.split("."))
-    tags = {tag.interpreter + "-" + tag.abi for tag in cpython_tags(version, platforms=["any"])}
-    tags |= {tag.interpreter + "-" + tag.abi for tag in compatible_tags(version, platforms=["any"])}
-    best = None
-    for record in list_records(index, canonicalize_name(wanted.name)):
+    def summary(wheel: Path, sha256: str) -> WheelSummary:
+        return kept_of(index, project, wheel, sha256).summary
+
+    for record in list_records(index, project):
         for entry in record.shown:
-            number, offered = parse_wheel_filename(entry.filename)[1], parse_wheel_filename(entry.filename)[3]
-            runs = any(f"{tag.interpreter}-{tag.abi}" in tags for tag in offered)
-            if runs and entry.yanked is None and wanted.specifier.contains(number):
-                best = max(best or (number, entry.path), (number, entry.path))
-    return None if best is None else index / best[1]
+            path = index / entry.path
+            held = partial(summary, path, entry.sha256)
+            yield Candidate(entry.filename, entry.requires_python, entry.yanked is not None, held, path)
 
 
-def _refuse_misfit(report: WheelReport, gpu: str, store: PathLike | None) -> None:
-    from wheelsmith.compat.advise import Downloads, find_machine
-    from wheelsmith.compat.judge import judge
+def canonical(name: str) -> str:
+    """The normalized name of a project (PEP 503)."""
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)
+
+
+def _refuse_misfit(fits: Fits) -> None:
+    """An image is rendered for GPUs only with wheels that are known to run there natively."""
     from wheelsmith.errors import ContractError
 
-    result = judge(report, find_machine(gpu, None, None, None, downloads=Downloads(open_store(store), offline=True)))
-    for item in result.libraries:
-        if item.answer not in {"yes", "host"}:
+    for item in fits.libraries:
+        if item.answer not in {"yes", "host", "other"}:
+            does = "is not known to" if item.answer == "unknown" else "does not"
             raise ContractError(
-                f"{report.filename} does not run natively on {item.gpu}: {item.library}: {item.reasons[0].says}.",
+                f"{fits.wheel} {does} run natively on {item.gpu}: {item.library}: {item.reasons[0].says}.",
+                "Build one that does (`wheelsmith build`), or leave --gpu away.",
+            )
+    for name, _ in fits.machine.gpus:
+        if fits.answer_on(name) == "other":
+            raise ContractError(
+                f"{fits.wheel} holds GPU code, and none of it is for {name}.",
                 "Build one that does (`wheelsmith build`), or leave --gpu away.",
             )
 

@@ -35,6 +35,8 @@ def fits(
     driver: str | None = None,
     torch: str | None = None,
     glibc: str | None = None,
+    dependencies: bool = False,
+    python: str | None = None,
     store: PathLike | None = None,
     index_url: str | None = None,
     offline: bool = False,
@@ -47,10 +49,14 @@ def fits(
         gpu: GPU names or compute capabilities, such as `RTX 5090,A40` or `12.0`; default: this machine's, with its
             driver, its C library and the torch of this interpreter.
         driver: version of the driver, such as `570.124.06` or `570.x`; None with `gpu`: PTX is not judged.
-        torch: version of the torch there, such as `2.10.0`; None with `gpu`: not judged.
+        torch: version of the torch there, such as `2.10.0` or `2.11.0+cu128`; None with `gpu`: not judged.
         glibc: version of the C library there, such as `2.31`; None with `gpu`: not judged.
-        store: directory of the store, for what torch versions export.
-        index_url: package index for torch wheels whose exports are not known yet.
+        dependencies: judge as well what the wheel requires, directly or not: as installed for this interpreter, else
+            from the index.
+        python: `major.minor` for which the markers of requirements are read and wheels are chosen; then what is
+            installed here does not count. Default: this interpreter's.
+        store: directory of the store, for what torch versions export and for wheels from the index.
+        index_url: package index for torch wheels whose exports are not known yet, and for requirements.
         offline: fetch nothing.
         listener: told of downloads.
 
@@ -59,14 +65,20 @@ def fits(
         UnknownGpuError, TargetError: no such GPU, driver version, or no GPU in this machine.
         NetworkError, SourceError, OfflineError: what `torch` exports cannot be found out.
     """
-    from wheelsmith.compat.advise import Downloads, find_machine
+    from wheelsmith.api.judging import MachineWords, find_machine, judge_closure, needs_torch_symbols
+    from wheelsmith.compat.choices import choices_of
     from wheelsmith.compat.judge import judge
+    from wheelsmith.compat.summary import summarise
+    from wheelsmith.sources.published import PackageIndex
     from wheelsmith.wheel.inspect import inspect_path
 
     with disk_full():
-        downloads = Downloads(open_store(store), chosen_index_url(index_url), offline, listener)
-        machine = find_machine(gpu, driver, torch, glibc, downloads=downloads)
-        return judge(inspect_path(Path(path)), machine)
+        index = PackageIndex(chosen_index_url(index_url), open_store(store), listener, offline)
+        summary = summarise(inspect_path(Path(path)))
+        words = MachineWords(gpu, driver, torch, glibc)
+        machine = find_machine(words, index, torch_symbols=needs_torch_symbols(summary))
+        found = judge(summary, machine, choices_of(summary.name))
+        return judge_closure(found, summary, index, python) if dependencies else found
 
 
 def advise(
@@ -75,6 +87,7 @@ def advise(
     gpu: str | None = None,
     driver: str | None = None,
     python: str | None = None,
+    dependencies: bool = False,
     recipes: Sequence[PathLike] = (),
     store: PathLike | None = None,
     index_url: str | None = None,
@@ -90,6 +103,7 @@ def advise(
         gpu: see `fits`.
         driver: see `fits`.
         python: `major.minor`; default: the running interpreter's.
+        dependencies: see `fits`.
         recipes: directories whose recipes go before the shipped ones.
         store: directory of the store.
         index_url: package index that publishes the wheels; default: the clients' own configuration.
@@ -100,13 +114,13 @@ def advise(
         NetworkError, SourceError, OfflineError: the index does not answer, or has no such project.
         InvalidWheelError, UnknownGpuError, TargetError, UsageError: as `fits`.
     """
-    from wheelsmith.compat.advise import Downloads, find_machine
-    from wheelsmith.compat.advise import advise as give_advice
+    from wheelsmith.api.judging import AdviceWords, MachineWords, give_advice
+    from wheelsmith.sources.published import PackageIndex
 
     with disk_full():
-        downloads = Downloads(open_store(store), chosen_index_url(index_url), offline, listener)
-        machine = find_machine(gpu, driver, None, None, downloads=downloads)
-        return give_advice(requirement, machine, gpu, python=python, book=book(recipes), downloads=downloads)
+        index = PackageIndex(chosen_index_url(index_url), open_store(store), listener, offline)
+        words = AdviceWords(requirement, MachineWords(gpu, driver), python, dependencies)
+        return give_advice(words, index, book(recipes))
 
 
 def verify(wheel: PathLike, *, provenance: PathLike | None = None, key: PathLike | None = None) -> WheelVerification:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wheelsmith.cli.fits import add_machine, print_fits
 from wheelsmith.cli.options import add_json, add_store
+
+if TYPE_CHECKING:
+    from wheelsmith.compat.advise import Advice
+
+_WORDS = {
+    "install": "install the published wheel",
+    "build": "build from source",
+    "not judged": "not judged: nothing says that the published wheel runs, or that it does not",
+}
 
 
 def configure(commands: Any) -> None:
@@ -38,6 +47,7 @@ def execute(options: argparse.Namespace) -> int:
             gpu=options.gpu,
             driver=options.driver,
             python=options.python,
+            dependencies=options.with_dependencies,
             recipes=options.recipes,
             store=options.store,
             index_url=options.index_url,
@@ -46,21 +56,23 @@ def execute(options: argparse.Namespace) -> int:
         )
     if options.json:
         show.as_json(advice.to_dict())
-        return 0
+        return _code(advice)
     if advice.fits:
         print_fits(advice.fits)
         print()
-    rows = [
-        ("package", advice.package),
-        ("advice", "build from source" if advice.build_needed else "install the published wheel"),
-        ("because", advice.why),
-    ]
+    rows = [("package", advice.package), ("advice", _WORDS[advice.answer]), ("because", advice.why)]
     if advice.command:
         rows.append(("command", advice.command))
-    elif not advice.build_needed:
+    elif advice.answer == "install":
         rows.append(("command", f"pip install '{advice.package}'"))
     show.facts(rows)
-    print("\nrules of thumb:")
-    for rule in advice.to_dict()["rules_of_thumb"]:
-        print(f"  {rule['when']}: {rule['then']} ({rule['why']})")
-    return 0
+    if advice.rules:
+        print("\nthis wheel:")
+    for rule in advice.rules:
+        print(f"  {rule}.")
+    return _code(advice)
+
+
+def _code(advice: Advice) -> int:
+    """An advice is an answer; only that there is none has a code of its own."""
+    return advice.fits.exit_code if advice.fits and advice.answer == "not judged" else 0

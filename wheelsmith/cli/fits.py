@@ -10,17 +10,17 @@ from wheelsmith.cli.options import add_json, add_store
 if TYPE_CHECKING:
     from wheelsmith.compat.judge import Fits
 
-#: Exit code of an answer that is no; part of the interface.
-DOES_NOT_FIT = 54
-
 _WORDS = {
     "yes": "yes",
     "jit": "yes, by JIT",
     "partly": "PARTLY",
     "no": "NO",
+    "unknown": "not judged",
     "other": "not used",
     "host": "no GPU code",
 }
+
+_ANSWERS = {"fits": "it fits", "does not fit": "it does not fit", "not judged": "not judged"}
 
 
 def configure(commands: Any) -> None:
@@ -29,12 +29,14 @@ def configure(commands: Any) -> None:
         "fits",
         help="say whether a wheel will run on a machine, and why",
         description="Say whether a wheel will run on a machine, library by library. Without --gpu: on this machine."
-        f" The exit code is 0 if it will, {DOES_NOT_FIT} if it will not.",
+        " The exit code is 0 if it will, 54 if it will not, and 55 if that is not judged: no rule decides, something"
+        " cannot be read, or there is no GPU code.",
     )
     parser.add_argument("path", metavar="WHEEL", help="a wheel, a directory or a library")
     add_machine(parser)
     parser.add_argument("--torch", metavar="VERSION", help="the torch there, such as 2.10.0")
     parser.add_argument("--glibc", metavar="X.Y", help="the C library there, such as 2.31")
+    parser.add_argument("--python", metavar="X.Y", help="for --with-dependencies: default: this Python, as installed")
     add_store(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
@@ -44,6 +46,11 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """The machine, and how to ask the package index."""
     parser.add_argument("--gpu", metavar="NAMES", help='such as "RTX 5090,A40" or 12.0 (default: this machine)')
     parser.add_argument("--driver", metavar="VERSION", help="such as 570.124.06 or 570.x")
+    parser.add_argument(
+        "--with-dependencies",
+        action="store_true",
+        help="judge as well what the wheel requires: installed, or on the index",
+    )
     parser.add_argument("--index-url", metavar="URL", help="package index")
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
 
@@ -61,6 +68,8 @@ def execute(options: argparse.Namespace) -> int:
             driver=options.driver,
             torch=options.torch,
             glibc=options.glibc,
+            dependencies=options.with_dependencies,
+            python=options.python,
             store=options.store,
             index_url=options.index_url,
             offline=options.offline,
@@ -70,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
         show.as_json(result.to_dict())
     else:
         print_fits(result)
-    return 0 if result.fits else DOES_NOT_FIT
+    return result.exit_code
 
 
 def print_fits(result: Fits) -> None:
@@ -78,6 +87,7 @@ def print_fits(result: Fits) -> None:
     from wheelsmith.cli import show
 
     machine = result.machine
+    fits = [item for node in (result, *result.dependencies) for item in node.libraries]
     gpus = ", ".join(f"{name} ({arch})" for name, arch in machine.gpus)
     facts = [("wheel", result.wheel), ("GPU", gpus), ("driver", _driver(result))]
     facts += [("torch", machine.torch.version)] if machine.torch else []
@@ -88,19 +98,25 @@ def print_fits(result: Fits) -> None:
         ("library", "on", "runs", "native", "by JIT", "refused", "nothing"),
         (
             (fit.library, fit.gpu, _WORDS[fit.answer], *map(_count, (fit.native, fit.jit, fit.refused, fit.absent)))
-            for fit in result.libraries
+            for fit in fits
         ),
     )
     print("(translation units with kernels: machine code, PTX for the driver, PTX it refuses, nothing for this GPU)")
-    for fit in result.libraries:
-        if fit.answer in {"partly", "no", "jit"}:
+    for fit in fits:
+        if fit.answer in {"partly", "no", "unknown", "jit"} or any(reason.rule == "choice" for reason in fit.reasons):
             print(f"\n{fit.library} on {fit.gpu}: {_WORDS[fit.answer]}")
             for reason in fit.reasons:
                 print(f"  {reason.rule}: {reason.says}.")
                 if reason.remedy:
                     print(f"    what to do: {reason.remedy}")
     print()
-    print(f"answer: {'it fits' if result.fits else 'it does not fit'}")
+    if result.note:
+        print(f"{result.note}.")
+    if result.dependencies:
+        print(f"judged with it: {', '.join(node.wheel for node in result.dependencies)}")
+    if result.missing:
+        print(f"neither installed nor on the index: {', '.join(result.missing)}")
+    print(f"answer: {_ANSWERS[result.verdict]}")
 
 
 def _driver(result: Fits) -> str:

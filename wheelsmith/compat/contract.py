@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
-from wheelsmith.compat.units import kernel_names, serve
+from wheelsmith.compat.summary import summarised
+from wheelsmith.compat.units import kernel_names, serve, units_of
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import ptx_runs_on
 from wheelsmith.wheel.archive import open_archive
@@ -204,9 +205,9 @@ def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
 
 
 def _row(library: LibraryReport, arch: Arch) -> Row:
-    service = serve(library.facts.device_code, arch)
-    sass = [code.arch for unit in service.native for code in unit.sass]
-    ptx = [code.arch for unit in service.jit for code in unit.ptx]
+    service = serve(summarised(library).units, arch)
+    sass = [item.taken.arch for item in service.native if item.taken]
+    ptx = [code.arch for item in service.jit for code in item.ptx]
     outcome: Outcome
     if sass:
         outcome, served_by = ("mixed" if ptx else "native"), max(sass).sm
@@ -214,7 +215,7 @@ def _row(library: LibraryReport, arch: Arch) -> Row:
         outcome, served_by = "jit", max(ptx).sm.replace("sm_", "compute_")
     else:
         outcome, served_by = ("missing" if service.total else "no device code"), ""
-    return Row(library.path, arch, outcome, served_by, len(service.jit), service.total, kernel_names(service.jit))
+    return Row(library.path, arch, outcome, served_by, units_of(service.jit), service.total, kernel_names(service.jit))
 
 
 def _violations(

@@ -1,15 +1,15 @@
 """Which piece of GPU code the CUDA runtime will take, one translation unit after the other.
 
-In: the code of a library and a compute capability. Out: a `Service`: how many units run natively, which only through
-the driver's compiler, which not at all. Pure; nothing fails. The runtime chooses within one fatbin region, so a library
-that lists `sm_120` may still hold kernels that exist for that GPU as PTX only. Source: NVIDIA "CUDA Compiler Driver
-NVCC", "Application Compatibility"; checked against a driver by benchmarks/gpu_truth.py.
+In: the units of a library and a compute capability. Out: a `Service`: which units run natively, which only through the
+driver's compiler, which not at all. Pure; nothing fails. The runtime chooses within one fatbin region, so a library
+that lists `sm_120` may still hold kernels that exist for that GPU as PTX only. A piece whose kernels have no body, or
+one that only traps, is chosen all the same and runs nothing. Source: NVIDIA "CUDA Compiler Driver NVCC", "Application
+Compatibility"; checked against a driver by benchmarks/gpu_truth.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from wheelsmith.gpu.arch import ptx_runs_on, sass_runs_on
@@ -17,65 +17,83 @@ from wheelsmith.gpu.arch import ptx_runs_on, sass_runs_on
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wheelsmith.binary.fatbin import DeviceCode
+    from wheelsmith.compat.summary import Code, Units
     from wheelsmith.gpu.arch import Arch
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What serves one GPU in one translation unit.
+class Served:
+    """What serves one GPU in translation units that are alike.
 
     Attributes:
-        code: all its code that holds kernels.
-        sass: machine code that runs on the GPU as it is.
+        units: the units.
+        taken: the machine code that the runtime takes; None: there is none.
         ptx: PTX that a driver can compile for the GPU if it knows the PTX version.
     """
 
-    code: tuple[DeviceCode, ...]
-    sass: tuple[DeviceCode, ...]
-    ptx: tuple[DeviceCode, ...]
+    units: Units
+    taken: Code | None
+    ptx: tuple[Code, ...]
 
     @property
-    def kernels(self) -> tuple[str, ...]:
-        """Names of some of its kernels, where they could be read."""
-        return next((code.kernels for code in self.code if code.kernels), ())
+    def count(self) -> int:
+        """How many units they are."""
+        return self.units.count
+
+    @property
+    def lost(self) -> tuple[Code, ...]:
+        """The code that is taken, if kernels are missing in it or have no body there."""
+        code = (self.taken,) if self.taken else self.ptx
+        return tuple(item for item in code if item.missing or item.stubs)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """How a library serves one compute capability: its units, by what they have for it."""
 
-    native: tuple[Unit, ...]
-    jit: tuple[Unit, ...]
-    absent: tuple[Unit, ...]
+    native: tuple[Served, ...]
+    jit: tuple[Served, ...]
+    absent: tuple[Served, ...]
 
     @property
     def total(self) -> int:
         """Number of units with kernels."""
-        return len(self.native) + len(self.jit) + len(self.absent)
+        return units_of(self.native) + units_of(self.jit) + units_of(self.absent)
 
 
-def serve(code: Iterable[DeviceCode], gpu: Arch) -> Service:
-    """Sort the units of a library's GPU code, in file order; empty code and LTO input serve nothing."""
-    native: list[Unit] = []
-    jit: list[Unit] = []
-    absent: list[Unit] = []
-    usable = (item for item in code if item.kind != "ltoir" and not item.empty)
-    for _, group in groupby(usable, key=lambda item: item.unit):
-        items = tuple(group)
-        unit = Unit(
-            items,
-            tuple(item for item in items if item.kind == "sass" and sass_runs_on(item.arch, gpu)),
-            tuple(item for item in items if item.kind == "ptx" and ptx_runs_on(item.arch, gpu)),
+def serve(units: Iterable[Units], gpu: Arch) -> Service:
+    """Sort the units of a library."""
+    native: list[Served] = []
+    jit: list[Served] = []
+    absent: list[Served] = []
+    for group in units:
+        sass = [code for code in group.code if code.kind == "sass" and sass_runs_on(code.arch, gpu)]
+        ptx = tuple(
+            code for code in group.code if code.kind == "ptx" and ptx_runs_on(code.arch, gpu) and not code.hollow
         )
-        (native if unit.sass else jit if unit.ptx else absent).append(unit)
+        # Of what runs, the runtime takes the nearest: the highest minor, and made for this GPU before others.
+        taken = max(sass, key=lambda code: (code.arch.minor, code.arch.suffix == "a", code.arch.suffix), default=None)
+        if taken is not None:
+            (absent if taken.hollow else native).append(Served(group, taken, ()))
+        else:
+            (jit if ptx else absent).append(Served(group, None, ptx))
     return Service(tuple(native), tuple(jit), tuple(absent))
 
 
-def kernel_names(units: Iterable[Unit], limit: int = 6) -> str:
+def units_of(served: Iterable[Served]) -> int:
+    """How many units they are together."""
+    return sum(item.count for item in served)
+
+
+def kernel_names(served: Iterable[Served], limit: int = 6) -> str:
     """Some kernels of the units, for a sentence: `marlin::Marlin, awq::gemm and more`; empty when none is known."""
-    names = list(dict.fromkeys(_short(name) for unit in units for name in unit.kernels))
-    return ", ".join(names[:limit]) + (" and more" if len(names) > limit else "")
+    return listed((name for item in served for name in item.units.kernels), limit)
+
+
+def listed(names: Iterable[str], limit: int = 6) -> str:
+    """The first of the names, each once and none too long, for a sentence."""
+    short = list(dict.fromkeys(map(_short, names)))
+    return ", ".join(short[:limit]) + (" and more" if len(short) > limit else "")
 
 
 def _short(name: str) -> str:

@@ -15,15 +15,16 @@ from collections.abc import Iterator, Sequence
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
-from wheelsmith.container.slimreport import slim
+from wheelsmith.compat.choices import choices_of
+from wheelsmith.compat.summary import summarise
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.inspect import WheelReport
 
 _MODULES = (
     ("wheelsmith", ("errors.py",)),
-    ("wheelsmith.container", ("nvml.py", "preflight_main.py", "slimreport.py")),
-    ("wheelsmith.compat", ("judge.py", "units.py")),
+    ("wheelsmith.container", ("nvml.py", "preflight_main.py")),
+    ("wheelsmith.compat", ("choices.py", "judge.py", "rules.py", "summary.py", "units.py")),
     ("packaging", ("_structures.py", "version.py")),
 )
 _START = """\
@@ -39,7 +40,14 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip file knows no earlier time
 
 def make_preflight(reports: Sequence[WheelReport]) -> bytes:
     """The program for images that hold these wheels. Start it with `python3 preflight.pyz COMMAND…`."""
-    data = json.dumps([slim(report) for report in reports], separators=(",", ":"), sort_keys=True)
+    wheels = [
+        {
+            "summary": summarise(report).to_dict(),
+            "choices": [choice.to_dict() for choice in choices_of(report.name)],
+        }
+        for report in reports
+    ]
+    data = json.dumps(wheels, separators=(",", ":"), sort_keys=True)
     members = dict(_members()) | {"__main__.py": _START.encode(), "wheelsmith/reports.json": data.encode()}
     file = io.BytesIO(b"#!/usr/bin/env python3\n")
     file.seek(0, io.SEEK_END)

@@ -1,8 +1,9 @@
 """The entry point of an image: does the wheel run on this GPU with this driver? Then start the command.
 
 In: `reports.json` beside it, the machine, `WHEELSMITH_PREFLIGHT` (`strict`, `warn` or `off`), and a command. Out: the
-command in its place (execvp); without one, an exit code. Exit codes: 54, it would not run; 2, a wrong setting; 127, no
-such command. Runs from a zip file that `wheelsmith.container.preflight` makes, on the standard library of Python 3.11.
+command in its place (execvp); without one, an exit code. Exit codes: 54, it would not run; 55, that is not judged; 2, a
+wrong setting; 127, no such command. A wheel without GPU code is no reason to stop. Runs from a zip file that
+`wheelsmith.container.preflight` makes, on the standard library of Python 3.11.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import os
 import platform
 import sys
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wheelsmith.compat.judge import Fits
     from wheelsmith.gpu.machine import Found
-    from wheelsmith.wheel.inspect import WheelReport
 
-DOES_NOT_FIT = 54
+NO_GPU = 54
 _MODES = ("strict", "warn", "off")
+_VERDICTS = {"fits": "fits", "does not fit": "DOES NOT FIT", "not judged": "IS NOT JUDGED for"}
 _NO_GPU = (
     "Give the container a GPU: docker run --gpus all, podman run --device nvidia.com/gpu=all; or start it without this"
     " check: WHEELSMITH_PREFLIGHT=off."
@@ -34,7 +35,7 @@ def main(command: Sequence[str], reports: bytes, environment: Mapping[str, str] 
 
     Args:
         command: program and arguments; empty: only check.
-        reports: JSON, a list of what `wheelsmith.container.slimreport.slim` makes.
+        reports: JSON, a list of a wheel's `summary` and the `choices` it makes at run time.
         environment: where the setting is read from.
 
     Returns:
@@ -55,24 +56,27 @@ def main(command: Sequence[str], reports: bytes, environment: Mapping[str, str] 
 
 def _check(reports: bytes) -> int:
     started = time.perf_counter()
+    from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.judge import Machine, judge
-    from wheelsmith.container.slimreport import from_json
+    from wheelsmith.compat.summary import from_dict
 
     found = _machine()
     if isinstance(found, str):
         _say(f"No NVIDIA GPU is to be seen here: {found}.", _NO_GPU)
-        return DOES_NOT_FIT
+        return NO_GPU
     machine = Machine(found.gpus, found.driver, None, platform.libc_ver()[1] or None)
     gpus = ", ".join(f"{name} ({arch})" for name, arch in found.gpus)
-    code = 0
+    codes = {0}
     for data in json.loads(reports):
-        fits = judge(cast("WheelReport", from_json(data)), machine)
+        summary = from_dict(data["summary"])
+        fits = judge(summary, machine, [Choice.from_dict(item) for item in data["choices"]])
         seconds = time.perf_counter() - started
-        verdict = "fits" if fits.fits else "DOES NOT FIT"
+        plain = not summary.has_code and fits.verdict == "not judged" and not fits.unread
+        verdict = "has no GPU code of its own:" if plain else _VERDICTS[fits.verdict]
         print(f"wheelsmith: {fits.wheel} {verdict} {gpus}, driver {found.driver} [{seconds:.2f} s]", file=sys.stderr)
         _explain(fits)
-        code = code if fits.fits else DOES_NOT_FIT
-    return code
+        codes.add(0 if plain else fits.exit_code)
+    return next((code for code in (54, 55) if code in codes), 0)
 
 
 def _machine() -> Found | str:
@@ -93,8 +97,8 @@ def _machine() -> Found | str:
 def _explain(fits: Fits) -> None:
     """Each finding once, with the libraries that share it."""
     shared: dict[tuple[str, str, str], list[str]] = {}
-    bad = {"no", "partly"} if not fits.fits else {"jit"}
-    unused = not fits.fits and not any(item.answer in bad for item in fits.libraries)
+    bad = {"fits": {"jit"}, "does not fit": {"no", "partly"}, "not judged": {"unknown"}}[fits.verdict]
+    unused = fits.verdict == "does not fit" and not any(item.answer in bad for item in fits.libraries)
     for item in fits.libraries:
         if item.answer in bad or (unused and item.answer == "other"):
             for reason in item.reasons:

@@ -9,13 +9,13 @@ file of it that fits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.utils import canonicalize_name
 
+from wheelsmith.compat.picker import Candidate, WheelTarget, pick
 from wheelsmith.errors import InstallError
 from wheelsmith.index.metadata import requirements_of
 
@@ -106,18 +106,12 @@ def constraints(
 
 
 def _best(entries: Iterable[Entry], specifier: SpecifierSet, environment: Environment) -> Entry | None:
-    """Return the file that pip would take: the newest version that fits, and of it the most specific tag."""
-    rank = {tag: place for place, tag in enumerate(reversed(environment.tags))}
-    python = environment.markers["python_full_version"]
-    fitting: list[tuple[Version, int, Entry]] = []
-    for entry in entries:
-        tags = [rank[str(tag)] for tag in parse_wheel_filename(entry.filename)[3] if str(tag) in rank]
-        runs = SpecifierSet(entry.requires_python or "").contains(python, prereleases=True)
-        if tags and runs and entry.yanked is None:
-            fitting.append((Version(entry.version), max(tags), entry))
-    allowed = set(specifier.filter(version for version, _, _ in fitting))
-    fitting = [one for one in fitting if one[0] in allowed]
-    return max(fitting, key=lambda one: one[:2])[2] if fitting else None
+    """The file that pip would take."""
+    candidates = (
+        Candidate(entry.filename, entry.requires_python, entry.yanked is not None, origin=entry) for entry in entries
+    )
+    found = pick(candidates, WheelTarget(environment.tags, environment.markers["python_full_version"], specifier))
+    return None if found is None else cast("Entry", found.candidate.origin)
 
 
 def _without_marker(requirement: Requirement) -> Requirement:

@@ -7,11 +7,12 @@ GPU and driver. Fails with `StoreError` on a directory that cannot be written.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import shutil
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urljoin
@@ -20,14 +21,17 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from wheelsmith.errors import UnknownGpuError, UsageError
+from wheelsmith.compat.choices import choices_of
+from wheelsmith.compat.judge import Machine, oldest_driver
+from wheelsmith.compat.picker import Candidate, Picked, WheelTarget, pick, platforms_of, ranked
+from wheelsmith.errors import TargetError, UnknownGpuError
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.gpu.facts import all_gpus, family, gpus_of
+from wheelsmith.gpu.drivers import Driver
+from wheelsmith.gpu.facts import all_gpus, family, find_gpu, gpus_of
 from wheelsmith.index import keys
 from wheelsmith.index.files import locked, storage_errors, write_atomic
 from wheelsmith.index.layout import Layout
-from wheelsmith.index.web.advice import Fit, find_arch, fit, is_arm_only, parse_driver
-from wheelsmith.index.web.summary import Card, card_of, cards_folder
+from wheelsmith.index.web.summary import Kept, cards_folder, kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,31 +39,48 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from wheelsmith.compat.choices import Choice as RunTimeChoice
+    from wheelsmith.compat.rules import Answer
+    from wheelsmith.compat.summary import WheelSummary
+
 UNKNOWN_URL = "INDEX_URL"  # stands in commands where nobody said under which address the index is served
-_RANK = {"native": 0, "any": 0, "jit": 1, "partly": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a wheel runs on a GPU: the judge's answer, and the oldest driver with which it is so (None: not known)."""
+
+    answer: Answer
+    driver: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One wheel on a page: its entry in the JSON page, its version and its card."""
+    """One wheel on a page: its entry in the JSON page, its version and what is known of it."""
 
     file: dict[str, Any]
+    filename: str
     version: Version
     python: str
     platform: str
-    card: Card
+    card: Kept
+    choices: tuple[RunTimeChoice, ...]
 
-    def fit(self, gpu: Arch) -> Fit:
-        """How it runs on a compute capability; not at all where only Arm machines have that and it is for others."""
-        machines = self.platform.split(", ")
-        if is_arm_only(gpu) and not any(one == "any" or one.endswith("aarch64") for one in machines):
-            return Fit("no", None)
-        return fit(self.card, gpu)
+    @property
+    def candidate(self) -> Candidate:
+        """The wheel as the picker takes it."""
+        requires = self.file.get("requires-python")
+        return Candidate(self.filename, requires, "yanked" in self.file, lambda: self.card.summary, self)
 
     @property
     def fits(self) -> tuple[tuple[Arch, Fit], ...]:
         """How it runs on every known compute capability where it runs at all."""
-        return tuple((arch, found) for arch in _archs() if (found := self.fit(arch)).outcome != "no")
+        found = []
+        for arch in _archs():
+            target = WheelTarget(machine=_machine(arch, None), choices=self.choices)
+            if picked := pick([dataclasses.replace(self.candidate, yanked=False)], target):
+                found.append((arch, _fit(self, picked, arch)))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +101,7 @@ class Question:
         driver: as typed.
         name: what the GPU is known as.
         problem: why the question cannot be answered; else empty.
-        choice: the answer; None if nothing runs.
+        choices: the answer, one for each platform; empty if nothing runs.
         needs: the driver under which something would run, if it is only that.
     """
 
@@ -88,7 +109,7 @@ class Question:
     driver: str
     name: str = ""
     problem: str = ""
-    choice: Choice | None = None
+    choices: tuple[Choice, ...] = ()
     needs: str | None = None
 
 
@@ -159,12 +180,12 @@ def project_page(
         return None
     owned = frozenset(_listed(layout))
     index = url or UNKNOWN_URL
-    by_gpu = [(arch, _choose(wheels, arch, None, owned, index)) for arch in _archs()]
+    by_gpu = [(arch, choice) for arch in _archs() for choice in _choose(wheels, arch, None, owned, index)]
     page = _templates().get_template("project.html")
     return page.render(
         project=project,
         wheels=wheels,
-        by_gpu=[(arch, choice) for arch, choice in by_gpu if choice],
+        by_gpu=by_gpu,
         question=_ask(wheels, gpu, driver, owned, index) if gpu or driver else Question("", ""),
         asked=bool(gpu or driver),
         form=form,
@@ -176,13 +197,28 @@ def project_page(
 
 def _ask(wheels: Sequence[Wheel], gpu: str, driver: str, owned: frozenset[str], index: str) -> Question:
     try:
-        name, arch = find_arch(gpu)
-        version = parse_driver(driver)
-    except (UnknownGpuError, UsageError) as error:
+        name, arch = _find_arch(gpu)
+        version = Driver.parse(driver) if driver.strip() else None
+    except (UnknownGpuError, TargetError) as error:
         return Question(gpu, driver, problem=f"{error.cause} {_without_options(error.remedy)}")
-    choice = _choose(wheels, arch, version, owned, index)
-    newer = None if choice else _choose(wheels, arch, None, owned, index)
-    return Question(gpu, driver, name=name, choice=choice, needs=newer.fit.driver if newer else None)
+    choices = _choose(wheels, arch, version, owned, index)
+    newer = () if choices else _choose(wheels, arch, None, owned, index)
+    return Question(gpu, driver, name=name, choices=choices, needs=newer[0].fit.driver if newer else None)
+
+
+def _find_arch(text: str) -> tuple[str, Arch]:
+    """Name and compute capability of what a person typed: a GPU's name, `8.6`, or `sm_86`."""
+    try:
+        gpu = find_gpu(text)
+    except UnknownGpuError:
+        try:
+            arch = Arch.parse(text).base
+        except UnknownGpuError:
+            pass
+        else:
+            return f"compute capability {arch}", arch
+        raise
+    return gpu.name, gpu.arch
 
 
 def _without_options(remedy: str) -> str:
@@ -194,21 +230,43 @@ def _without_options(remedy: str) -> str:
 
 
 def _choose(
-    wheels: Sequence[Wheel], gpu: Arch, driver: Version | None, owned: frozenset[str], index: str
-) -> Choice | None:
-    """The newest version that runs natively under the driver, else after JIT, else partly; None if none runs."""
-    found = [(wheel, wheel.fit(gpu)) for wheel in wheels if "yanked" not in wheel.file]
-    usable = [(wheel, how) for wheel, how in found if how.accepts(driver)]
-    if not usable:
-        return None
-    best, how = min(usable, key=lambda one: _RANK[one[1].outcome])  # the first of equals: they come newest first
-    same = tuple(w for w, other in usable if w.version == best.version and other.outcome == how.outcome)
-    return Choice(same, how, _commands(best, owned, index))
+    wheels: Sequence[Wheel], gpu: Arch, driver: Driver | None, owned: frozenset[str], index: str
+) -> tuple[Choice, ...]:
+    """For each platform the best wheels for a GPU under a driver; empty if none runs."""
+    found = []
+    platforms = {name for wheel in wheels for name in platforms_of(wheel.filename)}
+    for platform in sorted(platforms - {"any"} or {"any"}):
+        own = [wheel.candidate for wheel in wheels if {platform, "any"} & {*platforms_of(wheel.filename)}]
+        picked = ranked(own, WheelTarget(machine=_machine(gpu, driver), choices=wheels[0].choices))
+        if not picked:
+            continue
+        best = picked[0]
+        same = [one for one in picked if one.version == best.version and one.answer == best.answer]
+        fit = _fit(best.candidate.origin, best, gpu)
+        found.append(
+            Choice(tuple(o.candidate.origin for o in same), fit, _commands(best.candidate.origin, owned, index))
+        )
+    return tuple(found)
+
+
+def _machine(gpu: Arch, driver: Driver | None) -> Machine:
+    return Machine(((gpu.sm, gpu),), driver)
+
+
+def _fit(wheel: Wheel, picked: Picked, gpu: Arch) -> Fit:
+    assert picked.answer is not None, "a GPU was asked for"  # noqa: S101
+    driver = _oldest(wheel.card.summary, gpu, wheel.choices) if picked.answer in {"yes", "jit", "partly"} else None
+    return Fit(picked.answer, driver)
+
+
+@lru_cache(maxsize=8192)
+def _oldest(summary: WheelSummary, gpu: Arch, choices: tuple[RunTimeChoice, ...]) -> str | None:
+    return oldest_driver(summary, (gpu.sm, gpu), choices)
 
 
 def _commands(wheel: Wheel, owned: frozenset[str], index: str) -> tuple[str, ...]:
     """Install what it needs from elsewhere by the usual way, then the wheel from this index and nowhere else."""
-    name = parse_wheel_filename(wheel.card.filename)[0]
+    name = parse_wheel_filename(wheel.filename)[0]
     others = [text for text in wheel.card.requires if canonicalize_name(Requirement(text).name) not in owned]
     needs = ("pip install " + " ".join(map(shlex.quote, others)),) if others else ()
     return (*needs, f"pip install --index-url {shlex.quote(index)} {shlex.quote(f'{name}=={wheel.version}')}")
@@ -221,6 +279,7 @@ def _wheels(layout: Layout, project: str) -> tuple[Wheel, ...]:
     except (FileNotFoundError, NotADirectoryError):
         return ()
     found = []
+    choices = choices_of(project)
     for file in page["files"]:
         _, version, _, tags = parse_wheel_filename(file["filename"])
         wheel = unquote(file["url"]).removeprefix("../../")
@@ -233,13 +292,15 @@ def _wheels(layout: Layout, project: str) -> tuple[Wheel, ...]:
         found.append(
             Wheel(
                 file=file,
+                filename=file["filename"],
                 version=version,
                 python=", ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags})),
                 platform=", ".join(sorted({tag.platform for tag in tags})),
-                card=card_of(layout.root, project, layout.root / wheel, file["hashes"]["sha256"]),
+                card=kept_of(layout.root, project, layout.root / wheel, file["hashes"]["sha256"]),
+                choices=choices,
             )
         )
-    return tuple(sorted(found, key=lambda wheel: (wheel.version, wheel.card.filename), reverse=True))
+    return tuple(sorted(found, key=lambda wheel: (wheel.version, wheel.filename), reverse=True))
 
 
 def _listed(layout: Layout) -> list[str]:
@@ -261,7 +322,7 @@ def _remove_gone(layout: Layout) -> None:
 
 
 def _remove_old_cards(layout: Layout, project: str) -> None:
-    listed = {wheel.card.filename for wheel in _wheels(layout, project)}
+    listed = {wheel.filename for wheel in _wheels(layout, project)}
     for path in cards_folder(layout, project).glob("*.json"):
         if path.name.removesuffix(".json") not in listed:
             path.unlink(missing_ok=True)

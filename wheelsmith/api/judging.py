@@ -1,0 +1,293 @@
+"""What the judge is asked with: the machine that is meant, torch's exports, published wheels, and what they require.
+
+In: words of the caller, the store, an index. Out: values for `wheelsmith.compat`. Called by the API only. Fails as the
+rooms do: `UnknownGpuError`, `TargetError`, `NetworkError`, `SourceError`, `InvalidWheelError`, `OfflineError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from wheelsmith.compat.advise import Advice, advise, rules_of
+from wheelsmith.compat.choices import choices_of
+from wheelsmith.compat.judge import Fits, Machine, judge, with_dependencies
+from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
+from wheelsmith.compat.summary import WheelSummary, merged, summarise
+from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports
+from wheelsmith.errors import (
+    NetworkError,
+    OfflineError,
+    SourceError,
+    UnknownGpuError,
+    UnknownPackageError,
+    UnknownVersionError,
+    UsageError,
+)
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.drivers import Driver
+from wheelsmith.gpu.facts import find_gpu
+from wheelsmith.gpu.machine import gpus_here
+from wheelsmith.sources.published import PackageIndex, fetch_published, parse_requirement, published_wheels
+from wheelsmith.store import write_atomic
+from wheelsmith.wheel.inspect import inspect_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wheelsmith.recipe.loader import RecipeBook
+
+_ARCH = re.compile(r"(?:sm_?|compute_)?\d{2,3}[af]?|\d{1,2}\.\d[af]?", re.IGNORECASE)
+_MOST_DEPENDENCIES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceWords:
+    """What advice is asked for: a requirement, a machine, a Python, and whether dependencies count."""
+
+    requirement: str
+    machine: MachineWords
+    python: str | None = None
+    dependencies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MachineWords:
+    """A machine as the caller names it; without `gpu` it is this one."""
+
+    gpu: str | None = None
+    driver: str | None = None
+    torch: str | None = None
+    glibc: str | None = None
+
+
+def find_machine(words: MachineWords, index: PackageIndex, *, torch_symbols: bool) -> Machine:
+    """The machine that is meant; without `gpu` this one, with its C library and the torch of this interpreter.
+
+    Args:
+        words: as the caller names it.
+        index: where torch wheels come from whose exports are not known yet.
+        torch_symbols: whether the wheel needs any symbol of torch; else only torch's version is of interest.
+    """
+    glibc, torch = words.glibc, words.torch
+    if words.gpu is None:
+        here = gpus_here()
+        gpus, found = here.gpus, here.driver
+        glibc = glibc or (platform.libc_ver()[1] or None)
+        torch = torch or _torch_here()
+    else:
+        gpus, found = gpus_named(words.gpu), None
+    if glibc is not None and not re.fullmatch(r"\d{1,3}\.\d{1,3}", glibc):
+        raise UsageError(
+            f"{glibc!r} is not a version of the GNU C library.", "Write it as in 2.31 (see ldd --version)."
+        )
+    exports = None
+    if torch is not None:
+        _public(torch)
+        exports = find_exports(torch, index) if torch_symbols else TorchExports(torch, "not looked into", frozenset())
+    return Machine(gpus, Driver.parse(words.driver) if words.driver else found, exports, glibc)
+
+
+def gpus_named(text: str) -> tuple[tuple[str, Arch], ...]:
+    """GPUs by name or compute capability, separated by commas.
+
+    Raises:
+        UnknownGpuError: the list is empty, or names one that is not known.
+    """
+    names = [name.strip() for name in re.split(r"[,;]", text) if name.strip()]
+    if not names:
+        raise UnknownGpuError("The list of GPUs is empty.", 'Name at least one, as in --gpu "RTX 5090,A40".')
+    found = []
+    for name in names:
+        if is_arch(name):
+            arch = Arch.parse(name).base
+            found.append((arch.sm, arch))
+        else:
+            known = find_gpu(name)
+            found.append((known.name, known.arch))
+    return tuple(dict.fromkeys(found))
+
+
+def is_arch(name: str) -> bool:
+    """Whether somebody names a compute capability, not a GPU."""
+    return bool(_ARCH.fullmatch(name.strip()))
+
+
+def best_published(
+    requirement: Requirement, python: str | None, index: PackageIndex, *, glibc: str | None = None
+) -> Path | None:
+    """The wheel that pip would take for Linux on this processor, in the store; None: there is none."""
+    version = python or "{}.{}".format(*sys.version_info[:2])
+    files = published_wheels(requirement.name, index)
+    candidates = (Candidate(file.filename, file.requires_python, file.yanked, origin=file) for file in files)
+    tags = linux_tags(version, platform.machine(), glibc)
+    found = pick(candidates, WheelTarget(tags, python or platform.python_version(), requirement.specifier))
+    return None if found is None else fetch_published(found.candidate.origin, index)
+
+
+def judge_closure(own: Fits, summary: WheelSummary, index: PackageIndex, python: str | None) -> Fits:
+    """A judgement together with those of everything that the wheel requires, directly or not.
+
+    Each requirement is taken from where it is installed for this interpreter (not if another Python is meant), else
+    from the index.
+    """
+    judged: list[Fits] = []
+    missing: list[str] = []
+    seen = {canonicalize_name(summary.name or "")}
+    queue = list(_needed(summary.requires, python))
+    while queue and len(seen) < _MOST_DEPENDENCIES:
+        requirement = queue.pop(0)
+        name = canonicalize_name(requirement.name)
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = _installed(requirement) if python is None else None
+            found = found or _from_index(requirement, python, index)
+        except (NetworkError, SourceError, OfflineError):
+            found = None
+        if found is None:
+            missing.append(str(requirement))
+            continue
+        if found.has_code or found.unjudged or found.problem:
+            judged.append(judge(found, own.machine, choices_of(found.name)))
+        queue += _needed(found.requires, python, requirement.extras)
+    missing += [str(item) for item in queue if canonicalize_name(item.name) not in seen]
+    return with_dependencies(own, judged, missing)
+
+
+def _needed(
+    requires: tuple[str, ...], python: str | None, extras: frozenset[str] | set[str] = frozenset()
+) -> Iterator[Requirement]:
+    """The requirements whose markers hold on Linux for this Python."""
+    environment = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    if python:
+        environment |= {"python_version": python, "python_full_version": f"{python}.0"}
+    for text in requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        choices = [{**environment, "extra": extra} for extra in ("", *extras)]
+        if requirement.marker is None or any(requirement.marker.evaluate(choice) for choice in choices):
+            requirement.marker = None
+            yield requirement
+
+
+def _installed(requirement: Requirement) -> WheelSummary | None:
+    """The summary of an installed distribution that the requirement allows."""
+    try:
+        distribution = importlib.metadata.distribution(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if not requirement.specifier.contains(distribution.version, prereleases=True):
+        return None
+    libraries = [
+        Path(str(file.locate())) for file in distribution.files or () if re.search(r"\.(so|pyd|dll)(\.|$)", file.name)
+    ]
+    summaries = [summarise(inspect_path(path)) for path in libraries if path.is_file() and not path.is_symlink()]
+    requires = tuple(distribution.requires or ())
+    name = canonicalize_name(requirement.name)
+    return merged(f"{name} {distribution.version} (installed)", name, distribution.version, requires, summaries)
+
+
+def _from_index(requirement: Requirement, python: str | None, index: PackageIndex) -> WheelSummary | None:
+    wheel = best_published(requirement, python, index)
+    return None if wheel is None else summarise(inspect_path(wheel))
+
+
+def find_exports(version: str, index: PackageIndex) -> TorchExports:
+    """What torch `version` exports: from the tables that come with wheelsmith, the store, this interpreter's torch, or
+    a wheel of the index, which is read once and then only its table kept.
+
+    Raises:
+        OfflineError: it would have to be fetched.
+        SourceError: the index has no such wheel.
+    """
+    if known := shipped_exports(version):
+        return dataclasses.replace(known, version=version)  # with its local part, which tells its CUDA
+    kept = index.store.place("torch", f"{_public(version)}.exports")
+    if kept.is_file():
+        return dataclasses.replace(TorchExports.from_bytes(kept.read_bytes()), version=version)
+    if _torch_here() == version:
+        root = Path(str(importlib.metadata.distribution("torch").locate_file("torch")))
+        made = exports_of_directory(root, version)
+    else:
+        wanted = Requirement(f"torch=={_public(version)}")
+        wheel = best_published(wanted, None, index)
+        if wheel is None:
+            raise SourceError(f"The index has no wheel of torch {version} for Linux.", "Choose another version.")
+        made = exports_of_wheel(wheel)
+        index.store.blob(wheel.parent.name).unlink(missing_ok=True)  # 900 MB, and the table says it all
+        shutil.rmtree(wheel.parent)
+    write_atomic(kept, made.to_bytes())
+    return dataclasses.replace(made, version=version)
+
+
+def give_advice(words: AdviceWords, index: PackageIndex, book: RecipeBook) -> Advice:
+    """Judge the wheel that pip would install, and name the build command where it does not fit."""
+    wanted = parse_requirement(words.requirement)
+    wheel = best_published(wanted, words.python, index)
+    if wheel is None:
+        machine = find_machine(words.machine, index, torch_symbols=False)
+        command, gap = _command(wanted, words.machine.gpu, machine, book)
+        why = "the index has no wheel for this Python and Linux on this processor"
+        return Advice(str(wanted), None, None, "build", command, f"{why}{'; ' if gap else ''}{gap}.")
+    summary = summarise(inspect_path(wheel))
+    machine = find_machine(words.machine, index, torch_symbols=False)
+    choices = choices_of(summary.name)
+    fits = judge(summary, machine, choices)
+    if words.dependencies:
+        fits = judge_closure(fits, summary, index, words.python)
+    command, gap = _command(wanted, words.machine.gpu, machine, book)
+    return advise(f"{wanted.name}=={summary.version}", fits, tuple(rules_of(summary, machine, choices)), command, gap)
+
+
+def _command(wanted: Requirement, gpu: str | None, machine: Machine, book: RecipeBook) -> tuple[str | None, str]:
+    """The command that builds the version that was asked for; None, and why there is none."""
+    try:
+        loaded, pinned = book.find(str(wanted))
+    except UnknownPackageError:
+        return None, f"there is no recipe for {wanted.name} to build it with"
+    except (UnknownVersionError, UsageError):
+        try:
+            loaded, _ = book.find(wanted.name)
+        except (UnknownPackageError, UnknownVersionError, UsageError):
+            return None, f"there is no recipe for {wanted.name} to build it with"
+        known = ", ".join(sorted(loaded.recipe.releases, key=Version))
+        return None, f"the recipe for {wanted.name} builds {known}, and not what was asked for ({wanted})"
+    archs = ";".join(dict.fromkeys(str(arch) for _, arch in machine.gpus))
+    named = gpu is not None and not any(is_arch(name) for name in re.split(r"[,;]", gpu))
+    return f"wheelsmith build {loaded.recipe.name}=={pinned} " + (
+        f'--gpu "{gpu}"' if named else f'--arch "{archs}"'
+    ), ""
+
+
+def needs_torch_symbols(summary: WheelSummary) -> bool:
+    """Whether any library of the wheel has symbols that torch must define."""
+    return any(library.torch_symbols for library in summary.libraries)
+
+
+def _torch_here() -> str | None:
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _public(version: str) -> str:
+    try:
+        return str(Version(version).public)
+    except InvalidVersion as error:
+        raise UsageError(f"{version!r} is not a version of torch.", "Write it as in 2.10.0.") from error

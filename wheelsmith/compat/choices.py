@@ -1,0 +1,227 @@
+"""What a program chooses among when it runs: of several libraries one, by the GPU or by torch's CUDA release.
+
+In: `choices.toml` beside this file, the user's own, a recipe's contract. Out: `Choice`s, and answers in which a library
+that is not chosen does not count. Fails with `UsageError` on a table that breaks the schema. `choose` runs inside
+images, so it imports the standard library and `wheelsmith.gpu` only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from wheelsmith.compat.rules import Reason, cuda_of_torch
+from wheelsmith.gpu.arch import Arch, ArchSet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wheelsmith.compat.judge import LibraryFit, Machine
+
+_GOOD = frozenset({"yes", "jit", "host"})
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One library that may be chosen.
+
+    Attributes:
+        path: its path inside the wheel (fnmatch); `{cuda}` stands for a CUDA release without the dot, `128`.
+        archs: the GPUs on which it is taken, as in `9.0;10.0`; None: on those that are left.
+    """
+
+    path: str
+    archs: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Libraries of a package of which one is taken.
+
+    Attributes:
+        package: normalized name.
+        by: `gpu`: the first whose `archs` name the GPU; `torch-cuda`: the release of torch's CUDA, else the nearest
+            below it of the same major release, else the nearest above.
+        why: where the package's own code says so.
+        library: the alternatives.
+        unused: libraries (fnmatch) that are never taken with an NVIDIA GPU.
+    """
+
+    package: str
+    by: Literal["gpu", "torch-cuda"]
+    why: str
+    library: tuple[Alternative, ...]
+    unused: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Choice:
+        """Read what `to_dict` made."""
+        library = tuple(Alternative(**item) for item in data["library"])
+        return cls(data["package"], data["by"], data["why"], library, tuple(data["unused"]))
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAtRunTime:
+    """A package whose kernels do not exist before it runs, and who makes them."""
+
+    package: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """All that is known of what happens at run time."""
+
+    choice: tuple[Choice, ...] = ()
+    run_time: tuple[MadeAtRunTime, ...] = ()
+    schema_version: Literal[1] = 1
+
+    def of(self, package: str | None) -> tuple[Choice, ...]:
+        """Those of one package."""
+        return tuple(item for item in self.choice if item.package == package)
+
+    def made_at_run_time(self, package: str | None) -> str:
+        """Who makes its kernels; empty: nothing is known."""
+        return next((item.why for item in self.run_time if item.package == package), "")
+
+
+def choices_of(package: str | None) -> tuple[Choice, ...]:
+    """What a package chooses among when it runs.
+
+    Raises:
+        UsageError: the user's table breaks the schema.
+    """
+    return known_choices(own_table()).of(package)
+
+
+def own_table() -> Path:
+    """The user's own table: `WHEELSMITH_CHOICES`, else `choices.toml` in the user's configuration directory."""
+    from pathlib import Path
+
+    from platformdirs import user_config_path
+
+    return Path(os.environ.get("WHEELSMITH_CHOICES") or user_config_path("wheelsmith") / "choices.toml")
+
+
+@cache
+def known_choices(own: Path | None = None) -> Choices:
+    """The table beside this file; rows of the user's file `own`, if there is one, go before.
+
+    Raises:
+        UsageError: a table breaks the schema; the cause names the row.
+    """
+    from importlib.resources import files
+
+    shipped = _read(files(__package__).joinpath("choices.toml").read_text("utf-8"), "choices.toml")
+    if own is None or not own.is_file():
+        return shipped
+    first = _read(own.read_text("utf-8"), str(own))
+    named = {item.package for item in first.choice}
+    rest = tuple(item for item in shipped.choice if item.package not in named)
+    return Choices((*first.choice, *rest), (*first.run_time, *shipped.run_time))
+
+
+def _read(text: str, where: str) -> Choices:
+    import tomllib
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from wheelsmith.errors import UnknownGpuError, UsageError
+
+    try:
+        found = TypeAdapter(Choices).validate_python(tomllib.loads(text), extra="forbid")
+        for item in (item for choice in found.choice for item in choice.library if item.archs):
+            ArchSet.parse(item.archs or "")
+    except (tomllib.TOMLDecodeError, UnknownGpuError) as error:
+        raise UsageError(f"{where} cannot be read: {error}.", "Correct it.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"{where}: {place}: {first['msg']}.", "Correct it; the shipped table shows the keys."
+        ) from error
+    return found
+
+
+def choose(judged: Iterable[LibraryFit], machine: Machine, choices: Sequence[Choice]) -> list[LibraryFit]:
+    """The answers, with those of libraries that are not taken set aside."""
+    found = list(judged)
+    for choice in choices:
+        for gpu, arch in machine.gpus:
+            mine = [item for item in found if item.gpu == gpu and _matches(choice, item.library)]
+            changed = _by_gpu(mine, arch, choice) if choice.by == "gpu" else _by_cuda(mine, machine, choice)
+            for item in found:
+                if item.gpu == gpu and any(fnmatchcase(item.library, pattern) for pattern in choice.unused):
+                    changed[item.library] = _set_aside(item, "is not taken with an NVIDIA GPU", choice)
+            found = [changed.get(item.library, item) if item.gpu == gpu else item for item in found]
+    return found
+
+
+def _matches(choice: Choice, path: str) -> bool:
+    return any(re.fullmatch(_pattern(item.path), path) for item in choice.library)
+
+
+def _pattern(path: str) -> str:
+    """A regular expression for a path with `*` and `{cuda}`."""
+    parts = (re.escape(part) for part in re.split(r"(\*|\{cuda\})", path))
+    return "".join({r"\*": ".*", r"\{cuda\}": r"(\d{2})(\d)"}.get(part, part) for part in parts)
+
+
+def _by_gpu(mine: Sequence[LibraryFit], arch: Arch, choice: Choice) -> dict[str, LibraryFit]:
+    for alternative in choice.library:
+        taken = [item.library for item in mine if re.fullmatch(_pattern(alternative.path), item.library)]
+        if taken and (alternative.archs is None or arch.base in ArchSet.parse(alternative.archs).native):
+            says = f"is not taken on {arch}: {taken[0]} is"
+            return {item.library: _set_aside(item, says, choice) for item in mine if item.library not in taken}
+    return {}
+
+
+def _by_cuda(mine: Sequence[LibraryFit], machine: Machine, choice: Choice) -> dict[str, LibraryFit]:
+    releases: dict[tuple[int, int], LibraryFit] = {}
+    for item in mine:
+        found = next(m for one in choice.library if (m := re.fullmatch(_pattern(one.path), item.library)))
+        releases[int(found[1]), int(found[2])] = item
+    text = cuda_of_torch(machine.torch.version) if machine.torch else None
+    if text is None:
+        return _undecided(mine, choice)
+    major, minor = map(int, text.split("."))
+    same = [release for release in releases if release[0] == major]
+    below = [release for release in same if release <= (major, minor)]
+    taken = max(below) if below else min(same, default=None)
+    if taken is None:
+        reason = Reason("choice", f"no library for CUDA {text}, which the torch there has ({choice.why})")
+        return {item.library: dataclasses.replace(item, answer="no", reasons=(reason,)) for item in mine}
+    says = f"is not taken with a torch of CUDA {text}: {releases[taken].library} is"
+    return {item.library: _set_aside(item, says, choice) for release, item in releases.items() if release != taken}
+
+
+def _undecided(mine: Sequence[LibraryFit], choice: Choice) -> dict[str, LibraryFit]:
+    """Which one is taken is not known: if some run and some do not, it runs partly."""
+    good = [item.library.rpartition("/")[2] for item in mine if item.answer in _GOOD]
+    if not good:
+        return {}
+    changed = {}
+    for item in mine:
+        if item.answer not in _GOOD:
+            reason = Reason(
+                "choice",
+                f"the release of torch's CUDA decides which library is taken: {', '.join(sorted(good))} would run, this"
+                " one would not",
+                "Say which torch is there, as in --torch 2.11.0+cu128.",
+            )
+            changed[item.library] = dataclasses.replace(item, answer="partly", reasons=(reason, *item.reasons))
+    return changed
+
+
+def _set_aside(item: LibraryFit, says: str, choice: Choice) -> LibraryFit:
+    return dataclasses.replace(item, answer="other", reasons=(Reason("choice", f"{says} ({choice.why})"),))

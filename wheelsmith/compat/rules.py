@@ -1,0 +1,266 @@
+"""The rules that decide whether one library runs on one GPU.
+
+In: a library's summary, a GPU, a driver, a torch, a C library. Out: `Finding`s: an answer, the rule, what it says here
+and what to do. Pure; nothing fails. Rules: NVIDIA "CUDA Compatibility" (a newer minor release's machine code runs on an
+older driver of the same major release, its PTX does not), the dynamic loader's (symbol versions, undefined symbols),
+and the choice of code that the CUDA runtime makes in each translation unit (`wheelsmith.compat.units`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from wheelsmith.compat.units import Served, Service, kernel_names, listed, units_of
+from wheelsmith.gpu.drivers import gpu_driver, ptx_cuda, ptx_driver
+from wheelsmith.gpu.facts import known_toolkits, minimum_driver, toolkit_facts, torch_cuda
+
+if TYPE_CHECKING:
+    from wheelsmith.compat.judge import Machine
+    from wheelsmith.compat.summary import Code, Library
+    from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.gpu.arch import Arch
+    from wheelsmith.gpu.drivers import Driver
+
+#: `yes`: runs as it is. `jit`: runs after the driver has compiled it. `partly`: loads, and some kernels fail.
+#: `no`: does not load, or no kernel runs. `unknown`: no rule decides. `other`: written for other GPUs, or another
+#: library is chosen at run time. `host`: has no GPU code.
+Answer = Literal["yes", "jit", "partly", "no", "unknown", "other", "host"]
+Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "format", "choice"]
+
+_ORDER: tuple[Answer, ...] = ("no", "partly", "unknown", "jit", "yes", "other")
+_LOCAL_CUDA = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a rule says here, without a full stop, and what to do about it."""
+
+    rule: Rule
+    says: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason, and the answer that it leads to; None: it only informs."""
+
+    answer: Answer | None
+    reason: Reason
+
+
+def worst(answers: Iterable[Answer]) -> Answer:
+    """The answer that counts among several; `host` when there is none."""
+    found = set(answers)
+    return next((answer for answer in _ORDER if answer in found), "host")
+
+
+def cuda_of_torch(version: str) -> str | None:
+    """The CUDA release of a torch build: its local version (`2.11.0+cu128`), else that of the default index's."""
+    public, _, local = version.partition("+")
+    if found := _LOCAL_CUDA.search(local):
+        return f"{found[1]}.{found[2]}"
+    return torch_cuda(public)
+
+
+def load_rules(library: Library, machine: Machine, offered: frozenset[str]) -> Iterator[Finding]:
+    """Whether the dynamic loader accepts the library at all."""
+    if machine.glibc and library.glibc and _numbers(library.glibc) > _numbers(machine.glibc):
+        says = f"needs GLIBC_{library.glibc}, and the machine has {machine.glibc}"
+        yield Finding("no", Reason("glibc", says, "Use a newer distribution there, or build on an older one."))
+    if machine.torch is not None:
+        yield from _torch_rules(library, machine.torch, offered)
+
+
+def _torch_rules(library: Library, torch: TorchExports, offered: frozenset[str]) -> Iterator[Finding]:
+    if library.torch_symbols is None:
+        says = f"which of torch's symbols it needs was not kept, so torch {torch.version} is not judged"
+        yield Finding("unknown", Reason("torch", says, "Judge the wheel itself: `wheelsmith fits WHEEL`."))
+        return
+    missing = [name for name in torch.missing(library.torch_symbols) if name not in offered]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        yield Finding(
+            "no",
+            Reason(
+                "torch",
+                f"undefined symbol: torch {torch.version} does not define {', '.join(missing[:_SHOWN])}{more}",
+                "Install the torch that the wheel was built against, or build it against this one.",
+            ),
+        )
+    cuda = cuda_of_torch(torch.version)
+    if library.cudart and cuda and cuda.partition(".")[0] != str(library.cudart):
+        says = f"needs libcudart.so.{library.cudart}, and torch {torch.version} comes with CUDA {cuda}"
+        remedy = f"Install a torch for CUDA {library.cudart}, or build with CUDA {cuda}."
+        yield Finding("no", Reason("cudart", says, remedy))
+
+
+def driver_rules(name: str, arch: Arch, driver: Driver | None, cuda: int | None) -> Iterator[Finding]:
+    """Whether the driver knows the GPU, and loads code of this major CUDA release (None: nothing tells it)."""
+    if driver is None:
+        return
+    if (first := gpu_driver(arch)) and not driver.at_least(first):
+        says = f"driver {driver} does not know {name} ({arch})"
+        yield Finding("no", Reason("driver", says, f"Install {first} or newer."))
+    elif cuda is None:
+        newest, floor = _floors()[-1]
+        if not driver.at_least(floor):
+            says = (
+                f"nothing tells which CUDA release it was built with: code of CUDA {newest} needs driver {floor} or"
+                f" newer, and this is {driver}"
+            )
+            yield Finding("unknown", Reason("driver", says, f"Install driver {floor} or newer to be sure."))
+    elif (needed := dict(_floors()).get(cuda)) is None:
+        says = f"CUDA {cuda}.x is newer than every release that is known here"
+        yield Finding("unknown", Reason("driver", says, "Update wheelsmith, or its fact tables."))
+    elif not driver.at_least(needed):
+        says = f"CUDA {cuda}.x needs driver {needed} or newer, and this is {driver}"
+        yield Finding(
+            "no", Reason("driver", says, f"Install driver {needed} or newer, or a wheel for CUDA {cuda - 1}.")
+        )
+
+
+def known_drivers() -> tuple[str, ...]:
+    """Every driver with which something begins to run, oldest first."""
+    texts = {driver for version in known_toolkits() if (driver := toolkit_facts(version).driver)}
+    return tuple(sorted(texts | {floor for _, floor in _floors()}, key=_numbers))
+
+
+def _floors() -> tuple[tuple[int, str], ...]:
+    """Major CUDA releases and the oldest driver that loads their machine code."""
+    majors = sorted({int(version.partition(".")[0]) for version in known_toolkits()})
+    return tuple((major, minimum_driver(f"{major}.0")) for major in majors)
+
+
+def code_rules(service: Service, name: str, arch: Arch, driver: Driver | None) -> Iterator[Finding]:
+    """What the CUDA runtime finds in the library for this GPU."""
+    refused = tuple(item for item in service.jit if unusable(item, driver) == "no")
+    unknown = tuple(item for item in service.jit if unusable(item, driver) == "unknown")
+    compiled = tuple(item for item in service.jit if unusable(item, driver) is None)
+    runs = units_of(service.native) + units_of(compiled)
+    if refused:
+        answer: Answer = "partly" if runs or unknown else "no"
+        yield Finding(answer, _refusal(service, refused, name, arch, driver))
+    if unknown:
+        yield Finding("unknown", _beyond(service, unknown, arch, driver))
+    if not service.native and not service.jit:
+        yield _nothing(service, name, arch)
+        return
+    if compiled:
+        yield Finding("jit", _compiled_first(service, compiled, arch, driver))
+    elif service.native and not refused and not unknown:
+        yield Finding("yes", Reason("arch", f"machine code for {arch}"))
+    yield from _lost(service, arch)
+    if service.absent:
+        yield Finding(None, _leftovers(service, arch))
+
+
+def unusable(served: Served, driver: Driver | None) -> Literal["no", "unknown"] | None:
+    """Whether the driver refuses all the PTX there is (`no`), or is not known to take it; None: it compiles it."""
+    if driver is None or not served.ptx:
+        return None
+    isa = _oldest_isa(served)
+    if isa <= driver.ptx:
+        return None
+    return "unknown" if _is_beyond_table(driver) else "no"
+
+
+def _is_beyond_table(driver: Driver) -> bool:
+    """Whether it is as new as the newest row of the table, so that it may compile PTX that no row knows."""
+    newest = known_toolkits()[-1]
+    if driver.cuda is not None:
+        return driver.cuda >= _pair(newest)
+    return driver.at_least(toolkit_facts(newest).driver)
+
+
+def _nothing(service: Service, name: str, arch: Arch) -> Finding:
+    says = f"holds no code for {arch}, only {_listed(service.absent)}"
+    if all(code.arch.suffix for item in service.absent for code in item.units.code):
+        return Finding("other", Reason("arch", f"{says}: written for those GPUs, not used on {name}"))
+    if hollow := [item.taken for item in service.absent if item.taken is not None]:
+        says = f"its kernels have no body for {arch}, or one that only traps ({listed(_names(hollow))})"
+    remedy = f"Build it for {name}: --arch {arch}."
+    return Finding("no", Reason("arch", f"{says}: no kernel image is available for execution on the device", remedy))
+
+
+def _lost(service: Service, arch: Arch) -> Iterator[Finding]:
+    """Kernels that the code for this GPU lacks and its neighbours in the same unit have."""
+    code = [code for item in (*service.native, *service.jit) for code in item.lost]
+    if missing := [item for item in code if item.missing]:
+        says = f"the code for {arch} lacks kernels that its own translation units have for other GPUs"
+        yield Finding("partly", Reason("kernels", f"{says} ({listed(_names(missing))})", f"Build it for {arch} whole."))
+    if stubs := [item for item in code if item.stubs and not item.missing]:
+        says = f"some kernels have no body for {arch}, or one that only traps ({listed(_names(stubs))})"
+        yield Finding(None, Reason("kernels", f"{says}: the package must not call them here"))
+
+
+def _names(code: Iterable[Code]) -> Iterator[str]:
+    return (name for item in code for name in item.lost)
+
+
+def _refusal(service: Service, refused: tuple[Served, ...], name: str, arch: Arch, driver: Driver | None) -> Reason:
+    assert driver is not None, "without a driver nothing is refused"  # noqa: S101
+    isa = min(map(_oldest_isa, refused))
+    version = f"{isa[0]}.{isa[1]}"
+    needed, knows = ptx_driver(version), driver.ptx
+    says = (
+        f"the provided PTX was compiled with an unsupported toolchain: {_share(service, refused, arch)}; it is of"
+        f" version {version} (CUDA {ptx_cuda(version) or 'unknown'}), and driver {driver} compiles PTX up to"
+        f" {knows[0]}.{knows[1]}{f' (CUDA {driver.toolkit})' if driver.toolkit else ''}"
+    )
+    install = f"Install driver {needed[0]} (CUDA {needed[1]}) or newer, or b" if needed else "B"
+    return Reason("ptx", says, f"{install}uild with machine code for {name}: --arch {arch}.")
+
+
+def _beyond(service: Service, unknown: tuple[Served, ...], arch: Arch, driver: Driver | None) -> Reason:
+    isa = min(map(_oldest_isa, unknown))
+    says = (
+        f"{_share(service, unknown, arch)}, of version {isa[0]}.{isa[1]}, and which PTX driver {driver} compiles is not"
+        " known here: it is newer than the tables"
+    )
+    return Reason("ptx", says, "Update wheelsmith, or its fact tables.")
+
+
+def _compiled_first(service: Service, compiled: tuple[Served, ...], arch: Arch, driver: Driver | None) -> Reason:
+    isa = max(map(_oldest_isa, compiled))
+    version = f"{isa[0]}.{isa[1]}"
+    needed = ptx_driver(version)
+    says = _share(service, compiled, arch, always=True)
+    if driver is None:
+        wanted = f"driver {needed[0]} (CUDA {needed[1]}) or newer" if needed else "a newer driver than any known"
+        return Reason("ptx", f"{says}, of version {version}: it needs {wanted}", "Give --driver to be sure.")
+    return Reason("ptx", f"{says}: the driver compiles them at first use, which takes time and is then cached")
+
+
+def _share(service: Service, some: tuple[Served, ...], arch: Arch, *, always: bool = False) -> str:
+    count, named = units_of(some), kernel_names(some)
+    only = f"all {count} units" if count == service.total and not always else f"{count} of {service.total} units"
+    return f"{only} exist for {arch} only as PTX{f' ({named})' if named else ''}"
+
+
+def _leftovers(service: Service, arch: Arch) -> Reason:
+    count, named = units_of(service.absent), kernel_names(service.absent)
+    says = f"{count} of {service.total} units hold nothing for {arch}, only {_listed(service.absent)}"
+    return Reason("arch", f"{says}{f' ({named})' if named else ''}: the package must not call them here")
+
+
+def _listed(units: tuple[Served, ...]) -> str:
+    code = {(item.kind, item.arch) for served in units for item in served.units.code}
+    return ", ".join(f"{arch}{' (PTX)' if kind == 'ptx' else ''}" for kind, arch in sorted(code, key=lambda c: c[::-1]))
+
+
+def _oldest_isa(served: Served) -> tuple[int, int]:
+    """The version of the PTX that asks least of a driver."""
+    return min(_pair(code.isa or "0") for code in served.ptx)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))

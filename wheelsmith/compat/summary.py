@@ -1,0 +1,300 @@
+"""What decides where a wheel runs, small enough to be kept beside an index's record and to travel in an image.
+
+In: a `WheelReport`, or the JSON that was made of a summary. Out: a `WheelSummary`, which `wheelsmith.compat.judge` and
+everybody who asks it take. Translation units that are alike are counted, not listed. What the serialised form leaves
+out (torch's symbols) is None after reading, so that nobody takes it for "needs none". Imports the standard library and
+`wheelsmith.gpu` only, since it runs inside images. Fails with `ValueError` on JSON that is not ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.drivers import ptx_cuda
+
+if TYPE_CHECKING:
+    from wheelsmith.binary.fatbin import DeviceCode
+    from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+
+SCHEMA_VERSION = 2
+_NAMED = 7  # one more than a sentence shows, so that it can say "and more"
+_CUDART = re.compile(r"(?:libcudart\.so\.|cudart64_)(\d{2})")
+_LOCAL = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
+_NAME = re.compile(r"(?:^|-)(?:cu|cuda)(\d{2})(?:\d|x)?(?:-|$)")
+_REQUIRED_NAME = re.compile(r"nvidia-(?:cuda-runtime|cublas|cuda-nvrtc|cudnn|nccl)-cu(\d{2})\b")
+_REQUIRED = re.compile(
+    r"(?:nvidia-cuda-runtime|nvidia-cuda-nvrtc|cuda-toolkit)(?:\[[^]]*\])?\s*\(?(?:==|~=|>=)\s*(1\d)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One piece of GPU code in each of some translation units that are alike.
+
+    Attributes:
+        kind: `sass`: machine code; `ptx`: the driver compiles it.
+        arch: the compute capability that it was compiled for, as the code itself says.
+        isa: version of the PTX language; None unless `ptx`.
+        cuda: the CUDA release of the compiler that wrote it, `13.0`; None: not known.
+        size: bytes, over all the units.
+        kernels: kernels of a unit that it holds with a body; None: not looked into.
+        missing: kernels that another piece of the unit has a body for, and this one has not at all.
+        stubs: kernels that another piece of the unit has a body for, and this one has with an empty or a trapping one.
+        lost: names of some of these.
+    """
+
+    kind: Literal["sass", "ptx"]
+    arch: Arch
+    isa: str | None = None
+    cuda: str | None = None
+    size: int = 0
+    kernels: int | None = None
+    missing: int = 0
+    stubs: int = 0
+    lost: tuple[str, ...] = ()
+
+    @property
+    def hollow(self) -> bool:
+        """Whether it is known to hold none of the kernels of its unit with a body."""
+        return self.kernels == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Translation units of one library that hold the same kinds of code: how many, the code, and some kernels."""
+
+    count: int
+    code: tuple[Code, ...]
+    kernels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One library.
+
+    Attributes:
+        path: inside the wheel.
+        units: its GPU code.
+        glibc: highest GLIBC version that it needs.
+        cudart: major version of the CUDA runtime that it needs as a library; None: none, or linked statically.
+        torch_symbols: what torch's libraries must define; None: not kept.
+        offered: the symbols in torch's namespaces that it defines for its neighbours.
+    """
+
+    path: str
+    units: tuple[Units, ...] = ()
+    glibc: str | None = None
+    cudart: int | None = None
+    torch_symbols: tuple[str, ...] | None = None
+    offered: tuple[str, ...] = ()
+
+    @property
+    def cuda(self) -> int | None:
+        """Major version of the newest CUDA release that wrote its code, as far as the library itself tells."""
+        code = [item for group in self.units for item in group.code]
+        written = [int(item.cuda.partition(".")[0]) for item in code if item.cuda]
+        # PTX names the release that defined its version; a compiler may write an older one, so the least counts.
+        defined = [int(text.partition(".")[0]) for item in code if (text := ptx_cuda(item.isa or "0.0"))]
+        return self.cudart or max(written, default=None) or min(defined, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class WheelSummary:
+    """One wheel, folder or library.
+
+    Attributes:
+        filename: of the wheel.
+        sha256: of the file, hex; None for a folder.
+        name: normalized project name; None outside a wheel.
+        version: with its local part; None outside a wheel.
+        requires: `Requires-Dist` as METADATA spells it.
+        libraries: every library that can be loaded, by path.
+        unjudged: path of everything that may hold GPU code and cannot be read, and why.
+        problem: why nothing else is known, one sentence; None: it was read.
+    """
+
+    filename: str
+    sha256: str | None = None
+    name: str | None = None
+    version: str | None = None
+    requires: tuple[str, ...] = ()
+    libraries: tuple[Library, ...] = ()
+    unjudged: tuple[tuple[str, str], ...] = ()
+    problem: str | None = None
+
+    @property
+    def has_code(self) -> bool:
+        """Whether any library holds GPU code with kernels."""
+        return any(library.units for library in self.libraries)
+
+    @property
+    def sizes(self) -> dict[tuple[str, str], int]:
+        """Bytes of GPU code by kind and arch, over all libraries, sorted."""
+        found: dict[tuple[str, Arch], int] = {}
+        for code in (code for library in self.libraries for group in library.units for code in group.code):
+            found[code.kind, code.arch] = found.get((code.kind, code.arch), 0) + code.size
+        ordered = sorted(found.items(), key=lambda item: (item[0][0] != "sass", item[0][1]))
+        return {(kind, str(arch)): size for (kind, arch), size in ordered}
+
+    @property
+    def glibc(self) -> str | None:
+        """Highest GLIBC version that a library needs."""
+        needed = [library.glibc for library in self.libraries if library.glibc]
+        return max(needed, key=lambda text: tuple(map(int, text.split("."))), default=None)
+
+    @property
+    def cuda(self) -> str | None:
+        """The CUDA release (`12.8`) or major release (`12`) that it was built with, and None if nothing tells: its
+        local version, else the runtime that it needs, else its own code, else its name, else its requirements."""
+        if found := _LOCAL.search((self.version or "").partition("+")[2]):
+            return f"{found[1]}.{found[2]}"
+        told = max((library.cudart for library in self.libraries if library.cudart), default=None)
+        told = told or max((library.cuda for library in self.libraries if library.cuda), default=None)
+        if told is not None:
+            return str(told)
+        if found := _NAME.search(self.name or ""):
+            return found[1]
+        majors = [int(match[1]) for text in self.requires if (match := _REQUIRED_NAME.match(text))]
+        majors += [int(match[1]) for text in self.requires if (match := _REQUIRED.match(text))]
+        return str(max(majors)) if majors else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; torch's symbols are left out."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "filename": self.filename,
+            "sha256": self.sha256,
+            "name": self.name,
+            "version": self.version,
+            "requires": list(self.requires),
+            "libraries": [
+                {
+                    "path": library.path,
+                    "glibc": library.glibc,
+                    "cudart": library.cudart,
+                    "units": [
+                        {"count": group.count, "code": [_slim(code) for code in group.code], "kernels": group.kernels}
+                        for group in library.units
+                    ],
+                }
+                for library in self.libraries
+            ],
+            "unjudged": [list(item) for item in self.unjudged],
+            "problem": self.problem,
+        }
+
+
+def from_dict(data: dict[str, Any]) -> WheelSummary:
+    """Read what `WheelSummary.to_dict` made.
+
+    Raises:
+        ValueError: it is something else, or of another schema version.
+    """
+    if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"a wheel's summary of another schema version than {SCHEMA_VERSION}")
+    try:
+        return WheelSummary(
+            filename=data["filename"],
+            sha256=data["sha256"],
+            name=data["name"],
+            version=data["version"],
+            requires=tuple(data["requires"]),
+            libraries=tuple(_library(item) for item in data["libraries"]),
+            unjudged=tuple((path, why) for path, why in data["unjudged"]),
+            problem=data["problem"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no wheel's summary: {error}") from error
+
+
+def summarise(report: WheelReport) -> WheelSummary:
+    """The summary of what was inspected. What must still be linked (`.o`, `.a`) is left out: nothing loads it."""
+    shared = [library for library in report.libraries if library.facts.kind != "object"]
+    return WheelSummary(
+        filename=report.filename,
+        sha256=report.sha256,
+        name=report.name,
+        version=report.version,
+        requires=report.requires_dist,
+        libraries=tuple(map(summarised, shared)),
+    )
+
+
+def merged(
+    filename: str, name: str, version: str, requires: tuple[str, ...], parts: Sequence[WheelSummary]
+) -> WheelSummary:
+    """One summary of the libraries of an installed distribution, each of which was inspected alone."""
+    return WheelSummary(
+        filename,
+        None,
+        name,
+        version,
+        requires,
+        tuple(library for part in parts for library in part.libraries),
+        tuple(item for part in parts for item in part.unjudged),
+    )
+
+
+def summarised(library: LibraryReport) -> Library:
+    """The summary of one library."""
+    cudart = next((int(found[1]) for name in library.needed if (found := _CUDART.match(name))), None)
+    return Library(
+        path=library.path,
+        units=tuple(_alike(library.facts.device_code)),
+        glibc=library.glibc,
+        cudart=cudart,
+        torch_symbols=library.torch_symbols,
+        offered=library.facts.offered,
+    )
+
+
+def _alike(code: Sequence[DeviceCode]) -> Iterator[Units]:
+    """Units by the code that they hold, in file order of the first of each; what serves nothing is left out."""
+    usable = (item for item in code if item.kind != "ltoir" and not item.empty)
+    found: dict[tuple[Code, ...], tuple[int, list[int], tuple[str, ...]]] = {}
+    for _, group in groupby(usable, key=lambda item: item.unit):
+        items = tuple(group)
+        made = tuple(_code(items))
+        key = tuple(dataclasses.replace(item, size=0, lost=()) for item in made)
+        count, sizes, kernels = found.get(key, (0, [0] * len(made), ()))
+        named = next((item.kernels for item in items if item.kernels), ())
+        sizes = [old + item.size for old, item in zip(sizes, made, strict=True)]
+        found[key] = count + 1, sizes, tuple(dict.fromkeys((*kernels, *named)))[:_NAMED]
+    for key, (count, sizes, kernels) in found.items():
+        yield Units(count, tuple(dataclasses.replace(c, size=s) for c, s in zip(key, sizes, strict=True)), kernels)
+
+
+def _code(items: Sequence[DeviceCode]) -> Iterator[Code]:
+    """The code of one unit; of two pieces that are alike one."""
+    seen: dict[Code, int] = {}
+    for item in items:
+        assert item.kind != "ltoir", "left out before"  # noqa: S101
+        made = Code(item.kind, item.arch, item.isa)
+        seen[made] = seen.get(made, 0) + item.size
+    return (dataclasses.replace(code, size=size) for code, size in seen.items())
+
+
+def _slim(code: Code) -> dict[str, Any]:
+    """The fields that are not as by default."""
+    plain = {field.name: getattr(code, field.name) for field in dataclasses.fields(code)}
+    kept = {name: value for name, value in plain.items() if value not in (None, 0, ()) or name == "kernels"}
+    return {**kept, "arch": str(code.arch)}
+
+
+def _library(data: dict[str, Any]) -> Library:
+    return Library(data["path"], tuple(_units(data["units"])), data["glibc"], data["cudart"])
+
+
+def _units(groups: Iterable[dict[str, Any]]) -> Iterator[Units]:
+    for group in groups:
+        code = [
+            Code(**{**item, "arch": Arch.parse(item["arch"]), "lost": tuple(item.get("lost", ()))})
+            for item in group["code"]
+        ]
+        yield Units(int(group["count"]), tuple(code), tuple(group["kernels"]))
