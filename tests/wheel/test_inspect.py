@@ -57,6 +57,10 @@ def test_a_wheel(library, tmp_path):
                 "size": len(library),
                 "packed": len(library),
                 "kind": "shared",
+                "format": "elf",
+                "toolkit": None,
+                "cudart_major": None,
+                "mislabelled": [],
                 "sass": [
                     {"arch": "8.6", "count": 2, "empty": 0, "size": 16, "packed": 16},
                     {"arch": "9.0a", "count": 1, "empty": 0, "size": 8, "packed": 8},
@@ -76,6 +80,7 @@ def test_a_wheel(library, tmp_path):
             }
             for path in ("demo/a.bin", "demo/z.so")
         ],
+        "unjudged": [],
     }
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wheelsmith.binary.fatbin import DeviceCode, read_fatbin
+from wheelsmith.binary.scan import scan
 from wheelsmith.binary.window import Window, damaged
 from wheelsmith.compat.abi import is_torch_symbol
 
@@ -30,11 +31,11 @@ _MAX_OFFERED = 20_000
 _MAX_SYMBOL = 1 << 18
 _SLICE = 1 << 20
 _VERSION = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d{1,6}(?:\.\d{1,6}){1,3})")
-_DYNSYM = 11
+_PROGBITS, _NOBITS, _DYNSYM = 1, 8, 11
 _NULL, _NEEDED, _RPATH, _RUNPATH = 0, 1, 15, 29
 _LOCAL, _WEAK = 0, 2
 
-Kind = Literal["shared", "object", "executable", "other"]
+Kind = Literal["shared", "object", "executable", "other", "data"]
 _KINDS: dict[int, Kind] = {1: "object", 2: "executable", 3: "shared"}
 
 
@@ -48,10 +49,14 @@ class ElfFacts:
         glibc: highest `GLIBC_x.y` symbol version needed, as `"2.34"`; None when there is none.
         glibcxx: highest `GLIBCXX_x.y.z` needed, as `"3.4.32"`; None when there is none.
         device_code: the GPU code that can run or be linked, in file order.
-        kind: `shared` can be loaded; `object` must be linked first.
+        kind: `shared` can be loaded; `object` must be linked first; `data` is a file that a program hands to the
+            CUDA driver: a cubin, a fatbin, PTX, or another file in which such code was found.
         machine: `e_machine`: 62 is x86-64, 183 is AArch64.
         versions: every `GLIBC_`, `GLIBCXX_`, `CXXABI_` and `GCC_` version needed, sorted.
         undefined: dynamic symbols that other libraries must define; weak ones, which may be missing, are left out.
+        format: `elf`; `pe` for Windows, of which neither versions nor symbols are read; `data` as for `kind`.
+        rocm: whether it holds code for AMD GPUs (`.hip_fatbin`), which is not judged.
+        unread: offsets of what has the header of a fatbin, lies outside the fatbin section, and cannot be read.
         offered: the symbols in torch's namespaces that it defines itself, for its neighbours; at most 20,000.
     """
 
@@ -65,6 +70,9 @@ class ElfFacts:
     versions: tuple[str, ...] = ()
     undefined: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
+    format: Literal["elf", "pe", "data"] = "elf"
+    rocm: bool = False
+    unread: tuple[int, ...] = ()
 
 
 class _Layout(NamedTuple):
@@ -118,7 +126,8 @@ class Symbol(NamedTuple):
 def read_elf(data: bytes | Window) -> ElfFacts | None:
     """Read the facts from a whole file.
 
-    In a linked file only `.nv_fatbin` counts: what stays behind in `__nv_relfatbin` is input that the device
+    GPU code outside the fatbin section counts too (`wheelsmith.binary.scan`). Of fatbin sections, in a linked file only
+    `.nv_fatbin` counts: what stays behind in `__nv_relfatbin` is input that the device
     linker has already used and the CUDA runtime never loads. In an object file both count.
 
     Raises:
@@ -180,6 +189,8 @@ class _Reader:
                     code += read_fatbin(
                         self._window.part(section.offset, section.size), origin=section.offset, first_unit=first
                     )
+        elsewhere = scan(self._window, self._fatbins(text), first_unit=code[-1].unit + 1 if code else 0)
+        code += [replace(item, section=self._section_at(text, item.offset)) for item in elsewhere.code]
         undefined, offered = self._dynamic_symbols() if kind != "object" else ((), ())
         return ElfFacts(
             needed=tuple(needed),
@@ -192,7 +203,23 @@ class _Reader:
             versions=tuple(f"{name}_{'.'.join(map(str, number))}" for name, number in sorted(versions)),
             undefined=undefined,
             offered=offered,
+            rocm=any(self._name(text, section.name) == ".hip_fatbin" for section in self._sections if section.size),
+            unread=elsewhere.unread,
         )
+
+    def _fatbins(self, text: Window) -> list[tuple[int, int]]:
+        """Offset and size of the sections that are read as fatbins, or hold what a device linker has used up."""
+        return [
+            (section.offset, section.size)
+            for section in self._sections
+            if section.kind == _PROGBITS and self._name(text, section.name) in {".nv_fatbin", "__nv_relfatbin"}
+        ]
+
+    def _section_at(self, text: Window, offset: int) -> str:
+        for section in self._sections:
+            if section.kind != _NOBITS and section.kind and 0 <= offset - section.offset < section.size:
+                return self._name(text, section.name)
+        return "no section"
 
     def symbols(self) -> Iterator[Symbol]:
         """Yield every global dynamic symbol."""

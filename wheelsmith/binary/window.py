@@ -68,8 +68,9 @@ class Window:
             start += len(data)
 
 
-def damaged(what: str) -> InvalidWheelError:
+def damaged(what: str, kind: str = "ELF") -> InvalidWheelError:
     """The error for a binary file that contradicts itself: `what` is the reason, without a full stop."""
+    name = "An ELF" if kind == "ELF" else f"A {kind}"
     return InvalidWheelError(
-        f"An ELF file cannot be read: {what}.", "The file is damaged or not what its name says; get it again."
+        f"{name} file cannot be read: {what}.", "The file is damaged or not what its name says; get it again."
     )

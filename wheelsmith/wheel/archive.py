@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MAX_MEMBERS = 200_000
 _MAX_TEXT = 64 << 20
-_MAX_LIBRARY = 4 << 30
+MAX_LIBRARY = 4 << 30
 _DEFLATE_LIMIT = 1040  # no deflate stream expands more (zlib's technical notes: 1032:1)
 _MAX_TOTAL = 16 << 30
 _IN_MEMORY = 8 << 20
@@ -129,7 +129,7 @@ class Archive:
         Raises:
             InvalidWheelError: it is too large, or not what the directory declares.
         """
-        if not 0 < member.file_size <= _MAX_LIBRARY:
+        if not 0 < member.file_size <= MAX_LIBRARY:
             raise invalid(self.path.name, f"{member.filename!r} has {member.file_size} bytes")
         sizes = PackedSizes()
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:

@@ -7,6 +7,7 @@ library passes through an unnamed temporary file, never through memory.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from packaging.metadata import parse_email
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from wheelsmith.binary.ar import AR_MAGIC, THIN_MAGIC, read_archive
-from wheelsmith.binary.elf import ELF_MAGIC, ElfFacts, read_elf
+from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.window import Window
 from wheelsmith.compat.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
-from wheelsmith.errors import InvalidWheelError, UsageError
+from wheelsmith.errors import UsageError
 from wheelsmith.fsutil import sha256_of
-from wheelsmith.wheel.archive import Archive, PackedSizes, invalid, open_archive
+from wheelsmith.wheel.archive import MAX_LIBRARY, Archive, PackedSizes, invalid, open_archive
+from wheelsmith.wheel.contents import LIBRARY_MAGICS, Unjudged, read_contents
 from wheelsmith.wheel.manylinux import manylinux
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from wheelsmith.gpu.arch import Arch
 
 SCHEMA_VERSION = 2
-_MAGICS = (ELF_MAGIC, AR_MAGIC, THIN_MAGIC)
 _AT_ONCE = 2
+_SMALL = 1 << 18
+_BATCH = 64
+_CUDART = re.compile(r"libcudart\.so\.(\d+)|cudart(?:32|64)_(\d+)\.dll", re.IGNORECASE)
 _ORDER = {"sass": 0, "ptx": 1, "ltoir": 2}
 
 
@@ -74,10 +77,11 @@ class CodeSize:
 
 @dataclass(frozen=True, slots=True)
 class LibraryReport:
-    """One ELF file.
+    """One library (ELF or PE), or a file of data that holds GPU code (`facts.kind` is `data`).
 
     Attributes:
-        path: inside the wheel or folder; a member of a static archive follows it in parentheses.
+        path: inside the wheel or folder; a member of an archive follows it in parentheses, and so does `unpacked` for
+            what is in a compressed file.
         size: bytes.
         facts: what it holds.
         packed: bytes that it takes in the wheel; None outside one.
@@ -149,6 +153,26 @@ class LibraryReport:
         return any(code.kind != "ltoir" and not code.empty for code in self.facts.device_code)
 
     @property
+    def cudart_major(self) -> int | None:
+        """Major release of the CUDA runtime that the loader must find; None where it is linked statically, or none."""
+        for name in self.facts.needed:
+            if found := _CUDART.match(name):
+                number = int(found[1] or found[2])
+                return number if found[1] or number < 50 else number // 10  # cudart64_110.dll is of CUDA 11.0
+        return None
+
+    @property
+    def toolkit(self) -> str | None:
+        """The newest CUDA release that compiled any of its cubins, such as `"13.0"`; None when none of them says."""
+        named = {code.toolkit for code in self.facts.device_code if code.toolkit and not code.empty}
+        return max(named, key=Version, default=None)
+
+    @property
+    def mislabelled(self) -> tuple[tuple[Arch, Arch], ...]:
+        """Pairs of the arch that the fatbin tells and the one that the code itself does, where they differ; sorted."""
+        return tuple(sorted({(code.label, code.arch) for code in self.facts.device_code if code.label is not None}))
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Shared libraries that the loader must find."""
         return self.facts.needed
@@ -175,6 +199,10 @@ class LibraryReport:
             "size": self.size,
             "packed": self.packed,
             "kind": self.facts.kind,
+            "format": self.facts.format,
+            "toolkit": self.toolkit,
+            "cudart_major": self.cudart_major,
+            "mislabelled": [{"label": str(label), "arch": str(arch)} for label, arch in self.mislabelled],
             "sass": [item.to_dict() for item in self.code if item.kind == "sass"],
             "ptx": [item.to_dict() for item in self.code if item.kind == "ptx"],
             "ltoir": [item.to_dict() for item in self.code if item.kind == "ltoir"],
@@ -203,9 +231,11 @@ class WheelReport:
         version: normalized version, with its local part.
         tags: expanded compatibility tags, sorted.
         requires_dist: requirements as METADATA spells them.
-        libraries: every ELF file, by path, and those in static archives that hold GPU code.
+        libraries: every ELF and PE file, by path, and whatever else holds GPU code: members of static archives, plain
+            cubins, fatbins and PTX, files of data, what compressed files hold.
         platform: the manylinux tag that the symbol versions allow, from auditwheel's policies; None when there is
             no library to judge, or no policy allows them. It says nothing of libraries that have to be found.
+        unjudged: what may hold GPU code and cannot be judged, by path.
     """
 
     kind: Literal["wheel", "folder", "library"]
@@ -218,6 +248,7 @@ class WheelReport:
     requires_dist: tuple[str, ...]
     libraries: tuple[LibraryReport, ...]
     platform: str | None = None
+    unjudged: tuple[Unjudged, ...] = ()
 
     @property
     def code(self) -> tuple[CodeSize, ...]:
@@ -247,47 +278,63 @@ class WheelReport:
             "requires_dist": list(self.requires_dist),
             "code": [{"kind": item.kind, **item.to_dict()} for item in self.code],
             "libraries": [library.to_dict() for library in self.libraries],
+            "unjudged": [{"path": item.path, "reason": item.reason} for item in self.unjudged],
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What one or several files hold."""
+
+    libraries: tuple[LibraryReport, ...]
+    unjudged: tuple[Unjudged, ...]
+
+    @classmethod
+    def of(cls, parts: Iterable[_Read]) -> _Read:
+        """All of them together, by path."""
+        read = list(parts)
+        return cls(
+            tuple(sorted((x for part in read for x in part.libraries), key=lambda library: library.path)),
+            tuple(sorted((x for part in read for x in part.unjudged), key=lambda item: item.path)),
+        )
+
+
 def inspect_path(path: Path) -> WheelReport:
-    """Read a wheel, a single ELF file, or all ELF files below a folder (links are not followed).
+    """Read a wheel, a single file, or all files below a folder (links are not followed).
 
     Raises:
         InvalidWheelError: the wheel is not safe to unpack or contradicts itself, or a library is malformed.
-        UsageError: there is nothing at this path, or it is neither of the three.
+        UsageError: there is nothing at this path, or a file that holds nothing of interest.
     """
     if path.is_dir():
-        found = tuple(_libraries_below(path))
-        return _unnamed("folder", path, None, sum(library.size for library in found), found)
+        found = _Read.of(_contents_below(path))
+        return _unnamed("folder", path, None, sum(library.size for library in found.libraries), found)
     if path.suffix == ".whl":
         return _inspect_wheel(path)
     if not path.is_file():
         raise UsageError(f"There is nothing to inspect at {str(path)!r}.", "Give a wheel, a library or a folder.")
     found = _read_file(path, path.name)
-    if not found:
+    if not found.libraries and not found.unjudged:
         raise UsageError(
-            f"{path.name!r} is neither a wheel nor an ELF file, nor a static archive with GPU code.",
+            f"{path.name!r} is neither a wheel nor a library, and holds no GPU code.",
             "Give a wheel, a library or a folder of them.",
         )
     return _unnamed("library", path, sha256_of(path), path.stat().st_size, found)
 
 
 def _unnamed(
-    kind: Literal["folder", "library"],
-    path: Path,
-    sha256: str | None,
-    size: int,
-    libraries: tuple[LibraryReport, ...],
+    kind: Literal["folder", "library"], path: Path, sha256: str | None, size: int, found: _Read
 ) -> WheelReport:
-    platform = manylinux(libraries)
-    return WheelReport(kind, path.name, sha256, size, None, None, (), (), libraries, platform)
+    platform = manylinux(found.libraries)
+    return WheelReport(
+        kind, path.name, sha256, size, None, None, (), (), found.libraries, platform, unjudged=found.unjudged
+    )
 
 
 def _inspect_wheel(path: Path) -> WheelReport:
     with open_archive(path) as archive, ThreadPoolExecutor(1) as aside:
         digest = aside.submit(sha256_of, path)
-        libraries = tuple(sorted(_libraries_in(archive), key=lambda library: library.path))
+        found = _Read.of(_contents_of(archive))
         return WheelReport(
             kind="wheel",
             filename=path.name,
@@ -297,8 +344,9 @@ def _inspect_wheel(path: Path) -> WheelReport:
             version=str(archive.version),
             tags=archive.tags,
             requires_dist=_requirements(archive),
-            libraries=libraries,
-            platform=manylinux(libraries),
+            libraries=found.libraries,
+            platform=manylinux(found.libraries),
+            unjudged=found.unjudged,
         )
 
 
@@ -315,11 +363,14 @@ def _requirements(archive: Archive) -> tuple[str, ...]:
     return tuple(raw.get("requires_dist", ()))
 
 
-def _libraries_in(archive: Archive) -> Iterator[LibraryReport]:
-    members = [member for member in archive.members if archive.starts_with(member, *_MAGICS)]
+def _contents_of(archive: Archive) -> Iterator[_Read]:
+    members = [member for member in archive.members if member.file_size]
     members.sort(key=lambda member: member.compress_size, reverse=True)  # the longest first, so that none is last
+    large = [[member] for member in members if member.file_size > _SMALL]
+    small = [member for member in members if member.file_size <= _SMALL]
+    tasks = large + [small[start : start + _BATCH] for start in range(0, len(small), _BATCH)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = [pool.submit(_read_member, archive, member) for member in members]
+        futures = [pool.submit(_read_members, archive, task) for task in tasks]
         try:
             for future in futures:
                 yield from future.result()
@@ -327,35 +378,42 @@ def _libraries_in(archive: Archive) -> Iterator[LibraryReport]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_member(archive: Archive, member: zipfile.ZipInfo) -> tuple[LibraryReport, ...]:
+def _read_members(archive: Archive, members: list[zipfile.ZipInfo]) -> list[_Read]:
+    return [read for member in members for read in (_read_member(archive, member),) if read.libraries or read.unjudged]
+
+
+def _read_member(archive: Archive, member: zipfile.ZipInfo) -> _Read:
+    if member.file_size > MAX_LIBRARY and not archive.starts_with(member, *LIBRARY_MAGICS):
+        return _Read((), (Unjudged(member.filename, f"a file of {member.file_size} bytes, which is too large"),))
     with archive.opened(member) as (window, sizes):
-        return tuple(_report(member.filename, window, member.compress_size, sizes))
+        return _report(member.filename, window, member.compress_size, sizes)
 
 
-def _libraries_below(folder: Path) -> Iterator[LibraryReport]:
+def _contents_below(folder: Path) -> Iterator[_Read]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
-            yield from _read_file(path, path.relative_to(folder).as_posix())
+            yield _read_file(path, path.relative_to(folder).as_posix())
 
 
-def _read_file(path: Path, name: str) -> tuple[LibraryReport, ...]:
+def _read_file(path: Path, name: str) -> _Read:
     with path.open("rb") as file:
-        if not file.read(len(AR_MAGIC)).startswith(_MAGICS):
-            return ()
-        return tuple(_report(name, Window.of_file(file.fileno()), None, None))
+        return _report(name, Window.of_file(file.fileno()), None, None)
 
 
-def _report(path: str, data: Window, packed: int | None, sizes: PackedSizes | None) -> Iterable[LibraryReport]:
-    """The library, or those in the static archive, at `path`."""
-    try:
-        if data.read(0, len(ELF_MAGIC)) == ELF_MAGIC:
-            if facts := read_elf(data):
-                stored = tuple(sizes.of(code.offset, code.size) for code in facts.device_code) if sizes else ()
-                yield LibraryReport(path, data.size, facts, packed, stored)
-            return
-        for name, member in read_archive(data):
-            facts = read_elf(member)
-            if facts is not None and facts.device_code:
-                yield LibraryReport(f"{path}({name})", member.size, facts)
-    except InvalidWheelError as error:
-        raise InvalidWheelError(f"{path}: {error.cause}", error.remedy) from error
+def _report(path: str, data: Window, packed: int | None, sizes: PackedSizes | None) -> _Read:
+    contents = read_contents(path, data)
+    return _Read(
+        tuple(
+            LibraryReport(
+                item.path,
+                item.size,
+                item.facts,
+                packed if item.path == path else None,
+                tuple(sizes.of(code.offset, code.size) for code in item.facts.device_code)
+                if sizes and item.path == path
+                else (),
+            )
+            for item in contents.items
+        ),
+        contents.unjudged,
+    )

@@ -22,7 +22,8 @@ def manylinux(libraries: Sequence[LibraryReport]) -> str | None:
 
     None: there are none, they are for several or unknown machines, or no policy covers them.
     """
-    shared = [library.facts for library in libraries if library.facts.kind in {"shared", "executable"}]
+    linked = [library.facts for library in libraries if library.facts.kind in {"shared", "executable"}]
+    shared = [facts for facts in linked if facts.format == "elf"]
     machines = {facts.machine for facts in shared}
     if len(machines) != 1 or not (machine := _MACHINES.get(machines.pop())):
         return None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.binary.cubin import is_cubin
 from wheelsmith.errors import NoCompilerError
 from wheelsmith.wheel.archive import invalid, open_archive
 from wheelsmith.wheel.rewrite import Changes, write_wheel
@@ -95,8 +96,8 @@ def strip_wheel(wheel: Path, out_dir: Path, *, tool: StripTool, epoch: int) -> S
 
 
 def _is_linked(archive: Archive, member: zipfile.ZipInfo) -> bool:
-    head = next(archive.chunks(member), b"")[:18]
-    if len(head) < 18 or not head.startswith(b"\x7fELF"):
+    head = next(archive.chunks(member), b"")[:20]
+    if len(head) < 20 or not head.startswith(b"\x7fELF") or is_cubin(head):
         return False
     (kind,) = struct.unpack("<H" if head[5] == 1 else ">H", head[16:18])
     return kind in _LINKED

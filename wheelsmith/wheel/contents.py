@@ -1,0 +1,270 @@
+"""What one file of a wheel or a folder holds: a library, or GPU code in a file of data.
+
+In: a window on the file. Out: `Contents`: every library or file of data that holds GPU code, and what may hold some
+and cannot be judged, with the reason. Fails with `InvalidWheelError` on a library that contradicts itself. Compressed
+files and zip archives are unpacked, one level deep and at most 512 MiB of each; what is in them is looked through for
+cubins and fatbins wherever they begin. Formats: RFC 1952 (gzip), RFC 8878 (zstd), the file formats of bzip2 and xz,
+APPNOTE (zip).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wheelsmith.binary.ar import AR_MAGIC, THIN_MAGIC, read_archive
+from wheelsmith.binary.cubin import is_cubin
+from wheelsmith.binary.elf import ELF_MAGIC, ElfFacts, read_elf
+from wheelsmith.binary.pe import PE_MAGIC, read_pe
+from wheelsmith.binary.scan import Found, read_ptx_file, scan
+from wheelsmith.binary.window import Window
+from wheelsmith.errors import InvalidWheelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wheelsmith.binary.fatbin import DeviceCode
+
+LIBRARY_MAGICS = (ELF_MAGIC, AR_MAGIC, THIN_MAGIC)
+_MAX_UNPACKED = 512 << 20
+_MAX_INNER = 10_000
+_IN_MEMORY = 8 << 20
+_CHUNK = 1 << 20
+_AMD_GPU = b"\xe0\0"  # e_machine 224
+_ZIP = b"PK\3\4"
+_STREAMS = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_CLOSED = {
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive, which is not unpacked",
+    b"Rar!\x1a\x07": "a RAR archive, which is not unpacked",
+    b"\x04\x22\x4d\x18": "an LZ4 file, which is not unpacked",
+    b"MSCF\0\0\0\0": "a cabinet file, which is not unpacked",
+    b"BC\xc0\xde": "LLVM bitcode: code for a GPU if NVVM reads it, and it runs only after it is compiled",
+    b"__CLANG_OFFLOAD_BUNDLE__": "a bundle of code for GPUs made by clang (ROCm), which is not read",
+    b"CCOB": "a compressed bundle of code for GPUs made by clang (ROCm), which is not read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A file, or a part of one, that may hold GPU code and cannot be judged.
+
+    Attributes:
+        path: inside the wheel or folder.
+        reason: what it is, and why it was not judged; without a full stop.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A library, or a file of data with GPU code (`facts.kind` is `data`): its path, bytes and contents."""
+
+    path: str
+    size: int
+    facts: ElfFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What one file holds."""
+
+    items: tuple[Item, ...] = ()
+    unjudged: tuple[Unjudged, ...] = ()
+
+
+def read_contents(path: str, file: Window) -> Contents:
+    """Look into one file.
+
+    Raises:
+        InvalidWheelError: it is a library and contradicts itself.
+    """
+    try:
+        return _read(path, file)
+    except InvalidWheelError as error:
+        raise InvalidWheelError(f"{path}: {error.cause}", error.remedy) from error
+
+
+def _read(path: str, file: Window) -> Contents:
+    head = file.read(0, min(64, file.size))
+    if head.startswith(ELF_MAGIC) and not is_cubin(head):
+        facts = read_elf(file)
+        if head[18:20] == _AMD_GPU:
+            return Contents((), (Unjudged(path, "code for AMD GPUs (ROCm), which is not judged"),))
+        return _library(path, file, facts)
+    if head.startswith((AR_MAGIC, THIN_MAGIC)):
+        return _joined(list(_members(path, file)))
+    if head.startswith(PE_MAGIC) and (facts := read_pe(file)) is not None:
+        return _library(path, file, facts)
+    return _data(path, file, head)
+
+
+def _library(path: str, file: Window, facts: ElfFacts | None) -> Contents:
+    if facts is None:
+        return Contents()
+    unjudged = []
+    if linked := sum(code.kind == "ltoir" for code in facts.device_code):
+        reason = f"{linked} pieces of LTO IR, which run only after another link"
+        unjudged.append(Unjudged(path, reason))
+    if facts.rocm:
+        unjudged.append(Unjudged(path, "code for AMD GPUs (ROCm, section .hip_fatbin), which is not judged"))
+    unjudged += [_unread(path, offset) for offset in facts.unread]
+    return Contents((Item(path, file.size, facts),), tuple(unjudged))
+
+
+def _unread(path: str, offset: int) -> Unjudged:
+    return Unjudged(path, f"what begins like a fatbin at offset {offset} cannot be read")
+
+
+def _members(path: str, file: Window) -> Iterator[Contents]:
+    """Those members of a static archive that hold GPU code."""
+    for name, member in read_archive(file):
+        inner = f"{path}({name})"
+        head = member.read(0, min(64, member.size))
+        if head.startswith(ELF_MAGIC) and not is_cubin(head):
+            facts = read_elf(member)
+            if facts is not None and (facts.device_code or facts.rocm or facts.unread):
+                yield _library(inner, member, facts)
+        else:
+            yield _found(inner, member)
+
+
+def _found(path: str, file: Window) -> Contents:
+    """GPU code in a file of data."""
+    found = Found((ptx,)) if (ptx := read_ptx_file(file)) else scan(file)
+    unjudged = [_unread(path, offset) for offset in found.unread]
+    unjudged += [
+        Unjudged(path, f"a cubin of an unknown form at offset {code.offset}")
+        for code in found.code
+        if code.arch.major == 0
+    ]
+    code = tuple(code for code in found.code if code.arch.major)
+    items = (Item(path, file.size, data_facts(code)),) if code else ()
+    return Contents(items, tuple(unjudged))
+
+
+def data_facts(code: tuple[DeviceCode, ...]) -> ElfFacts:
+    """The facts about a file that is no library and holds this code."""
+    return ElfFacts((), (), None, None, code, kind="data", machine=0, format="data")
+
+
+def _data(path: str, file: Window, head: bytes) -> Contents:
+    parts = [_found(path, file)]
+    if reason := next((reason for magic, reason in _CLOSED.items() if head.startswith(magic)), None):
+        parts.append(Contents((), (Unjudged(path, reason),)))
+    elif parts[0].items:
+        pass  # its code lies open in it
+    elif stream := next((name for magic, name in _STREAMS.items() if head.startswith(magic)), None):
+        parts.append(_unpacked(path, file, stream))
+    elif head.startswith(_ZIP):
+        parts += _zipped(path, file)
+    return _joined(parts)
+
+
+def _joined(parts: list[Contents]) -> Contents:
+    return Contents(
+        tuple(item for part in parts for item in part.items), tuple(item for part in parts for item in part.unjudged)
+    )
+
+
+class _Reader:
+    """A window as an object that can be read and sought, for libraries that want a file."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._position = 0
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._window.size - self._position, 0)
+        data = self._window.read(self._position, left if size is None or size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position = offset + (0, self._position, self._window.size)[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _unpacked(path: str, file: Window, stream: str) -> Contents:
+    import lzma
+    import zlib
+
+    import zstandard
+
+    try:
+        return _inner(path, _opened(_Reader(file), stream), stream)
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        reason = f"a {stream} file that cannot be unpacked ({str(error)[:80]})"
+        return Contents((), (Unjudged(path, reason),))
+
+
+def _reader(file: Window) -> Any:
+    return _Reader(file)
+
+
+def _opened(source: Any, stream: str) -> _Readable:  # the four libraries name four types for "can be read"
+    import bz2
+    import gzip
+    import lzma
+
+    import zstandard
+
+    if stream == "gzip":
+        return gzip.GzipFile(fileobj=source)
+    if stream == "bzip2":
+        return bz2.BZ2File(source)
+    if stream == "xz":
+        return lzma.LZMAFile(source)
+    return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(source)
+
+
+def _inner(path: str, opened: _Readable, kind: str) -> Contents:
+    """What one stream holds; the rest of a long one is unjudged."""
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+        size = 0
+        while size < _MAX_UNPACKED and (data := opened.read(min(_CHUNK, _MAX_UNPACKED - size))):
+            copy.write(data)
+            size += len(data)
+        whole = size < _MAX_UNPACKED or not opened.read(1)
+        copy.rollover()
+        copy.flush()
+        window = Window.of_file(copy.fileno())
+        found = _found(f"{path}(unpacked)" if kind != "zip" else path, window)
+        head = window.read(0, min(64, size))
+    unjudged = list(found.unjudged)
+    if not whole:
+        unjudged.append(Unjudged(path, f"a {kind} file of which the first {_MAX_UNPACKED >> 20} MiB were unpacked"))
+    if any(head.startswith(magic) for magic in (_ZIP, *_STREAMS, *_CLOSED)):
+        unjudged.append(Unjudged(path, "a compressed file inside a compressed file"))
+    return Contents(found.items, tuple(unjudged))
+
+
+def _zipped(path: str, file: Window) -> Iterator[Contents]:
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(_reader(file)) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) > _MAX_INNER or sum(member.file_size for member in members) > _MAX_UNPACKED:
+                reason = f"a zip archive of {len(members)} files, which is too large to be unpacked"
+                yield Contents((), (Unjudged(path, reason),))
+                return
+            for member in members:
+                with archive.open(member) as opened:
+                    yield _inner(f"{path}({member.filename})", opened, "zip")
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = f"a zip archive that cannot be unpacked ({str(error)[:80]})"
+        yield Contents((), (Unjudged(path, reason),))
