@@ -25,6 +25,7 @@ from wheelsmith.compile.process import Governed, run_process
 from wheelsmith.compile.sandbox import Isolation, Room
 from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import Timeline
+from wheelsmith.documents.builds import RunHead
 from wheelsmith.events import ignore
 
 WORK = """
@@ -44,7 +45,8 @@ def governed(root: Path, command: list[str], jobs: int, prior: int) -> tuple[int
     (toolkit / "bin" / "nvcc").touch()
     search = [(Path(path), path) for path in ("/usr/local/bin", "/usr/bin", "/bin")]
     wrappers = lay_wrappers(Room(root, root, toolkit, Isolation(())), search, fallback_jobs=1)
-    timeline = Timeline({}, usable_cpus(), [])
+    head: RunHead = {"name": "", "version": "", "key": "", "started": 0.0, "jobs": jobs, "memory": None}
+    timeline = Timeline(head, usable_cpus(), [])
     model = load_model(prior, root / "model.json")
     scheduler = Scheduler(model, Capacity(jobs, reserve=16 * 10**6), timeline=timeline, listener=ignore)
     place = Governed(root / "launch", str(root), scheduler, timeline, False, lambda: model.save(root / "model.json"))

@@ -6,6 +6,15 @@ on stderr and its `exit_code`. Codes are part of the interface: they never chang
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+#: Exit code of `recipes lock` and `recipes bump` where the recipe must change for other reasons than its patches.
+DIFFERS = 3
+#: Exit code of `fits` where the answer is no.
+DOES_NOT_FIT = 54
+#: Exit code of a command whose output nobody reads any more: the shell's 128 + SIGPIPE.
+BROKEN_PIPE = 141
+
 
 class WheelsmithError(Exception):
     """Base of all expected failures.
@@ -191,3 +200,12 @@ class InterruptedBuildError(WheelsmithError):
     """Ctrl-C or a termination signal. The exit code is the shell's 128 + SIGINT."""
 
     exit_code = 130
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A remedy for a word that is none of the known ones: the nearest, or all of them."""
+    from difflib import get_close_matches
+
+    words = list(known)
+    near = get_close_matches(word, words, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Choose one of {', '.join(words)}."

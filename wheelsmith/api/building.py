@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from wheelsmith.api.defaults import (
     DEFAULT_INDEX,
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from wheelsmith.builder.rebuild import Rebuilt
     from wheelsmith.config import Mirrors
     from wheelsmith.planning.model import Plan
+
+
+class TargetOptions(TypedDict, total=False):
+    """What to build for: the keywords of `plan`, which the other functions hand on."""
+
+    gpu: str | None
+    arch: str | None
+    python: str | None
+    cuda: str | None
+    torch: str | None
+    environment: Literal["isolated", "current"]
+    options: Mapping[str, bool] | None
+    recipes: Sequence[PathLike]
 
 
 def plan(
@@ -93,7 +106,7 @@ def build(
     use_cache: bool = True,
     stop_after: float | None = None,
     listener: Listener = ignore,
-    **target: Any,
+    **target: Unpack[TargetOptions],
 ) -> BuildResult:
     """Compile, prove and publish a package.
 
@@ -155,7 +168,7 @@ def fetch(
     torch_index: str | None = None,
     toolkit: str = "auto",
     listener: Listener = ignore,
-    **target: Any,
+    **target: Unpack[TargetOptions],
 ) -> int:
     """Bring into the store all that a build needs from outside, so that `build(offline=True)` works.
 

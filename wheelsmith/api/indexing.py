@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wheelsmith.index.publish import Published
     from wheelsmith.index.record import ProjectRecord
     from wheelsmith.index.smoke_test import TryoutResult
-    from wheelsmith.index.verify import Verification
+    from wheelsmith.index.verify import IndexVerification
     from wheelsmith.server.tokens import Token, TokenBook
 
 
@@ -77,7 +77,9 @@ def index_list(project: str | None = None, *, index: PathLike = DEFAULT_INDEX) -
     return list_records(index, project)
 
 
-def index_verify(*, index: PathLike = DEFAULT_INDEX, repair: bool = False, listener: Listener = ignore) -> Verification:
+def index_verify(
+    *, index: PathLike = DEFAULT_INDEX, repair: bool = False, listener: Listener = ignore
+) -> IndexVerification:
     """Read every file of the index, compare every page with the records, and with `repair` mend what is wrong.
 
     Raises:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
-from wheelsmith.api.building import plan
+from wheelsmith.api.building import TargetOptions, plan
 from wheelsmith.api.defaults import PathLike, book, chosen_index_url, disk_full, open_store
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from wheelsmith.documents.table import JsonValue
     from wheelsmith.maintenance.lock import Lock
     from wheelsmith.maintenance.mirror import Mirrored
     from wheelsmith.maintenance.update import Bump
@@ -27,7 +28,7 @@ def recipes(*, recipes: Sequence[PathLike] = ()) -> tuple[LoadedRecipe, ...]:
     return tuple(load_recipe(path) for path in book(recipes).names().values())
 
 
-def recipe_schema() -> dict[str, Any]:
+def recipe_schema() -> dict[str, JsonValue]:
     """JSON Schema of a recipe file."""
     from wheelsmith.recipe.schema import json_schema
 
@@ -143,7 +144,7 @@ def recipe_mirror(
     store: PathLike | None = None,
     index_url: str | None = None,
     listener: Listener = ignore,
-    **target: Any,
+    **target: Unpack[TargetOptions],
 ) -> tuple[Mirrored, ...]:
     """Fetch every source of a build and write it to a directory that `[mirrors]` can name, for a site without network.
 

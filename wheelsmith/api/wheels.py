@@ -10,7 +10,7 @@ from wheelsmith.api.defaults import PathLike, book, chosen_index_url, disk_full,
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
-    from wheelsmith.attest.verify import Verification as WheelVerification
+    from wheelsmith.attest.verify import WheelVerification
     from wheelsmith.compat.advise import Advice
     from wheelsmith.compat.judge import Fits
     from wheelsmith.wheel.inspect import WheelReport
@@ -138,3 +138,10 @@ def verify(wheel: PathLike, *, provenance: PathLike | None = None, key: PathLike
     from wheelsmith.attest.verify import verify_wheel
 
     return verify_wheel(Path(wheel), provenance=optional_path(provenance), key=optional_path(key))[0]
+
+
+def wheel_page(report: WheelReport) -> str:
+    """A page about a wheel: one HTML file that loads nothing from elsewhere."""
+    from wheelsmith.report.wheel_page import wheel_page as page
+
+    return page(report)

@@ -1,8 +1,8 @@
 """Whether a wheel is the one that its provenance speaks of, whole, and signed by whom it should be.
 
-In: a wheel, its provenance, and a public key or none. Out: `Verification`. Fails with `VerificationError`, which lists
-everything that is wrong with the wheel, and with `InvalidWheelError` on one that cannot be read at all. Rules: PEP 427
-and the PyPA specification "Recording installed projects" (RECORD), PEP 770 (SBOM).
+In: a wheel, its provenance, and a public key or none. Out: `WheelVerification`. Fails with `VerificationError`, which
+lists everything that is wrong with the wheel, and with `InvalidWheelError` on one that cannot be read at all. Rules:
+PEP 427 and the PyPA specification "Recording installed projects" (RECORD), PEP 770 (SBOM).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.attest.provenance import Provenance, find_provenance, read_provenance
 from wheelsmith.attest.sbom import SBOM_FILE, count_components
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from wheelsmith.documents.wheels import VerifyDocument
+
 SCHEMA_VERSION = 1
 _ALGORITHMS = ("sha256", "sha384", "sha512")  # PEP 427: sha256 or better
 _MAX_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class WheelVerification:
     """What was checked, and found right.
 
     Attributes:
@@ -49,7 +51,7 @@ class Verification:
     finished: str
     signed_by: str | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> VerifyDocument:
         """JSON-ready form."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -64,7 +66,7 @@ class Verification:
         }
 
 
-def verify_wheel(wheel: Path, *, provenance: Path | None, key: Path | None) -> tuple[Verification, Provenance]:
+def verify_wheel(wheel: Path, *, provenance: Path | None, key: Path | None) -> tuple[WheelVerification, Provenance]:
     """Check a wheel against its RECORD, its SBOM and its provenance; and that against a public key, if one is given.
 
     Raises:
@@ -92,7 +94,7 @@ def verify_wheel(wheel: Path, *, provenance: Path | None, key: Path | None) -> t
                 detail="\n".join(problems[1 : _MAX_SHOWN + 1]),
             )
     return (
-        Verification(
+        WheelVerification(
             wheel=wheel,
             sha256=sha256,
             members=len(archive.members),

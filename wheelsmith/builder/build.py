@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
-from wheelsmith.compile.run import Compiled, Effort, Supplies, compile_wheel
+from wheelsmith.compile.run import Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import Isolation, isolation_here
 from wheelsmith.config import NO_MIRRORS, Mirrors
 from wheelsmith.errors import CompileError, UsageError
@@ -40,6 +40,7 @@ from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
 from wheelsmith.toolchain.uv import Uv
 
 if TYPE_CHECKING:
+    from wheelsmith.documents.builds import BuildDocument, BuildRecord, CacheFacts, IsolationFacts, ToolchainFacts
     from wheelsmith.sources.model import Fetched
     from wheelsmith.wheel.strip import StripTool
 
@@ -64,13 +65,13 @@ class BuildResult:
     plan: Plan
     wheel: Path
     published: Published
-    record: dict[str, Any]
+    record: BuildRecord
     log: Path | None
     bytes_fetched: int
     reused: bool
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> BuildDocument:
         """JSON-ready form."""
         return {
             "schema_version": RECORD_VERSION,
@@ -108,7 +109,7 @@ class Made:
     """A proved wheel in its work directory, its record, and its provenance statement."""
 
     wheel: Path
-    record: dict[str, Any]
+    record: BuildRecord
     statement: bytes
     bytes_fetched: int
 
@@ -215,8 +216,26 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
         wheel, proof = prove(plan, store, compiled.wheel, tools, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
-    record = _record(plan, wheel, tools, compiled, fetched) | proof | {"provenance": f"{wheel.name}{SUFFIX}"}
-    record["compile"]["cache"] = asdict(cache_use(store.place("work", name) / "cache")) if settings.cached else None
+    use = cast("CacheFacts", asdict(cache_use(store.place("work", name) / "cache"))) if settings.cached else None
+    record: BuildRecord = {
+        "schema_version": RECORD_VERSION,
+        "key": tools.key,
+        "plan_digest": plan.digest,
+        "plan": plan.to_dict(),
+        "sources": [{"what": i.what, "digest": i.digest, "served_by": i.served_by or None} for i in fetched],
+        "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
+        "toolchain": _toolchain_facts(tools),
+        "isolation": _isolation_facts(tools.isolation),
+        "compile": {
+            "seconds": round(compiled.seconds, 3),
+            "jobs": compiled.jobs,
+            "resumed": compiled.resumed,
+            "summary": compiled.summary.to_dict(),
+            "cache": use,
+        },
+        "provenance": f"{wheel.name}{SUFFIX}",
+        **proof,
+    }
     statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
     return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
 
@@ -306,35 +325,23 @@ def _build_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _record(plan: Plan, wheel: Path, tools: Tools, compiled: Compiled, fetched: tuple[Fetched, ...]) -> dict[str, Any]:
-    return {
-        "schema_version": RECORD_VERSION,
-        "key": tools.key,
-        "plan_digest": plan.digest,
-        "plan": plan.to_dict(),
-        "sources": [{"what": i.what, "digest": i.digest, "served_by": i.served_by or None} for i in fetched],
-        "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
-        "toolchain": {
-            "python": tools.environment.interpreter.version,
-            "packages": dict(tools.environment.packages),
-            "cuda": tools.toolkit.release,
-            "cuda_origin": tools.toolkit.origin,
-            "host_compiler": tools.compiler.version,
-            "libc": " ".join(platform.libc_ver()),
-            **({"strip": tools.strip.version} if tools.strip else {}),
-        },
-        "isolation": {"canonical_path": CANONICAL if tools.isolation.canonical else None, **_flags(tools.isolation)},
-        "compile": {
-            "seconds": round(compiled.seconds, 3),
-            "jobs": compiled.jobs,
-            "resumed": compiled.resumed,
-            "summary": compiled.summary.to_dict(),
-        },
+def _toolchain_facts(tools: Tools) -> ToolchainFacts:
+    facts: ToolchainFacts = {
+        "python": tools.environment.interpreter.version,
+        "packages": dict(tools.environment.packages),
+        "cuda": tools.toolkit.release,
+        "cuda_origin": tools.toolkit.origin,
+        "host_compiler": tools.compiler.version,
+        "libc": " ".join(platform.libc_ver()),
     }
+    if tools.strip:
+        facts["strip"] = tools.strip.version
+    return facts
 
 
-def _flags(isolation: Isolation) -> dict[str, Any]:
-    return {"network": isolation.network, **asdict(isolation)}
+def _isolation_facts(isolation: Isolation) -> IsolationFacts:
+    path = CANONICAL if isolation.canonical else None
+    return cast("IsolationFacts", {"canonical_path": path, "network": isolation.network, **asdict(isolation)})
 
 
 def _keep(store: Store, key: str, made: Made) -> None:

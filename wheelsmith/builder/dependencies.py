@@ -11,7 +11,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wheelsmith.attest.provenance import Origin, Run, make_statement
@@ -23,6 +23,10 @@ from wheelsmith.sources.model import redact
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.builds import BuildRecord
+    from wheelsmith.documents.plans import PlanFacts
 
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _NUMBER = re.compile(r"\d+(?:\.\d+)+(?=\s*$)")
@@ -92,7 +96,7 @@ def statement_of(
     plan: Plan,
     lock: str | None,
     materials: tuple[Material, ...],
-    record: dict[str, Any],
+    record: BuildRecord,
     *,
     started: str,
     finished: str,
@@ -108,13 +112,13 @@ def statement_of(
         lock=lock,
         materials=materials,
     )
-    facts = {name: record[name] for name in ("isolation", "toolchain", "compile")}
+    facts = {"isolation": record["isolation"], "toolchain": record["toolchain"], "compile": record["compile"]}
     builder = {"wheelsmith": own_version()} | {name: version(name) for name in tools}
     run = Run(builder, record["key"], started, finished, {"host": _host(), **facts})
     return make_statement(origin, run)
 
 
-def _shareable(plan: dict[str, Any]) -> dict[str, Any]:
+def _shareable(plan: PlanFacts) -> dict[str, Any]:
     """A plan as JSON without secrets in its URLs (it cannot be built again then) and without the recipe's directory."""
 
     def clean(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wheelsmith.builder.tools import Tools
     from wheelsmith.compat.contract import LibraryRule, Limits
     from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.documents.builds import ProofFacts, StripFacts
     from wheelsmith.store import Store
     from wheelsmith.toolchain.environment import BuildEnvironment
 
@@ -31,7 +32,7 @@ def prove(
     tools: Tools,
     extra: dict[str, bytes],
     listener: Listener,
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, ProofFacts]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
     from wheelsmith.compat.contract import check, check_paths, enforce
     from wheelsmith.wheel.inspect import inspect_path
@@ -42,13 +43,13 @@ def prove(
     work = root / "proof"
     shutil.rmtree(work, ignore_errors=True)
     (work / "repaired").mkdir(parents=True)
-    slimmer: dict[str, Any] = {}
+    slimmer: StripFacts | None = None
     if tools.strip is not None:
         from wheelsmith.wheel.strip import strip_wheel
 
         stripped = strip_wheel(raw, work, tool=tools.strip, epoch=EPOCH)
         raw = stripped.wheel
-        slimmer = {"stripped": {"bytes_before": stripped.before, "bytes_after": stripped.after}}
+        slimmer = {"bytes_before": stripped.before, "bytes_after": stripped.after}
         listener(Note("proof", f"stripped: {stripped.before:,} bytes of libraries are now {stripped.after:,}"))
     repaired = repair(
         raw,
@@ -79,7 +80,10 @@ def prove(
         )
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
-    return sealed, {"report": report.to_dict(), "verdict": verdict.to_dict()} | slimmer
+    proof: ProofFacts = {"report": report.to_dict(), "verdict": verdict.to_dict()}
+    if slimmer is not None:
+        proof["stripped"] = slimmer
+    return sealed, proof
 
 
 def _is_upstreams(wheel: Path, name: str, source: Path) -> bool:

@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.attest.verify import verify_wheel
 from wheelsmith.builder.build import Settings, make_wheel, prepare
@@ -21,6 +21,9 @@ from wheelsmith.store import Store
 from wheelsmith.wheel.compare import Difference, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wheelsmith.documents.builds import RebuildDocument
     from wheelsmith.events import Listener
 
 SCHEMA_VERSION = 1
@@ -53,7 +56,7 @@ class Rebuilt:
         """Whether the same bytes came out."""
         return self.sha256 == self.sha256_again
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> RebuildDocument:
         """JSON-ready form."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -98,14 +101,14 @@ def run_rebuild(
     )
 
 
-def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _changed(then: Mapping[str, object], now: Mapping[str, object]) -> list[tuple[str, str, str]]:
     flat = [_flat(then), _flat(now)]
     names = sorted(flat[0].keys() | flat[1].keys())
     pairs = [(name, flat[0].get(name, "none"), flat[1].get(name, "none")) for name in names]
     return [pair for pair in pairs if pair[1] != pair[2] and pair[0] != "cuda_origin"]
 
 
-def _flat(toolchain: dict[str, Any]) -> dict[str, str]:
+def _flat(toolchain: Mapping[str, object]) -> dict[str, str]:
     packages = toolchain.get("packages")
     tools = {name: str(value) for name, value in toolchain.items() if name != "packages"}
     return tools | ({name: str(value) for name, value in packages.items()} if isinstance(packages, dict) else {})

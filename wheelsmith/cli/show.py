@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from wheelsmith.documents.wheels import CodeFacts, InspectDocument, VerdictFacts
 
-def as_json(value: Any) -> None:
+
+def as_json(document: Mapping[str, object]) -> None:
     """Print JSON, keys in their own order."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
@@ -36,7 +39,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
             print(f"{'':<{width}}  {line}")
 
 
-def proof(report: dict[str, Any], verdict: dict[str, Any] | None) -> None:
+def proof(report: InspectDocument, verdict: VerdictFacts | None) -> None:
     """The table of a wheel's libraries: what GPU code they hold and, with a verdict, how each arch is served."""
     outcomes: dict[tuple[str, str], str] = {}
     archs: list[str] = []
@@ -52,7 +55,7 @@ def proof(report: dict[str, Any], verdict: dict[str, Any] | None) -> None:
                 library["path"],
                 f"{library['size']:,}",
                 " ".join(f"{item['arch']}:{_pieces(item)}" for item in library["sass"]) or "-",
-                " ".join(f"{item['arch']}:{_pieces(item)} ({item['isa']})" for item in library["ptx"]) or "-",
+                " ".join(f"{item['arch']}:{_pieces(item)} ({item.get('isa')})" for item in library["ptx"]) or "-",
                 library["glibc"] or "-",
                 *(outcomes[library["path"], arch] for arch in archs),
             ]
@@ -61,13 +64,13 @@ def proof(report: dict[str, Any], verdict: dict[str, Any] | None) -> None:
     )
 
 
-def _pieces(item: dict[str, Any]) -> str:
+def _pieces(item: CodeFacts) -> str:
     """The number of pieces, and how many of them are empty: `35`, `35(-7)`."""
-    empty = item.get("empty", 0)
+    empty = item["empty"]
     return f"{item['count']}(-{empty})" if empty else str(item["count"])
 
 
-def savings(report: dict[str, Any]) -> None:
+def savings(report: InspectDocument) -> None:
     """What a wheel would save without each arch."""
     table(
         ("without", "saves", "of the libraries", "pieces", "empty"),
@@ -84,7 +87,7 @@ def savings(report: dict[str, Any]) -> None:
     )
 
 
-def linkage(report: dict[str, Any]) -> None:
+def linkage(report: InspectDocument) -> None:
     """What every library needs from the machine, from torch and from Python."""
     table(
         ("library", "needs", "RPATH", "GLIBCXX", "Python", "torch", "torch symbols", "stored"),

@@ -12,7 +12,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.compat.summary import summarised
 from wheelsmith.compat.units import kernel_names, serve, units_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.documents.wheels import VerdictFacts
     from wheelsmith.gpu.arch import Arch, ArchSet
     from wheelsmith.wheel.inspect import LibraryReport, WheelReport
 
@@ -103,7 +104,7 @@ class Verdict:
     rows: tuple[Row, ...]
     violations: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> VerdictFacts:
         """The verdict as JSON values."""
         return {
             "schema_version": 2,

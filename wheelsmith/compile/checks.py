@@ -6,9 +6,12 @@ In: nothing. Out: `Check`. Nothing can fail.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.errors import WheelsmithError
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.machines import CheckFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Check:
     error: WheelsmithError | None = field(default=None, compare=False)
     stops: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CheckFacts:
         """JSON-ready form."""
         return {
             "name": self.name,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wheelsmith.compile.chain import Chain, OpenChain
 from wheelsmith.compile.compiler_wrappers import CompilerWrappers, lay_wrappers
@@ -36,6 +36,9 @@ from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.builds import RunHead
 
 _RESERVE = 256 * 10**6  # bytes that stay free for everybody else
 _LAUNCHER = 5 * 10**6  # bytes that a waiting wrapper takes, with the shell that started it (measured: 4 MB)
@@ -215,7 +218,7 @@ def _schedule(
 ) -> Governed:
     costs = work.store.place("models", f"{plan.name}.json")
     model = load_model(int(plan.expect.memory_gb * GB), costs, *([effort.known_costs] if effort.known_costs else []))
-    head = {
+    head: RunHead = {
         "name": plan.name,
         "version": plan.version,
         "key": work.key,

@@ -14,13 +14,24 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from packaging.utils import canonicalize_name
 
 from wheelsmith.compile.memory import GB
 from wheelsmith.errors import UsageError
 from wheelsmith.store import write_atomic
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.builds import (
+        CompileSummary,
+        HostFacts,
+        RunFacts,
+        RunHead,
+        SampleFacts,
+        TimelineDocument,
+        UnitFacts,
+    )
 
 SCHEMA_VERSION = 1
 SUFFIX = ".timeline.json"
@@ -89,16 +100,16 @@ class Summary:
             text += f"; {self.deaths} died of memory"
         return text + (f"; {self.hits} from the compile cache" if self.hits else "")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CompileSummary:
         """JSON-ready form."""
         rounded = {"cpu_seconds": round(self.cpu_seconds, 2), "seconds": round(self.seconds, 2)}
-        return asdict(self) | rounded | {"busy": round(self.busy, 4)}
+        return cast("CompileSummary", asdict(self) | rounded | {"busy": round(self.busy, 4)})
 
 
 class Timeline:
     """Collects one run; `head` describes it (what, when, where), `earlier` are the runs that it continues."""
 
-    def __init__(self, head: dict[str, Any], cpus: int, earlier: list[dict[str, Any]]) -> None:
+    def __init__(self, head: RunHead, cpus: int, earlier: list[RunFacts]) -> None:
         self._head, self._cpus, self._earlier = head, cpus, earlier
         self._attempts: list[Attempt] = []
         self._samples: list[Sample] = []
@@ -140,14 +151,14 @@ class Timeline:
             hits=sum(a.cache == "hit" for a in self._attempts),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> TimelineDocument:
         """JSON-ready form: the runs, oldest first."""
-        run = {
+        run: RunFacts = {
             **self._head,
             "host": _host(self._cpus),
             "summary": self.summary().to_dict(),
-            "units": [_plain(attempt) for attempt in self._attempts],
-            "samples": [_plain(sample) for sample in self._samples],
+            "units": [cast("UnitFacts", _plain(attempt)) for attempt in self._attempts],
+            "samples": [cast("SampleFacts", _plain(sample)) for sample in self._samples],
         }
         return {"schema_version": SCHEMA_VERSION, "runs": [*self._earlier, run]}
 
@@ -156,16 +167,15 @@ class Timeline:
         write_atomic(path, json.dumps(self.to_dict(), separators=(",", ":")).encode())
 
 
-def earlier_runs(path: Path) -> list[dict[str, Any]]:
+def earlier_runs(path: Path) -> list[RunFacts]:
     """The runs of a record; none if there is no such file or it cannot be read."""
     try:
-        runs: list[dict[str, Any]] = read_record(path)["runs"]
+        return read_record(path)["runs"]
     except UsageError:
         return []
-    return runs
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> TimelineDocument:
     """The record in a file.
 
     Raises:
@@ -177,7 +187,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read as a timeline: {error}.", "Name a log or a timeline.") from error
     if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION or not isinstance(data["runs"], list):
         raise UsageError(f"{path} is no timeline of this version of wheelsmith.", "Build again to get one.")
-    return data
+    return cast("TimelineDocument", data)
 
 
 def find_record(what: str, logs: Path) -> Path:
@@ -193,9 +203,9 @@ def find_record(what: str, logs: Path) -> Path:
     version, _, _ = version.partition("+")
     records = sorted(logs.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime, reverse=True)
     for record in records:
-        run = (earlier_runs(record) or [{}])[-1]
-        if run.get("name") == canonicalize_name(name.strip()) and version.strip() in ("", run.get("version")):
-            return record
+        for run in earlier_runs(record)[-1:]:
+            if run["name"] == canonicalize_name(name.strip()) and version.strip() in ("", run["version"]):
+                return record
     raise UsageError(f"There is no timeline of {what} in {logs}.", "Build it, or name the store with --store.")
 
 
@@ -203,10 +213,10 @@ def _rest(sample: Sample) -> tuple[int, int, int, int, int]:
     return sample.used, sample.free, sample.running, sample.waiting, sample.slots
 
 
-def _plain(value: Attempt | Sample) -> dict[str, Any]:
+def _plain(value: Attempt | Sample) -> dict[str, object]:
     return {key: round(item, 3) if isinstance(item, float) else item for key, item in asdict(value).items()}
 
 
-def _host(cpus: int) -> dict[str, Any]:
+def _host(cpus: int) -> HostFacts:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"cpus": cpus, "memory": memory, "kernel": platform.release(), "machine": platform.machine()}

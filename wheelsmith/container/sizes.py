@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.container.process import ask
 from wheelsmith.errors import EngineError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.container.engines import Engine
     from wheelsmith.container.process import Ask
+    from wheelsmith.documents.machines import ImageSizesDocument
 
 _PYTHON = """
 import importlib.metadata as m, json, os, sys
@@ -66,7 +67,7 @@ class ImageSizes:
     layers: tuple[Layer, ...]
     packages: tuple[Package, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ImageSizesDocument:
         """JSON values."""
         return {
             "schema_version": 1,

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from wheelsmith.diagnostics.excerpt import find_failure, is_error, plain_lines
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.machines import ExplainFacts
 
 #: A line that begins so separates the runs of a resumed build in one log; only what follows the last one counts.
 RUN_MARK = "# wheelsmith: "
@@ -74,9 +77,9 @@ class Explanation:
             return ""
         return f"cd {shlex.quote(self.directory)} && {self.command}" if self.directory else self.command
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ExplainFacts:
         """JSON-ready form."""
-        return dataclasses.asdict(self) | {"links": list(self.links), "repeat": self.repeat}
+        return cast("ExplainFacts", dataclasses.asdict(self) | {"links": list(self.links), "repeat": self.repeat})
 
 
 @cache

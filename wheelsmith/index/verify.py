@@ -1,8 +1,8 @@
 """Proving an index: every published file whole, every page what the records say, nothing half done.
 
-In: a location. Out: `Verification`: what was looked at and what is wrong. With `repair` whatever can be mended is, and
-what cannot leaves the pages: afterwards each wheel is published, whole, or not at all. A damaged record is a finding
-like any other. Fails as the storage does.
+In: a location. Out: `IndexVerification`: what was looked at and what is wrong. With `repair` whatever can be mended is,
+and what cannot leaves the pages: afterwards each wheel is published, whole, or not at all. A damaged record is a
+finding like any other. Fails as the storage does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class IndexVerification:
     """What `verify` saw.
 
     Attributes:
@@ -77,7 +77,7 @@ class Verification:
 
 def verify(
     where: str | os.PathLike[str] | Storage, *, repair: bool = False, listener: Listener = ignore
-) -> Verification:
+) -> IndexVerification:
     """Read every published file to the end and compare every page with the records. Publishing may go on meanwhile.
 
     Args:
@@ -119,7 +119,7 @@ def verify(
         if repair:
             old.update(truth.refresh_everything(storage))
         findings += [Finding("page", key, "it is not what the records say", repair) for key in sorted(old)]
-    return Verification(
+    return IndexVerification(
         files=len(entries),
         size=sum(entry.size for entry in entries),
         pages=sum(1 for key in storage.names() if keys.is_page(key)),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from packaging.specifiers import SpecifierSet
 
@@ -20,6 +20,7 @@ from wheelsmith.cmake.trees import Declared, read_trees
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wheelsmith.documents.recipes import LockDocument, LockedTreeFacts
     from wheelsmith.recipe.schema import GitTable, Recipe, TreeTable
 
 SCHEMA_VERSION = 1
@@ -100,7 +101,7 @@ class Lock:
         """What the recipe would have to change."""
         return tuple(tree for tree in self.trees if tree.state in {"changed", "new", "gone"})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LockDocument:
         """JSON-ready form."""
         trees = [{**asdict(tree), "env": dict(tree.env)} for tree in self.trees]
         for tree in trees:
@@ -109,7 +110,7 @@ class Lock:
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "version": self.version,
-            "trees": trees,
+            "trees": cast("list[LockedTreeFacts]", trees),
             "warnings": list(self.warnings),
         }
 

@@ -8,7 +8,7 @@ patch does not match is the answer.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from wheelsmith.errors import PatchError
 from wheelsmith.planning.model import DiffPatch, EditPatch
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from wheelsmith.documents.recipes import PatchFacts
     from wheelsmith.planning.model import Patch
     from wheelsmith.recipe.loader import LoadedRecipe
     from wheelsmith.recipe.schema import OptionTable, PatchTable
@@ -43,9 +44,9 @@ class Rehearsed:
     matches: bool | None
     problem: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PatchFacts:
         """JSON-ready form."""
-        return asdict(self)
+        return cast("PatchFacts", asdict(self))
 
 
 def rehearse(

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -22,6 +22,7 @@ from wheelsmith.errors import PatchError, SourceError
 from wheelsmith.maintenance.lock import Lock, applies
 
 if TYPE_CHECKING:
+    from wheelsmith.documents.recipes import BumpDocument, NeedFacts, PatchFacts
     from wheelsmith.recipe.schema import Recipe
 
 SCHEMA_VERSION = 1
@@ -38,7 +39,7 @@ class PatchOutcome(Protocol):
     def wanted(self) -> bool: ...  # noqa: D102
     @property
     def matches(self) -> bool | None: ...  # noqa: D102
-    def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def to_dict(self) -> PatchFacts: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Bump:
             return f"{self.name} {self.version} needs nothing{'' if self.pinned else ' but its release in the recipe'}."
         return f"{self.name} {self.version} needs work: {', '.join(todo)}."
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> BumpDocument:
         """JSON-ready form."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -122,7 +123,7 @@ class Bump:
             "exit_code": self.exit_code,
             "lock": self.lock.to_dict(),
             "patches": [patch.to_dict() for patch in self.patches],
-            "needs": [asdict(need) for need in self.needs],
+            "needs": [cast("NeedFacts", asdict(need)) for need in self.needs],
             "notes": list(self.notes),
         }
 

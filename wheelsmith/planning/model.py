@@ -10,11 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.gpu.facts import Gpu
 from wheelsmith.planning.pins import locked_pins
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.plans import PlanFacts
 
 SCHEMA_VERSION = 1
 
@@ -196,11 +199,11 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 (hex) of everything that decides the result."""
         informative = ("expect", "recipe", "warnings")
-        data = {key: value for key, value in self.to_dict().items() if key not in (*informative, "digest")}
-        data["target"] = {key: value for key, value in data["target"].items() if key != "gpus"}
-        return _digest(data)
+        facts = self.to_dict()
+        target = {key: value for key, value in facts["target"].items() if key != "gpus"}
+        return _digest({k: v for k, v in facts.items() if k not in informative} | {"target": target})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlanFacts:
         """JSON-ready form; `schema_version` changes when a key changes its meaning."""
         data = {key: value for key, value in _plain(self).items() if key != "lock"}
         data["lock_sha256"] = None if self.lock is None else hashlib.sha256(self.lock.encode()).hexdigest()
@@ -210,7 +213,7 @@ class Plan:
         data["options"] = dict(self.options)
         data["target"]["archs"] = self.target.archs.torch
         data["schema_version"] = SCHEMA_VERSION
-        return data
+        return cast("PlanFacts", data)
 
 
 def _plain(value: Any) -> Any:
@@ -224,6 +227,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _digest(data: Mapping[str, Any]) -> str:
+def _digest(data: Mapping[str, object]) -> str:
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

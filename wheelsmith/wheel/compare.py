@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import zipfile
     from collections.abc import Iterator
     from pathlib import Path
+
+    from wheelsmith.documents.builds import DifferenceFacts
 
 _CHUNK = 1 << 20
 _MAX_SECTIONS = 10_000
@@ -51,7 +53,7 @@ class Difference:
     kind: Literal["content", "only before", "only after", "archive"]
     sections: tuple[Section, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DifferenceFacts:
         """JSON-ready form."""
         return {
             "member": self.member,

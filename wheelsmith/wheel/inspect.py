@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from wheelsmith.documents.wheels import CodeFacts, InspectDocument, LibraryFacts
     from wheelsmith.gpu.arch import Arch
 
 SCHEMA_VERSION = 2
@@ -63,16 +64,18 @@ class CodeSize:
     size: int
     packed: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CodeFacts:
         """JSON values."""
-        return {
+        facts: CodeFacts = {
             "arch": str(self.arch),
-            **({"isa": self.isa} if self.kind == "ptx" else {}),
             "count": self.count,
             "empty": self.empty,
             "size": self.size,
             "packed": self.packed,
         }
+        if self.kind == "ptx":
+            facts["isa"] = self.isa
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ class LibraryReport:
         """Highest GLIBCXX (libstdc++) symbol version needed."""
         return self.facts.glibcxx
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LibraryFacts:
         """The report as JSON values."""
         return {
             "path": self.path,
@@ -263,7 +266,7 @@ class WheelReport:
             for key, sums in sorted(groups.items(), key=lambda item: (_ORDER[item[0][0]], item[0][1], item[0][2] or ""))
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> InspectDocument:
         """The report as JSON values, with its schema version."""
         return {
             "schema_version": SCHEMA_VERSION,

@@ -1,0 +1,158 @@
+"""What a plan is as JSON.
+
+In: nothing. Out: shapes (see `wheelsmith.documents.table`). Nothing can fail.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+
+class GitSourceFacts(TypedDict):
+    """A commit of a git repository."""
+
+    kind: Literal["GitSource"]
+    url: str
+    commit: str
+    tag: str | None
+    sparse: list[str]
+
+
+class SdistSourceFacts(TypedDict):
+    """An sdist of the package index."""
+
+    kind: Literal["SdistSource"]
+    project: str
+    version: str
+    sha256: str
+
+
+class ArchiveSourceFacts(TypedDict):
+    """An archive at a URL."""
+
+    kind: Literal["ArchiveSource"]
+    url: str
+    sha256: str
+
+
+SourceFacts = GitSourceFacts | SdistSourceFacts | ArchiveSourceFacts
+
+
+class TreeFacts(TypedDict):
+    """An external source tree, and where the build finds it."""
+
+    name: str
+    source: SourceFacts
+    path: str
+
+
+class DiffPatchFacts(TypedDict):
+    """A unified diff."""
+
+    kind: Literal["DiffPatch"]
+    path: str
+    name: str
+    text: str
+    why: str
+
+
+class EditPatchFacts(TypedDict):
+    """A text edit: `find` matches exactly `count` times."""
+
+    kind: Literal["EditPatch"]
+    path: str
+    file: str
+    find: str
+    replace: str
+    count: int
+    why: str
+
+
+class ArchFacts(TypedDict):
+    """A compute capability; `suffix` is empty, `a` or `f`."""
+
+    major: int
+    minor: int
+    suffix: str
+
+
+class GpuFacts(TypedDict):
+    """A GPU of the target."""
+
+    name: str
+    arch: ArchFacts
+    family: str
+
+
+class TargetFacts(TypedDict):
+    """What to build for."""
+
+    python: str
+    archs: str
+    cuda: str
+    torch: str | None
+    gpus: list[GpuFacts]
+    environment: Literal["isolated", "current"]
+    platform: str
+
+
+class PromiseFacts(TypedDict):
+    """What libraries of the wheel must hold."""
+
+    path: str
+    code: Literal["native", "jit", "none"]
+    optional: bool
+    archs: list[str] | None
+
+
+class LimitFacts(TypedDict):
+    """What holds for the whole wheel."""
+
+    forbidden: list[str]
+    max_size: int | None
+    needed: list[str] | None
+    manylinux: str | None
+
+
+class ExpectationFacts(TypedDict):
+    """What the build takes."""
+
+    memory_gb: float
+    disk_gb: float
+    cpu_minutes: float
+
+
+class PlanFacts(TypedDict):
+    """A plan, as records and provenance hold it."""
+
+    schema_version: int
+    name: str
+    version: str
+    local_version: str
+    target: TargetFacts
+    source: SourceFacts
+    trees: list[TreeFacts]
+    patches: list[DiffPatchFacts | EditPatchFacts]
+    requires: list[str]
+    lock_sha256: str | None
+    pins: dict[str, str]
+    config_settings: dict[str, str]
+    environment: dict[str, str]
+    promises: list[PromiseFacts]
+    exclude: list[str]
+    imports: list[str]
+    expect: ExpectationFacts
+    recipe: str
+    warnings: list[str]
+    strip: bool
+    limits: LimitFacts
+    options: dict[str, bool]
+
+
+class PlanDocument(PlanFacts):
+    """`wheelsmith plan`: everything that a build would do."""
+
+    digest: str
+    wheel_version: str

@@ -1,0 +1,119 @@
+"""What recipes hold and need as JSON.
+
+In: nothing. Out: shapes (see `wheelsmith.documents.table`). Nothing can fail.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+
+class RecipeOptionFacts(TypedDict):
+    """An option of a recipe, for --option."""
+
+    default: bool
+    why: str
+
+
+class RecipeDefaults(TypedDict):
+    """What is built when nothing else is said."""
+
+    archs: str
+    cuda: str
+    python: str | None
+    torch: str | None
+
+
+class RecipeRow(TypedDict):
+    """A recipe that was found."""
+
+    name: str
+    releases: list[str]
+    defaults: RecipeDefaults
+    options: dict[str, RecipeOptionFacts]
+    file: str
+
+
+class RecipesDocument(TypedDict):
+    """`wheelsmith recipes list`."""
+
+    schema_version: int
+    recipes: list[RecipeRow]
+
+
+class LockedTreeFacts(TypedDict):
+    """A tree that the build would fetch, and how the recipe has it."""
+
+    name: str
+    state: str
+    url: str
+    commit: str | None
+    tag: str | None
+    was: str | None
+    inside: str
+    env: dict[str, str]
+    sparse: list[str]
+    where: str
+    note: str
+
+
+class LockDocument(TypedDict):
+    """`wheelsmith recipes lock`."""
+
+    schema_version: int
+    name: str
+    version: str
+    trees: list[LockedTreeFacts]
+    warnings: list[str]
+
+
+class PatchFacts(TypedDict):
+    """How a patch fares against a new version; `matches` null: not tried."""
+
+    what: str
+    tree: str | None
+    why: str
+    wanted: bool
+    matches: bool | None
+    problem: str
+
+
+class NeedFacts(TypedDict):
+    """A build requirement of the project against the recipe's."""
+
+    name: str
+    project: str
+    recipe: str
+    state: Literal["same", "fits", "differs"]
+
+
+class BumpDocument(TypedDict):
+    """`wheelsmith recipes bump`."""
+
+    schema_version: int
+    name: str
+    version: str
+    source: str
+    verdict: str
+    exit_code: int
+    lock: LockDocument
+    patches: list[PatchFacts]
+    needs: list[NeedFacts]
+    notes: list[str]
+
+
+class MirroredFacts(TypedDict):
+    """A source in the mirror."""
+
+    source: str
+    place: str
+    bytes: int
+
+
+class MirrorDocument(TypedDict):
+    """`wheelsmith recipes mirror`."""
+
+    schema_version: int
+    sources: list[MirroredFacts]
