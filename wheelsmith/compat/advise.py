@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.rules import Answer
     from wheelsmith.compat.summary import WheelSummary
+    from wheelsmith.documents.wheels import AdviceDocument
 
 _HOW: dict[Answer, str] = {
     "yes": "runs as it is",
@@ -56,7 +57,7 @@ class Advice:
         """Whether the published wheel is not enough."""
         return self.answer == "build"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> AdviceDocument:
         """JSON values."""
         return {
             "schema_version": 2,

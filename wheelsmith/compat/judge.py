@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.compat.rules import (
     Answer,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.summary import Library, WheelSummary
     from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.documents.wheels import FitsDocument, LibraryFitFacts, MachineFacts
     from wheelsmith.gpu.arch import Arch
 
 SCHEMA_VERSION = 2
@@ -58,7 +59,7 @@ class Machine:
     torch: TorchExports | None = None
     glibc: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> MachineFacts:
         """JSON values."""
         return {
             "gpus": [{"name": name, "arch": str(arch)} for name, arch in self.gpus],
@@ -93,7 +94,7 @@ class LibraryFit:
     refused: int = 0
     absent: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LibraryFitFacts:
         """JSON values."""
         return {
             "library": self.library,
@@ -154,7 +155,7 @@ class Fits:
         nodes = (self, *self.dependencies)
         return worst(item.answer for node in nodes for item in node.libraries if item.gpu == gpu)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FitsDocument:
         """JSON values."""
         return {
             "schema_version": SCHEMA_VERSION,

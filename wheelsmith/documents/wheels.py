@@ -153,9 +153,15 @@ class FitsDocument(TypedDict):
     schema_version: int
     wheel: str
     machine: MachineFacts
+    verdict: Literal["fits", "does not fit", "not judged"]
     fits: bool
     answers: dict[str, str]
+    """The worst answer by GPU."""
+    note: str
     libraries: list[LibraryFitFacts]
+    dependencies: list[FitsDocument]
+    missing: list[str]
+    """Requirements that were to be followed and were not found."""
 
 
 class AdviceDocument(TypedDict):
@@ -164,8 +170,10 @@ class AdviceDocument(TypedDict):
     schema_version: int
     package: str
     wheel: str | None
+    answer: Literal["install", "build", "not judged"]
     build_needed: bool
     why: str
     command: str | None
+    rules: list[str]
+    """For each GPU: how this wheel runs there, and since which driver."""
     fits: FitsDocument | None
-    rules_of_thumb: list[dict[str, str]]
