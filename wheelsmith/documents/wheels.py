@@ -30,6 +30,20 @@ class WheelCodeFacts(CodeFacts):
     kind: Literal["sass", "ptx", "ltoir"]
 
 
+class MislabelledFacts(TypedDict):
+    """Code whose own arch is not the one of the label around it."""
+
+    label: str
+    arch: str
+
+
+class UnjudgedFacts(TypedDict):
+    """A file that may hold GPU code and cannot be judged."""
+
+    path: str
+    reason: str
+
+
 class LibraryFacts(TypedDict):
     """One library of a wheel."""
 
@@ -37,6 +51,11 @@ class LibraryFacts(TypedDict):
     size: int
     packed: int | None
     kind: str
+    format: str
+    toolkit: str | None
+    """The CUDA release whose compiler wrote its code, where that is known."""
+    cudart_major: int | None
+    mislabelled: list[MislabelledFacts]
     sass: list[CodeFacts]
     ptx: list[CodeFacts]
     ltoir: list[CodeFacts]
@@ -67,6 +86,7 @@ class InspectDocument(TypedDict):
     requires_dist: list[str]
     code: list[WheelCodeFacts]
     libraries: list[LibraryFacts]
+    unjudged: list[UnjudgedFacts]
 
 
 class VerdictRow(TypedDict):
