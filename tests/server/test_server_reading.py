@@ -12,7 +12,7 @@ from tests.support.index_wheels import make_wheel
 from tests.support.running import Running, running
 from wheelsmith.index.manage import set_status, yank
 from wheelsmith.index.publish import publish
-from wheelsmith.server.negotiate import choose_page
+from wheelsmith.server.caching import choose_page
 
 JSON, HTML = "application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.v1+html"
 WHEEL = "/leaf-1.0%2Bcu130-py3-none-any.whl"

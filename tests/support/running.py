@@ -60,7 +60,7 @@ class Running:
 
     def stored(self) -> set[str]:
         """Every wheel in the index's directory, hidden or not, and every unfinished upload."""
-        root = self.settings.root
+        root = Path(self.settings.root)
         return {str(path.relative_to(root)) for path in root.rglob("*") if ".whl" in path.name or path.name == "body"}
 
 

@@ -152,6 +152,12 @@ class BucketStorage:
                 found = True
             yield path if found else None
 
+    def stream(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes `start` up to `end` of a large object, piece by piece."""
+        with self._errors():
+            for chunk in obstore.get(self.store, key, options={"range": (start, end)}).stream(1 << 20):
+                yield bytes(chunk)
+
     def set_aside(self, key: str) -> None:
         """See `Storage`."""
         with self._errors():

@@ -5,7 +5,7 @@ are the files that `publish` wrote, an upload ends in `publish`, and both work t
 Fails with `UsageError` on settings that contradict themselves; a bad request gets an HTTP status and a line
 in the audit log, and stores nothing.
 
-Rooms within: `settings`, `tokens` (who), `access` (what they may), `negotiate`, `represent` and `reading` (GET),
-`upstream`, `listing` and `proxy` (what comes from another index), `form`, `upload` and `lingering` (POST), `audit` and
-`metrics` (what happened), `patience` (slow clients), `app` and `run` (put together).
+Rooms within: `settings`, `tokens` (who), `auth` (what they may), `source` (a directory or a bucket), `caching` and
+`reading` (GET), `upstream`, `listing` and `proxy` (what comes from another index), `multipart` and `upload` (POST),
+`audit` and `metrics` (what happened), `limits` and `timeouts` (floods, slow clients), `app` and `run` (put together).
 """

@@ -15,74 +15,96 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from wheelsmith.errors import WheelsmithError
+from wheelsmith.errors import UsageError, WheelsmithError
+from wheelsmith.index import keys
 from wheelsmith.index.web.site import index_page, project_page
 from wheelsmith.server import metrics as numbers
 from wheelsmith.server.audit import AuditLog
 from wheelsmith.server.auth import Refusal, identify, require_publish, require_read
-from wheelsmith.server.lingering import LingeringResponse
+from wheelsmith.server.caching import PAGE_HEADERS
 from wheelsmith.server.proxy import Proxy
 from wheelsmith.server.reading import Later, Reader
-from wheelsmith.server.represent import PAGE_HEADERS
+from wheelsmith.server.source import open_source
+from wheelsmith.server.timeouts import LingeringResponse
 from wheelsmith.server.tokens import TokenBook
 from wheelsmith.server.upload import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from wheelsmith.server.settings import Settings
 
 _LOG = logging.getLogger(__name__)
+_STRANGERS = 64 << 20  # bytes of an upload that are thrown away so that who has no token here hears why
 _QUIET = {"absent", "not-acceptable", "token-missing"}  # everyday answers to readers: counted, not logged
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """Return the application that serves the index of `settings`.
+class IndexServer:
+    """The server of the index of `settings`.
+
+    Attributes:
+        app: the ASGI application.
 
     Raises:
-        StoreError: the index's directory cannot be written.
+        StoreError: what is the server's own cannot be written.
+        UsageError: there is no such index, or a proxy has no place for its files.
     """
-    server = _Server(settings)
-    return Starlette(
-        routes=[
-            Route("/health", server.health),
-            Route("/metrics", server.numbers),
-            Route("/upload/", server.upload, methods=["POST"]),
-            Route("/legacy/", server.upload, methods=["POST"]),
-            Route("/", server.home),
-            Route("/project/{project}/", server.project),
-            Mount("/", server.read),
-        ],
-        lifespan=server.lifespan,
-    )
 
-
-class _Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._book = TokenBook(settings.tokens)
-        self._audit = AuditLog(settings.audit)
+        if settings.proxy and not settings.keeps_state:
+            raise UsageError(
+                "A proxy keeps what it fetches, and nothing may be written here.", "Give --state DIR for it."
+            )
+        self._audit = AuditLog(settings.audit if settings.keeps_state else None, settings.max_audit)
         self._metrics = numbers.Metrics()
-        self._uploads = Uploads(settings, self._metrics)
-        self._reader = Reader(settings, Proxy(settings, self._metrics) if settings.proxy else None)
+        self._uploads = Uploads(settings, self._metrics) if settings.takes_uploads else None
+        self._source = open_source(settings.root)
+        self._reader = Reader(settings, self._source, Proxy(settings, self._metrics) if settings.proxy else None)
+        self.app = Starlette(
+            routes=[
+                Route("/health", self.health),
+                Route("/metrics", self.numbers),
+                Route("/upload/", self.upload, methods=["POST"]),
+                Route("/legacy/", self.upload, methods=["POST"]),
+                Route("/", self.home),
+                Route("/project/{project}/", self.project),
+                Mount("/", self.read),
+            ],
+            lifespan=self.lifespan,
+        )
+        self.app.router.redirect_slashes = False  # it would send people to what they say in Host
+
+    def quick(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes] | None:
+        """See `timeouts.bounded_protocol`."""
+        answer = self._reader.quick(url, headers)
+        if answer is not None:
+            self._metrics.page(unchanged=not answer[1])
+        return answer
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Log start and stop, and leave nothing behind."""
-        self._audit.write("start", root=str(self._settings.layout.root))
+        self._audit.write("start", root=str(self._settings.root))
         yield
-        self._uploads.close()
+        if self._uploads is not None:
+            self._uploads.close()
         self._audit.write("stop")
         self._audit.close()
 
     async def health(self, request: Request) -> Response:
         """Whether the pages can be read."""
-        there = await run_in_threadpool(self._settings.layout.page(None, "json").is_file)
+        key = keys.page("", None, "json")
+        if self._source.is_slow:
+            there = await run_in_threadpool(self._source.look, key) is not None
+        else:  # no thread: they may all be busy
+            there = self._source.look(key) is not None
         return PlainTextResponse("ok\n" if there else "The index has no pages.\n", 200 if there else 503)
 
     async def numbers(self, request: Request) -> Response:
@@ -99,7 +121,9 @@ class _Server:
             self._authorize_read(request.headers)
         except Refusal as refusal:
             return self._refuse(refusal, request)
-        page = await run_in_threadpool(index_page, self._settings.root)
+        if (directory := self._settings.directory) is None:
+            return RedirectResponse("simple/", 307)
+        page = await run_in_threadpool(index_page, directory)
         self._metrics.request(request.method, "page", 200)
         return Response(page, headers={"content-type": "text/html; charset=utf-8", **PAGE_HEADERS})
 
@@ -110,11 +134,13 @@ class _Server:
             self._authorize_read(request.headers)
             if canonicalize_name(project) != project:
                 raise Refusal(404, "Nothing is published here.", "absent")
+            if (directory := self._settings.directory) is None:
+                return RedirectResponse(f"../../simple/{project}/", 307)
             page = await run_in_threadpool(
                 project_page,
-                self._settings.root,
+                directory,
                 project,
-                url=self._settings.public_url or f"{request.base_url}simple/",
+                url=self._settings.public_url or _own_url(request),
                 form=True,
                 gpu=request.query_params.get("gpu", "")[:80],
                 driver=request.query_params.get("driver", "")[:40],
@@ -129,6 +155,8 @@ class _Server:
     async def upload(self, request: Request) -> Response:
         """One wheel from a publisher."""
         try:
+            if self._uploads is None:
+                raise Refusal(403, "This server takes no uploads: it serves read-only.", "read-only")
             token = require_publish(identify(request.headers.get("authorization"), self._book))
             published = await self._uploads.take(request, token)
         except Refusal as refusal:
@@ -158,7 +186,7 @@ class _Server:
             if method not in {"GET", "HEAD"}:
                 raise Refusal(405, "Only GET and HEAD are answered here; uploads go to /upload/.", "method")
             self._authorize_read(headers)
-            answer = self._reader.answer(path, headers)
+            answer = self._reader.answer(path, headers, head=method == "HEAD")
             response = await run_in_threadpool(answer.work) if isinstance(answer, Later) else answer
         except Refusal as refusal:
             response = self._refuse(refusal, Request(scope))
@@ -198,10 +226,16 @@ class _Server:
             headers["retry-after"] = "60"
         if upload:
             seconds = min(30, self._settings.stall_seconds)
-            return LingeringResponse(
-                refusal.reason + "\n", refusal.status, headers, most=self._settings.max_upload, seconds=seconds
-            )
+            most = self._settings.max_upload if refusal.token else _STRANGERS
+            return LingeringResponse(refusal.reason + "\n", refusal.status, headers, most=most, seconds=seconds)
         return PlainTextResponse(refusal.reason + "\n", refusal.status, headers)
+
+
+def _own_url(request: Request) -> str:
+    """The address of `simple/` at the address that the request came in on, whatever it says in Host."""
+    host, port = request.scope["server"]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{request.scope['scheme']}://{shown}:{port}/simple/"
 
 
 def _client(request: Request) -> str | None:

@@ -23,6 +23,7 @@ class Metrics:
             ("method", "kind", "code"),
             registry=self._registry,
         )
+        self._ready = [self._requests.labels("GET", "page", code) for code in ("200", "304")]
         self.refused = Counter(
             "wheelsmith_index_refused", "Requests that were refused", ("event",), registry=self._registry
         )
@@ -51,6 +52,10 @@ class Metrics:
     def request(self, method: str, kind: str, status: int) -> None:
         """Count one answer; `kind` is `page`, `file`, `upload` or `other`."""
         self._requests.labels(method if method in _METHODS else "other", kind, str(status)).inc()
+
+    def page(self, *, unchanged: bool) -> None:
+        """Count a page that lay ready."""
+        self._ready[unchanged].inc()
 
     def render(self) -> bytes:
         """All numbers, in Prometheus' text format 0.0.4."""

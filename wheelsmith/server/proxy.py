@@ -7,7 +7,8 @@ temporary name while it is hashed, and gets its own only if it is what was promi
 not there, 502 an upstream that is down or lies, 503 too many at once, 507 no space.
 
     .wheelsmith/upstream/<project>.json     the page as it came, with its URL, its ETag and when it was asked for
-    .wheelsmith/upstream/files/<sha256>     files and METADATA; all of it may be deleted at any time
+    .wheelsmith/upstream/files/<sha256>     files and METADATA; all of it may be deleted at any time,
+                                            and what was not asked for longest is, above `max_cache`
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import secrets
 import shutil
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from wheelsmith.index.files import storage_errors, write_atomic
 from wheelsmith.server.auth import Refusal
+from wheelsmith.server.caching import Page
 from wheelsmith.server.listing import Listing
-from wheelsmith.server.represent import Page
 from wheelsmith.server.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -62,7 +63,7 @@ class Proxy:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._upstream = Upstream(settings.upstream or "", settings.upstream_seconds, settings.upload_rate)
-        self._folder = settings.layout.lock.parent / "upstream"
+        self._folder = settings.private_folder / "upstream"
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._made: OrderedDict[tuple[str, str, str, float], Page] = OrderedDict()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
@@ -162,7 +163,9 @@ class Proxy:
                 kept = {"time": time.time(), "etag": answer.etag, "url": answer.url, "page": _parsed(data)}
         new = _read(project, kept)
         with storage_errors(self._folder):
-            write_atomic(self._page_path(project), json.dumps(kept).encode(), self._folder / "files", sync=False)
+            data = json.dumps(kept).encode()
+            self._make_room(len(data))
+            write_atomic(self._page_path(project), data, self._folder / "files", sync=False)
         return new
 
     def _load(self, project: str) -> _Known | None:
@@ -176,6 +179,7 @@ class Proxy:
         path = self._folder / "files" / sha256
         with self._alone(sha256):
             if path.is_file():
+                os.utime(path)  # asked for just now
                 return path
             if most > self._settings.max_upload:
                 raise Refusal(502, f"The file has {most} bytes, and this index takes less.", "too-large")
@@ -185,6 +189,7 @@ class Proxy:
             try:
                 with storage_errors(self._folder):
                     self._fetch(url, sha256, most, temporary)
+                    self._make_room(temporary.stat().st_size)
                     temporary.rename(path)
             except UpstreamError as error:
                 raise _refusal(error) from error
@@ -204,6 +209,22 @@ class Proxy:
                 stream.write(chunk)
         if digest.hexdigest() != sha256:
             raise UpstreamError("upstream-lie", f"The upstream sent bytes with the SHA-256 {digest.hexdigest()}.")
+
+    def _make_room(self, size: int) -> None:
+        """Remove what was not asked for longest, until `size` more bytes are within the limit."""
+        with self._guard:
+            kept = []
+            for path in (*(self._folder / "files").iterdir(), *self._folder.glob("*.json")):
+                with suppress(FileNotFoundError):  # another server removes too
+                    status = path.stat()
+                    kept += [] if path.suffix == ".tmp" else [(status.st_mtime, status.st_size, path)]
+            total = size + sum(one[1] for one in kept)
+            for _, freed, path in sorted(kept):
+                if total <= self._settings.max_cache:
+                    return
+                path.unlink(missing_ok=True)
+                total -= freed
+                self._metrics.upstream.labels("dropped").inc()
 
     def _page_path(self, project: str) -> Path:
         return self._folder / f"{project}.json"

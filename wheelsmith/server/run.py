@@ -14,9 +14,10 @@ import uvicorn
 
 from wheelsmith.errors import UsageError
 from wheelsmith.index.publish import publish
+from wheelsmith.index.transactions import open_index
 from wheelsmith.index.web.site import render
-from wheelsmith.server.app import create_app
-from wheelsmith.server.patience import patient_protocol
+from wheelsmith.server.app import IndexServer
+from wheelsmith.server.timeouts import bounded_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +48,12 @@ def serve(settings: Settings, host: str, port: int, *, ready: Callable[[str], No
 
 def prepare(settings: Settings, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
     """Return a server that is ready to `run`, and its listening socket. Raises what `serve` raises."""
-    publish([], settings.root)  # an empty index is one too, and what a dead writer left is finished
-    render(settings.root, url=settings.public_url)
+    if settings.takes_uploads:
+        publish([], settings.root)  # an empty index is one too, and what a dead writer left is finished
+        if (directory := settings.directory) is not None:
+            render(directory, url=settings.public_url)
+    else:
+        open_index(settings.root)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -57,15 +62,15 @@ def prepare(settings: Settings, host: str, port: int) -> tuple[uvicorn.Server, s
     except (OSError, OverflowError) as error:
         listener.close()
         raise UsageError(f"Nothing can listen on {host}:{port}: {error}.", "Give another --host or --port.") from error
+    server = IndexServer(settings)
     config = uvicorn.Config(
-        create_app(settings),
-        http=patient_protocol(settings),
+        server.app,
+        http=bounded_protocol(settings, server.quick),
         ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=settings.max_connections,
         timeout_keep_alive=max(1, int(settings.request_seconds)),
         timeout_graceful_shutdown=max(1, int(settings.stall_seconds)),
     )

@@ -166,7 +166,8 @@ class Uploads:
         except DiskFullError as error:
             raise Refusal(507, f"{error.cause}", "no-space") from error
         try:  # the wheel is published; its pages for people are made again with the next one
-            render(self._settings.root, projects=[parse_filename(wheel.name)[0]], url=self._settings.public_url)
+            if (directory := self._settings.directory) is not None:
+                render(directory, projects=[parse_filename(wheel.name)[0]], url=self._settings.public_url)
         except WheelsmithError:
             _LOG.exception("pages for people")
         return published
