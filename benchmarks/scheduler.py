@@ -44,7 +44,7 @@ def governed(root: Path, command: list[str], jobs: int, prior: int) -> tuple[int
         (toolkit / name).mkdir(parents=True, exist_ok=True)
     (toolkit / "bin" / "nvcc").touch()
     search = [(Path(path), path) for path in ("/usr/local/bin", "/usr/bin", "/bin")]
-    wrappers = lay_wrappers(Room(root, root, toolkit, Isolation(())), search, fallback_jobs=1)
+    wrappers = lay_wrappers(Room(root, root, toolkit, Isolation(False)), search, fallback_jobs=1)
     head: RunHead = {"name": "", "version": "", "key": "", "started": 0.0, "jobs": jobs, "memory": None}
     timeline = Timeline(head, usable_cpus(), [])
     model = load_model(prior, root / "model.json")

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
+import stat
 from pathlib import Path
+
+_GOING = ".going"
 
 
 def sync_directory(directory: Path) -> None:
@@ -23,3 +28,37 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, link or directory so that its name is free at once, and nothing half removed ever stands there.
+
+    It is renamed first. What a kill leaves behind has a name that `is_debris` knows.
+    """
+    away = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_GOING}")
+    try:
+        path.rename(away)
+    except FileNotFoundError:
+        return
+    if away.is_symlink() or not away.is_dir():
+        away.unlink()
+    else:
+        shutil.rmtree(away)
+
+
+def is_debris(name: str) -> bool:
+    """Whether a file name is one of something that was on its way out."""
+    return name.startswith(".") and name.endswith(_GOING)
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a regular file that strangers may have made: no link is followed, no pipe waited for.
+
+    Raises:
+        OSError: there is no such file, or it is none.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(opened, "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        return file.read(most)

@@ -60,8 +60,8 @@ class House:
         self.lay()
 
     def lay(self) -> None:
-        room = Room(self.root, self.root / "env", self.root / "toolkit", Isolation(()))
-        self.wrappers = lay_wrappers(room, self.search, fallback_jobs=1, chain=self.chain)
+        self.room = Room(self.root, self.root / "env", self.root / "toolkit", Isolation(False))
+        self.wrappers = lay_wrappers(self.room, self.search, fallback_jobs=1, chain=self.chain)
 
     def governed(self, jobs: int, until: float | None = None) -> Governed:
         scheduler = Scheduler(CostModel(1000), Capacity(jobs), timeline=self.timeline, listener=self.told.append)
@@ -70,7 +70,8 @@ class House:
 
     def run(self, script: str, *, jobs: int = 2, until: float | None = None) -> int:
         head = f"cd {self.root}/src; PATH={self.wrappers.path}:{self.root}/cuda/bin:{self.root}/real:$PATH; "
-        return run_process(["sh", "-c", head + script], self.root / "log", self.governed(jobs, until), self.told.append)
+        command = self.room.command(["sh", "-c", head + script], leashed=True)
+        return run_process(command, self.root / "log", self.governed(jobs, until), self.told.append)
 
     @property
     def units(self) -> list[tuple[str, int, bool]]:
@@ -219,13 +220,13 @@ def test_when_the_build_has_failed_nobody_who_waits_starts(tmp_path, said):
 def test_a_half_written_file_of_a_compiler_that_failed_does_not_count_as_made(tmp_path):
     house = House(tmp_path, gxx="echo half > $4; [ $2 != a.cpp ]")
     assert house.run("g++ -c a.cpp -o a.o; g++ -c b.cpp -o b.o") == 0
-    assert remove_unfinished(tmp_path / "launch", Path) == 1
+    assert remove_unfinished(tmp_path, Path) == 1
     assert [path.name for path in sorted((tmp_path / "src").iterdir())] == ["b.o"]
 
 
 def test_the_build_leaves_nobody_behind(tmp_path):
     house = House(tmp_path, gxx="true")
-    group_of_its_own = "import os, time; os.setpgid(0, 0); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    group_of_its_own = "import os, time; os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     assert house.run(f'python3 -c "{group_of_its_own}" >/dev/null 2>&1 & until [ -s pid ]; do sleep 0.1; done') == 0
     process = Path("/proc", (tmp_path / "src/pid").read_text(), "cmdline")
     while process.exists() and process.read_bytes():  # of a zombie it is empty
@@ -255,9 +256,9 @@ def test_the_second_interrupt_stops_every_compiler_and_no_half_written_file_coun
     while compiler.exists() and compiler.read_bytes():  # of a zombie it is empty
         time.sleep(0.01)
     assert (tmp_path / "src/a.o").read_text() == "half\n"
-    assert remove_unfinished(tmp_path / "launch", Path) == 1
+    assert remove_unfinished(tmp_path, Path) == 1
     assert not (tmp_path / "src/a.o").exists()
-    assert remove_unfinished(tmp_path / "launch", Path) == 0
+    assert remove_unfinished(tmp_path, Path) == 0
 
 
 SLOW = "echo half > $4; echo half; sleep 1.5; echo whole > $4"
@@ -272,7 +273,7 @@ def test_the_first_interrupt_lets_those_who_run_end_and_nobody_else_begin(tmp_pa
     with pytest.raises(InterruptedBuildError, match=r"^The build was interrupted\.$"):
         house.run(script, jobs=1)
     assert {path.name: path.read_text() for path in (tmp_path / "src").iterdir()} == {"a.o": "whole\n"}
-    assert remove_unfinished(tmp_path / "launch", Path) == 0
+    assert remove_unfinished(tmp_path, Path) == 0
     assert house.units == [("src/a.cpp", 0, False)]
     (note,) = [event for event in house.told if isinstance(event, Note)]
     assert note.text.startswith("interrupted: nothing new starts, 1 compilers run to their end, for nobody knows")

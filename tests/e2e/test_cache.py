@@ -56,12 +56,15 @@ class Builder:
         for name, text in headers.items():
             (self.root / f"src/{name}.h").write_text(text)
 
-    def call(self, archs, flags, append, place, prefix=(), environment=None, binds=()) -> bytes:
+    def call(self, archs, flags, append, place, cache=None, environment=None) -> bytes:
         codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
         nvcc = [f"{CANONICAL}/cuda/bin/nvcc", *codes, *flags, "-c", "unit.cu", "-o", "unit.o"]
         script = f'cd {place} && exec "$@"'
-        base = {"PATH": os.environ["PATH"], "WHEELSMITH_ROOT": CANONICAL, "NVCC_APPEND_FLAGS": append}
-        command = self.room.command(["sh", "-c", script, "sh", *prefix, *nvcc], binds=binds)
+        base = {"PATH": os.environ["PATH"], "NVCC_APPEND_FLAGS": append}
+        prefix, binds, paths = (cache.prefix, cache.binds, cache.paths) if cache else ((), (), ())
+        self.room.hand_over(*(path for path, writable in paths if writable))
+        command = self.room.command(["sh", "-c", script, "sh", *prefix, *nvcc], binds=binds, paths=paths)
+        base |= dict(cache.environment) if cache else {}
         subprocess.run(command, env=base | (environment or {}), check=True)
         return (self.root / place / "unit.o").read_bytes()
 
@@ -72,7 +75,7 @@ class Builder:
             self.root, CANONICAL, settings=settings, toolkit=self.toolkit, packages="", listener=ignore
         ) as cache:
             assert cache is not None
-            through = self.call(archs, flags, append, place, cache.prefix, dict(cache.environment) | more, cache.binds)
+            through = self.call(archs, flags, append, place, cache, more)
         assert through == self.call(archs, flags, append, place, environment=more)
         return cache_use(self.root / "cache")
 
@@ -126,11 +129,14 @@ def test_a_host_compiler_named_by_the_environment_is_noticed(builder):
 
 def test_the_same_unit_in_another_directory_of_the_project_is_another_module(builder):
     """nvcc derives the module's name from the whole path: two of the same name do not link."""
+    files = [*(builder.root / "src").iterdir()]
     for name in ("one", "two"):
-        shutil.copytree(builder.root / "src", builder.root / name)
-    builder.compile("-rdc=true", place="one")
-    assert builder.compile("-rdc=true", place="two").hits == 0
-    assert builder.compile("-rdc=true", place="two").hits == 1
+        (builder.root / "src" / name).mkdir()
+        for file in files:
+            shutil.copy(file, builder.root / "src" / name)
+    builder.compile("-rdc=true", place="src/one")
+    assert builder.compile("-rdc=true", place="src/two").hits == 0
+    assert builder.compile("-rdc=true", place="src/two").hits == 1
 
 
 def test_comments_count_where_the_source_becomes_a_part_of_the_ptx(builder):

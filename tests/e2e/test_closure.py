@@ -74,7 +74,7 @@ def test_a_build_whose_trees_come_from_mirrors_and_whose_compile_has_no_network(
     named = json.dumps(predicate["buildDefinition"]["resolvedDependencies"])
     assert all(f"{miniature.HOST}mini/{name}.git" in named for name in mini.upstreams)
     isolation = predicate["runDetails"]["wheelsmith_isolation"]
-    assert isolation["network"] is ("--net" not in isolation_here().flags)
+    assert isolation == isolation_here().to_dict()
 
 
 def test_without_its_patch_the_wheel_breaks_its_arch_contract(mini, shared_store, tmp_path):

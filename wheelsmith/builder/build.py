@@ -23,7 +23,7 @@ from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
 from wheelsmith.compile.run import Effort, Supplies, compile_wheel
-from wheelsmith.compile.sandbox import Isolation, isolation_here
+from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.config import NO_MIRRORS, Mirrors
 from wheelsmith.errors import CompileError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
@@ -40,7 +40,7 @@ from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
 from wheelsmith.toolchain.uv import Uv
 
 if TYPE_CHECKING:
-    from wheelsmith.documents.builds import BuildDocument, BuildRecord, CacheFacts, IsolationFacts, ToolchainFacts
+    from wheelsmith.documents.builds import BuildDocument, BuildRecord, CacheFacts, ToolchainFacts
     from wheelsmith.sources.model import Fetched
     from wheelsmith.wheel.strip import StripTool
 
@@ -225,7 +225,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         "sources": [{"what": i.what, "digest": i.digest, "served_by": i.served_by or None} for i in fetched],
         "wheel": {"filename": wheel.name, "sha256": sha256_of(wheel), "size": wheel.stat().st_size},
         "toolchain": _toolchain_facts(tools),
-        "isolation": _isolation_facts(tools.isolation),
+        "isolation": tools.isolation.to_dict(),
         "compile": {
             "seconds": round(compiled.seconds, 3),
             "jobs": compiled.jobs,
@@ -337,11 +337,6 @@ def _toolchain_facts(tools: Tools) -> ToolchainFacts:
     if tools.strip:
         facts["strip"] = tools.strip.version
     return facts
-
-
-def _isolation_facts(isolation: Isolation) -> IsolationFacts:
-    path = CANONICAL if isolation.canonical else None
-    return cast("IsolationFacts", {"canonical_path": path, "network": isolation.network, **asdict(isolation)})
 
 
 def _keep(store: Store, key: str, made: Made) -> None:

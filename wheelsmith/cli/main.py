@@ -32,7 +32,7 @@ from wheelsmith.cli import (
     verify,
 )
 from wheelsmith.distribution import own_version
-from wheelsmith.errors import WheelsmithError
+from wheelsmith.errors import InterruptedBuildError, WheelsmithError
 
 _COMMANDS = (
     *(plan, build, fetch, inspect, fits, advise, publish, verify, rebuild),
@@ -45,7 +45,7 @@ typical use:
   wheelsmith build cuvec==6.0.1                        compile, prove, publish to dist/
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
-exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-15 what was asked for; 20-24 sources;
+exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-14 what was asked for; 20-24 sources;
 30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
 """
 
@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.execute(options)
     except WheelsmithError as error:
+        if arguments is None and isinstance(error, InterruptedBuildError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has ended: who asks once more gets the same answer
         _explain(error)
         return error.exit_code
     except KeyboardInterrupt:

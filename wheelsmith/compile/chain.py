@@ -35,6 +35,10 @@ class Chain(Protocol):
     def binds(self) -> tuple[tuple[Path, str], ...]:
         """Files, and the paths below the room's root over which they are mounted (where mounting is possible)."""
 
+    @property
+    def paths(self) -> tuple[tuple[Path, bool], ...]:
+        """What else of the machine it needs, at its own path, and whether it writes there."""
+
 
 #: Makes a chain ready for one build: called with the room's root as it is here and as the build sees it.
 OpenChain = Callable[[Path, str], AbstractContextManager[Chain | None]]

@@ -1,20 +1,17 @@
 """Runs inside the sandbox: call the project's PEP 517 backend through `build`.
 
-In: a request file (JSON: source, out, python, environment, config_settings). Out: a result file (JSON: `wheel`, or
-`unmet`, or `failed`) and the backend's output on stdout. It is a program of its own, so that everything a build starts
-has the build's environment and none of the caller's. SIGTERM (it comes when wheelsmith dies, see `Room.command`) ends
-it together with everything that it started.
+In: a request file (JSON: source, out, python, environment, config_settings), the name of a result file, and directories
+that hold `build` and what it needs. Out: the result file (JSON: `wheel`, or `unmet`, or `failed`) and the backend's
+output on stdout. It is a program of its own (`python -IS`), so that everything a build starts has the build's
+environment and none of the caller's.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,34 +81,7 @@ def _unmet(
     )
 
 
-def end_session(session: int) -> None:
-    """Kill every process of a session (setsid(2)) except this one. A process group is not enough: ninja gives each
-    command one of its own."""
-    met = {os.getpid()}
-    while fresh := {pid for pid in _processes() if _is_of(pid, session)} - met:
-        met |= fresh
-        for pid in fresh:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _processes() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
-
-
-def _is_of(pid: int, session: int) -> bool:
-    try:
-        return os.getsid(pid) == session
-    except (ProcessLookupError, PermissionError):
-        return False
-
-
-def _end(signum: int, frame: object) -> None:
-    end_session(os.getsid(0))
-    os._exit(128 + signum)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    sys.path += sys.argv[3:]
     result_file = Path(sys.argv[2])
     result_file.write_text(json.dumps(build(json.loads(Path(sys.argv[1]).read_text("utf-8")))), "utf-8")

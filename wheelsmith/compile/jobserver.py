@@ -215,6 +215,7 @@ def _listen(directory: Path) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(f"/proc/self/fd/{descriptor}/jobserver")
+        (directory / "jobserver").chmod(0o666)  # the build has another user; nobody else can enter its directory
         listening.listen(4096)
         listening.setblocking(False)
     except OSError:

@@ -11,6 +11,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from wheelsmith.fsutil import read_plain
+
+_LARGEST = 64 << 20  # bytes of a file that the build wrote
 _LANGUAGES = {"C": "C", "CXX": "C++", "CUDA": "CUDA"}
 # A rule of the Ninja generator; words such as ${LAUNCHER} are empty unless a project sets them for a target.
 _RULE = re.compile(r"^rule (C|CXX|CUDA)_COMPILER__.*\n(?: .*\n)*?  command = (?:\$\{\w+\})*(\S+)", re.MULTILINE)
@@ -43,6 +46,6 @@ def _first_words(build: Path) -> Iterator[tuple[str, str]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8", errors="replace")
+        return read_plain(path, _LARGEST).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from wheelsmith.compile.driver import end_session
 from wheelsmith.compile.interrupt import Interrupt
 from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.launchers import bypasses
@@ -27,11 +26,11 @@ from wheelsmith.compile.timeline import Timeline
 from wheelsmith.diagnostics.diagnose import RUN_MARK
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Listener, Note, ToolLine
-from wheelsmith.planning.model import CANONICAL
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]")
 _FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up
 _CONFIGURED = re.compile(r"^-- Build files have been written to: (/.+)$")  # CMake
+_PATIENCE = 30.0  # seconds that a build may take to end
 _TELL, _SAVE = 1.0, 10.0  # seconds between two events, and between two savings
 _GRACE = 10.0  # seconds that the build tool has to write down what is done, after an interrupt
 
@@ -62,22 +61,40 @@ class Governed:
 
     def note_unfinished(self, outputs: tuple[str, ...]) -> None:
         """Keep on disk what is being written, so that no half-written file of a killed build counts as made."""
-        temporary = self.launch / "unfinished.new"
+        root = self.launch.parent  # which the build cannot write, unlike `launch`
+        temporary = root / "unfinished.new"
         temporary.write_text("".join(f"{output}\n" for output in outputs), "utf-8", errors="surrogateescape")
-        temporary.replace(self.launch / "unfinished")
+        temporary.replace(root / "unfinished")
 
 
-def remove_unfinished(launch: Path, here: Callable[[str], Path]) -> int:
-    """Remove what compilers left half written in the last run; how many files. `here`: see `Room.here`."""
-    noted, removed = launch / "unfinished", 0
+def remove_unfinished(root: Path, here: Callable[[str], Path]) -> int:
+    """Remove what compilers left half written in the last run; how many files. `here`: see `Room.here`.
+
+    The build itself said what it was writing, and may have laid links: what is not in its directory is left alone.
+    """
+    noted, removed = root / "unfinished", 0
     if noted.is_file():
+        real = root.resolve()
         for line in noted.read_text("utf-8", errors="surrogateescape").split("\n"):
             path = here(line)
-            if path.is_relative_to(launch.parent) and path.is_file():
-                path.unlink()
-                removed += 1
+            with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+                inside = path.parent.resolve().is_relative_to(real) and path.name not in {"", ".."}
+                if inside and (path.is_file() or path.is_symlink()):
+                    path.unlink()
+                    removed += 1
         noted.unlink()
     return removed
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a build that `Room.command` started: asked by SIGTERM, it kills all that it started, and then ends."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run_process(command: list[str], log: Path, governed: Governed, listener: Listener) -> int:
@@ -85,7 +102,6 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
     base = {
         "PATH": os.defpath + ":/usr/local/bin:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
-        "WHEELSMITH_ROOT": CANONICAL,
     }
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(log.open("a", encoding="utf-8"))
@@ -124,8 +140,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
                 "Run the same command again: it continues with what is left.",
             ) from error
         finally:
-            end_session(process.pid)
-            process.wait()
+            _end(process)
             if process.stdout is not None:
                 process.stdout.close()
 

@@ -8,10 +8,10 @@ error of the log), `EnvironmentBuildError` (the project requires what the plan d
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
 from wheelsmith.compile.process import Governed, remove_unfinished, run_process
+from wheelsmith.compile.result import RESULT_FILE, read_outcome, take_wheel
 from wheelsmith.compile.sandbox import Isolation, Room
 from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import SUFFIX, Summary, Timeline, earlier_runs
@@ -32,6 +33,7 @@ from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.diagnostics.diagnose import diagnose, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note
+from wheelsmith.fsutil import remove_tree
 from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda import CudaToolkit
@@ -40,6 +42,8 @@ from wheelsmith.toolchain.environment import BuildEnvironment
 if TYPE_CHECKING:
     from wheelsmith.documents.builds import RunHead
 
+#: What of a build's directory is made anew for every run.
+_EACH_TIME = ("tmp", "out", "launch", "cache")
 _RESERVE = 256 * 10**6  # bytes that stay free for everybody else
 _LAUNCHER = 5 * 10**6  # bytes that a waiting wrapper takes, with the shell that started it (measured: 4 MB)
 _CROWD = 0.02  # share of the memory that waiting wrappers may take
@@ -127,27 +131,27 @@ def compile_wheel(
 
     def make(directory: Path) -> None:
         supplies.lay_out(directory)
-        for name in ("home", "tmp", "out", "env", "cuda"):
+        for name in ("home", "env", "cuda", *_EACH_TIME):
             (directory / name).mkdir()
 
     root, resumed = store.make_directory("work", key, make)
     environment, toolkit, isolation = supplies.environment, supplies.toolkit, supplies.isolation
-    room = Room(root, environment.prefix, toolkit.root, isolation)
+    room = Room(root, environment.prefix, toolkit.root, isolation, environment.interpreter.base_prefix)
     if resumed:
-        removed = remove_unfinished(root / "launch", room.here)
+        removed = remove_unfinished(root, room.here)
         half = f"; {removed} half-written files removed" if removed else ""
         listener(Note("compile", f"continuing in {root}{half}"))
-        for name in ("tmp", "out"):  # an interrupted run may have left half a file
-            shutil.rmtree(root / name)
+        for name in _EACH_TIME:  # an interrupted run may have left half a file; and a stranger wrote there, maybe links
+            remove_tree(root / name)
             (root / name).mkdir()
     jobs = effort.jobs or usable_cpus()
     log = store.place("logs", f"{key}.log")
     record = store.place("logs", f"{key}{SUFFIX}")
     request = _request(plan, room, environment)
     path = request["environment"]["PATH"]
-    result = root / "result.json"
-    result.unlink(missing_ok=True)
-    driver = [sys.executable, "-I", str(Path(__file__).with_name("driver.py"))]
+    driver = Path(__file__).with_name("driver.py")
+    program = [os.path.realpath(sys.executable), "-IS", str(driver), f"{room.place}/request.json"]
+    program += [f"{room.place}/out/{RESULT_FILE}", *room.libraries]
     with effort.open_chain(root, room.place) if effort.open_chain else nullcontext() as chain:
         wrappers = _lay_entrance(plan, room, path, jobs, chain)
         # How many compilers run is decided when they start: the build tool only brings enough of them to choose from.
@@ -160,23 +164,26 @@ def compile_wheel(
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
-        command = room.command([*driver, f"{room.place}/request.json", f"{room.place}/result.json"], binds=binds)
+        paths = [(driver, False), *(chain.paths if chain else ())]
+        enter = partial(room.command, binds=binds, paths=paths)
+        room.hand_over(*(path for path, writable in paths if writable))
+        command = enter(program, leashed=True)
         listener(Note("compile", f"up to {jobs} jobs, as memory allows; isolation: {isolation}; log: {log}"))
         started = time.monotonic()
         status = run_process(command, log, governed, listener)
         seconds = time.monotonic() - started
-    outcome = json.loads(result.read_text("utf-8")) if result.is_file() else {"failed": f"exit status {status}"}
-    if "unmet" in outcome:
+    outcome = read_outcome(root / "out", status)
+    if outcome.unmet:
         raise EnvironmentBuildError(
-            f"The build of {plan.name} {plan.version} requires what its environment lacks:"
-            f" {', '.join(outcome['unmet'])}.",
+            f"The build of {plan.name} {plan.version} requires what its environment lacks: {', '.join(outcome.unmet)}.",
             "Add it to `requires` in the recipe (or, with --env current, install it).",
         )
-    if "failed" in outcome:
-        raise _failure(plan, outcome["failed"], log, room, binds, request["environment"])
+    if outcome.failed:
+        raise _failure(plan, outcome.failed, log, root, enter, request["environment"])
     refuse_second_toolkit(root / "src", (room.seen(f"{CANONICAL}/cuda"), str(toolkit.root)))
     summary = governed.timeline.summary()
-    return Compiled(root / "out" / outcome["wheel"], log, seconds, jobs, resumed, record, summary)
+    wheel = take_wheel(root / "out", outcome.wheel, root / "taken")
+    return Compiled(wheel, log, seconds, jobs, resumed, record, summary)
 
 
 def _request(plan: Plan, room: Room, environment: BuildEnvironment) -> dict[str, Any]:
@@ -241,16 +248,15 @@ def _failure(
     plan: Plan,
     message: str,
     log: Path,
-    room: Room,
-    binds: Sequence[tuple[Path, str]],
+    root: Path,
+    enter: Callable[[list[str]], list[str]],
     environment: Mapping[str, str],
 ) -> CompileError | DiskFullError:
     found = diagnose(log.read_text("utf-8", errors="replace"))
-    kept = f"The whole log is {log}; what was compiled is kept in {room.root}, and the same command continues there."
+    kept = f"The whole log is {log}; what was compiled is kept in {root}, and the same command continues there."
     if found.command:
-        script = room.root / "repeat.sh"
-        enter = partial(room.command, binds=binds)
-        script.write_text(repeat_script(found, enter, {**environment, "WHEELSMITH_ROOT": CANONICAL}), "utf-8")
+        script = root / "repeat.sh"
+        script.write_text(repeat_script(found, enter, environment), "utf-8")
         kept += f" To repeat just that unit: sh {script}"
     detail = "\n".join((found.excerpt, *found.links))
     if found.id == "disk-full":

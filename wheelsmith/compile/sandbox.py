@@ -1,102 +1,144 @@
-"""Give a build its canonical path, and nothing else that it does not need.
+"""What a build sees of the machine, and how it is started there.
 
-In: the directories of a build. Out: the command prefix that runs a program with the build's root mounted at
-`plan.CANONICAL`, in private mount, process and network namespaces, as far as the machine allows. Where it allows
-none, the build runs at the store's own path: it works, but its wheels differ from those of other machines, and the
-provenance says so.
+In: the directories of a build. Out: the command prefix that runs a program in a root directory of the build's own, as
+far as the machine allows. `confine.py` carries it out. Where the kernel gives no namespaces, the build runs at the
+store's own path and can reach what its user can: it works, but its wheels differ from those of other machines, and the
+provenance says so. Fails with `StoreError` (a directory of the build cannot be handed over).
+
+    /tmp/wheelsmith-build    the build's directory: src, trees, home, tmp, out, launch, cache can be written;
+                             env and cuda are the build environment and the toolkit, which nobody can write
+    /usr, /lib, /bin …       read-only, and of /etc what compilers and certificates need
+    /tmp, /dev/shm           empty, in memory, of limited size
+    /dev, /proc              a handful of devices; the build's own processes
 """
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from wheelsmith.compile.memory import available_memory, usable_cpus
+from wheelsmith.compile.syscalls import syscall_filter
 from wheelsmith.errors import StoreError
 from wheelsmith.planning.model import CANONICAL
 
-# Arguments: root, environment, toolkit, pairs of a file and the place that it is mounted over, `--`, then the program.
-# Environment and toolkit are shared by all builds: read-only.
-_MOUNT = """
-set -e
-mount --bind "$1" "$WHEELSMITH_ROOT"
-[ -z "$2" ] || mount --bind "$2" "$WHEELSMITH_ROOT/env"
-[ -z "$2" ] || mount -o remount,bind,ro "$WHEELSMITH_ROOT/env"
-mount --bind "$3" "$WHEELSMITH_ROOT/cuda"
-mount -o remount,bind,ro "$WHEELSMITH_ROOT/cuda"
-shift 3
-while [ "$1" != -- ]; do
-    mount --bind "$1" "$WHEELSMITH_ROOT/$2"
-    shift 2
-done
-shift
-cd "$WHEELSMITH_ROOT"
-exec "$@"
-"""
+if TYPE_CHECKING:
+    from wheelsmith.documents.builds import IsolationFacts
+
+#: Who the build is when wheelsmith is root: an id that nobody has (systemd's UIDS-GIDS.md: 65520 to 65533 are unused).
+BUILD_USER = 65533
+#: Set to anything, no namespaces are used: how a machine without them is tried out.
+NO_NAMESPACES = "WHEELSMITH_TEST_NO_NAMESPACES"
+
+_PROGRAM = Path(__file__).with_name("confine.py")
+_LIBRARY = "/run/wheelsmith"
+_OWN = ("src", "trees", "home", "tmp", "out", "launch", "cache")
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "os-release", "debian_version"),
+    *("lsb-release", "redhat-release", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "crypto-policies"),
+    *("pki/tls/certs", "pki/ca-trust/extracted"),
+)
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_PREFIX = ("bin", "lib", "lib64", "include", "share")  # of a Python installation
+_PROCESSES, _PER_CPU = 4096, 128  # processes and threads of a build
+_LARGEST_FILE = 64 * 10**9  # bytes
+_NO_CORE = 1  # neither a file nor the program of core_pattern, which runs outside: core(5) and fs/coredump.c
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What a build here is kept apart from. `flags` are the arguments of unshare(1); empty: no namespaces."""
+    """What a build here is kept apart from.
 
-    flags: tuple[str, ...]
+    Attributes:
+        confined: it has a root directory, processes, a network and a terminal of its own, and no rights.
+        user: numeric id that the build has on this machine; None: the caller's.
+        reason: why it is not confined.
+    """
+
+    confined: bool
+    user: int | None = None
+    reason: str = ""
 
     @property
     def canonical(self) -> bool:
         """Whether the build sees the canonical path."""
-        return bool(self.flags)
+        return self.confined
 
     @property
     def network(self) -> bool:
         """Whether the build can reach a network."""
-        return "--net" not in self.flags
+        return not self.confined
 
     def __str__(self) -> str:
-        if not self.canonical:
-            return "none: builds run at the store's own path, wheels are not bit-identical across machines"
-        return f"own mounts{', own processes' if '--pid' in self.flags else ''}" + (
-            "" if self.network else ", no network"
-        )
+        if not self.confined:
+            return f"none ({self.reason}): a build can do what its user can, and wheels differ between machines"
+        who = "the caller's user" if self.user is None else f"user {self.user}"
+        return f"own files, own processes, no network, no rights, as {who}"
+
+    def to_dict(self) -> IsolationFacts:
+        """JSON-ready form, for a build's record and provenance."""
+        return {
+            "level": "confined" if self.confined else "none",
+            "reason": self.reason or None,
+            "canonical_path": CANONICAL if self.confined else None,
+            "network": self.network,
+            "user": "its own" if self.user is not None else "the caller's",
+            "system_calls_filtered": bool(syscall_filter()),
+        }
 
 
 @cache
 def isolation_here() -> Isolation:
-    """The strongest isolation that works on this machine; found out by trying."""
-    if shutil.which("unshare") is None or shutil.which("mount") is None:
-        return Isolation(())
-    for flags in _ladder():
-        probe = ["unshare", *flags, "sh", "-c", "mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp"]
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-            return Isolation(flags)
-    return Isolation(())
+    """What this machine allows; found out by doing it."""
+    if os.environ.get(NO_NAMESPACES):
+        return Isolation(False, None, f"{NO_NAMESPACES} is set")
+    user = BUILD_USER if os.geteuid() == 0 and _exists(BUILD_USER) else None
+    steps = [*_system_steps(()), ["tmpfs", 1 << 20, 0o755, True, CANONICAL]]
+    command = _command(user, steps, CANONICAL, ["true"], parent=True)
+    base = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    done = subprocess.run(command, env=base, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return Isolation(True, user)
+    words = done.stderr.strip().rpartition("confined: ")[2].splitlines()
+    return Isolation(False, None, words[-1] if words else f"status {done.returncode}")
 
 
-def _ladder() -> Iterator[tuple[str, ...]]:
-    user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
-    process = ("--pid", "--fork", "--kill-child", "--mount-proc")
-    yield (*user, "--mount", *process, "--net")
-    yield (*user, "--mount", *process)
-    yield (*user, "--mount", "--net")
-    yield (*user, "--mount")
+def _exists(user: int) -> bool:
+    """Whether the user namespace that we are in has this id (user_namespaces(7))."""
+    ranges = [list(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text("utf-8").splitlines()]
+    return any(first <= user < first + count for first, _, count in ranges)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A place to build in: `root` holds src, trees, home, tmp, out, launch and the mount points env and cuda."""
+    """A place to build in: `root` holds src, trees, home, tmp, out, launch, cache and the mount points env and cuda.
+    `interpreter` is the prefix of the Python that the environment is made of."""
 
     root: Path
     environment: Path
     toolkit: Path
     isolation: Isolation
+    interpreter: Path = Path(sys.base_prefix)
 
     @property
     def place(self) -> str:
         """Where the build sees `root`."""
         return CANONICAL if self.isolation.canonical else str(self.root)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Directories in which the build finds the packages of `driver.py`."""
+        if self.isolation.confined:
+            return (_LIBRARY,)
+        return tuple(dict.fromkeys(str(path.parent) for path in _packages()))
 
     def seen(self, text: str) -> str:
         """A text of the plan with the paths that the build will really see."""
@@ -112,29 +154,146 @@ class Room:
                 return real / Path(path).relative_to(point)
         return Path(path)
 
-    def command(self, program: list[str], *, binds: Sequence[tuple[Path, str]] = ()) -> list[str]:
-        """The command that runs `program` in the room. If wheelsmith dies, however it dies, so does the program.
+    def hand_over(self, *more: Path) -> None:
+        """Give the build's directory, which nobody else can even enter, and directories of ours to the build's user.
 
-        With a process namespace everything that the program started dies with it. Without one, SIGTERM asks the program
-        to see to that itself.
-
-        `binds` are files, and the paths below `root` that they are mounted over; where nothing can be mounted, none is.
+        Raises:
+            StoreError: the file system has no owners.
         """
-        sign = "KILL" if "--pid" in self.isolation.flags else "TERM"
-        leash = ["setpriv", "--pdeathsig", sign] if shutil.which("setpriv") else []
-        if not self.isolation.canonical:
-            return [*leash, *program]
-        point = Path(CANONICAL)
+        self.root.chmod(0o700)
+        user = self.isolation.user
+        if user is None:
+            return
         try:
-            point.mkdir(mode=0o755, exist_ok=True)
-        except OSError as error:
+            for top in (self.root, *(path for path in more if path.stat().st_uid == 0)):
+                os.chown(top, user, user)
+                for _, directories, files, descriptor in os.fwalk(top):
+                    for name in (*directories, *files):
+                        os.chown(name, user, user, dir_fd=descriptor, follow_symlinks=False)
+        except PermissionError as error:
             raise StoreError(
-                f"The mount point {point} cannot be made: {error}.", f"Remove what is at {point}."
+                f"{error.filename} cannot be given to the user of the build: {error.strerror}.",
+                "Put the store on a local file system (--store), or run wheelsmith as an ordinary user.",
             ) from error
-        if point.is_symlink() or not point.is_dir():
-            raise StoreError(f"{point} is not a directory.", "Remove it; builds are mounted there.")
+
+    def command(
+        self,
+        program: list[str],
+        *,
+        binds: Sequence[tuple[Path, str]] = (),
+        paths: Sequence[tuple[Path, bool]] = (),
+        leashed: bool = False,
+    ) -> list[str]:
+        """The command that runs `program` in the room. Everything that the program starts ends with it.
+
+        Args:
+            program: the command line.
+            binds: files, and the paths below `root` that they are mounted over; where nothing can be mounted, none is.
+            paths: what else the build sees, at its own path, and whether it can write there.
+            leashed: the caller starts it itself, and when the caller dies, however it dies, so does the program.
+        """
+        if not self.isolation.confined:
+            return _command(None, [], str(self.root), program, parent=leashed)
+        steps = [*_system_steps(self._hidden()), *self._steps(binds, paths)]
+        return _command(self.isolation.user, steps, CANONICAL, program, parent=leashed)
+
+    def _hidden(self) -> tuple[Path, ...]:
+        return (Path.home(), self.root.parent.parent)
+
+    def _steps(self, binds: Sequence[tuple[Path, str]], paths: Sequence[tuple[Path, bool]]) -> Iterator[list[Any]]:
+        prefixes = dict.fromkeys((Path(sys.base_prefix), self.interpreter))
+        if not (self.environment / "pyvenv.cfg").is_file():  # --env current, outside a virtual environment
+            prefixes[self.environment] = None
+        readable = [path / name for path in prefixes for name in _PREFIX if (path / name).is_dir()]
+        for path, writable in (*((path, False) for path in (*readable, self.toolkit)), *paths):
+            if writable or not _is_system(path):
+                yield from _bind(path, str(path), writable=writable)
+        for path in _packages():
+            yield from _bind(path, f"{_LIBRARY}/{path.name}")
+        yield from _bind(self.root, CANONICAL)
+        for name in _OWN:
+            if (self.root / name).is_dir():
+                yield from _bind(self.root / name, f"{CANONICAL}/{name}", writable=True)
         # /usr has the same content under the same name on every machine that matters; a venv has a path of its own.
-        environment = str(self.environment) if (self.environment / "pyvenv.cfg").is_file() else ""
-        script = ["sh", "-c", _MOUNT, "sh", str(self.root), environment, str(self.toolkit)]
-        script += [str(part) for pair in binds for part in pair] + ["--"]
-        return [*leash, "unshare", *self.isolation.flags, *script, *program]
+        if (self.environment / "pyvenv.cfg").is_file():
+            yield from _bind(self.environment, f"{CANONICAL}/env")
+        yield from _bind(self.toolkit, f"{CANONICAL}/cuda")
+        for source, name in binds:
+            yield from _bind(source, f"{CANONICAL}/{name}")
+
+
+def _packages() -> tuple[Path, ...]:
+    """Where the packages of `driver.py` are; it needs these only."""
+    from importlib.util import find_spec
+
+    specs = [find_spec(name) for name in ("build", "pyproject_hooks", "packaging")]
+    return tuple(Path(spec.origin).parent for spec in specs if spec is not None and spec.origin)
+
+
+def _is_system(path: Path) -> bool:
+    real = os.path.realpath(path)
+    return any(real.startswith(f"{os.path.realpath(top)}/") for top in _SYSTEM if Path(top).is_dir())
+
+
+def _bind(source: Path, target: str, *, writable: bool = False) -> Iterator[list[Any]]:
+    """A mount at the path that the build knows, and where links lead to from there."""
+    real = os.path.realpath(source)
+    yield ["bind", real, writable, target]
+    if str(source) == target != real and not _is_system(Path(real)):
+        yield ["bind", real, writable, real]
+
+
+def _system_steps(hidden: Sequence[Path]) -> Iterator[list[Any]]:
+    """The root directory, as far as it is the same for every build."""
+    for top in _SYSTEM:
+        if Path(top).is_symlink():
+            yield ["link", os.readlink(top), top]  # noqa: PTH115 - the text of the link
+        elif Path(top).is_dir():
+            yield ["bind", top, False, top]
+    for path in hidden:
+        if _is_system(path) and path.is_dir():
+            yield ["tmpfs", 4096, 0o755, False, os.path.realpath(path)]
+    for name in _ETC:
+        if Path("/etc", name).exists():
+            yield ["bind", os.path.realpath(f"/etc/{name}"), False, f"/etc/{name}"]
+    user = BUILD_USER if os.geteuid() == 0 else os.geteuid()
+    yield [
+        "file",
+        f"root:x:0:0::/nonexistent:/bin/false\nbuild:x:{user}:{user}::{CANONICAL}/home:/bin/sh\n",
+        "/etc/passwd",
+    ]
+    yield ["file", f"root:x:0:\nbuild:x:{user}:\n", "/etc/group"]
+    yield ["file", "127.0.0.1 localhost wheelsmith\n", "/etc/hosts"]
+    yield ["file", "passwd: files\ngroup: files\nhosts: files\n", "/etc/nsswitch.conf"]
+    space = min(2 << 30, available_memory() // 8)
+    yield ["tmpfs", space, 0o1777, True, "/tmp"]  # noqa: S108 - the build's own
+    yield ["link", "../tmp", "/var/tmp"]  # noqa: S108
+    yield ["tmpfs", 1 << 20, 0o755, False, "/dev"]
+    yield ["tmpfs", space, 0o1777, True, "/dev/shm"]  # noqa: S108
+    yield ["pts", "/dev/pts"]
+    yield ["link", "pts/ptmx", "/dev/ptmx"]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        yield ["link", f"/proc/self/fd/{number}", f"/dev/{name}"]
+    yield ["link", "/proc/self/fd", "/dev/fd"]
+    for name in _DEVICES:
+        yield ["bind", f"/dev/{name}", True, f"/dev/{name}"]
+    yield ["proc", "/proc"]
+
+
+def _command(
+    user: int | None, steps: list[list[Any]], directory: str, program: list[str], *, parent: bool
+) -> list[str]:
+    limits = {"RLIMIT_CORE": _NO_CORE, "RLIMIT_FSIZE": _LARGEST_FILE}
+    if steps:
+        limits["RLIMIT_NPROC"] = _PROCESSES + _PER_CPU * usable_cpus()
+    specification = {
+        "parent": os.getpid() if parent else 0,
+        "uid": user,
+        "mounts": steps,
+        "cwd": directory,
+        "limits": limits,
+        "filter": syscall_filter().hex(),
+        "landlock": None,
+    }
+    text = json.dumps(specification, separators=(",", ":"))
+    return [sys.executable, "-IS", str(_PROGRAM), text, *program]

@@ -44,10 +44,15 @@ class ToolchainFacts(TypedDict):
 class IsolationFacts(TypedDict):
     """What the build was kept apart from."""
 
+    level: Literal["confined", "none"]
+    """`confined`: a root directory, processes, a network and a terminal of its own, and no rights."""
+    reason: str | None
+    """Why there was no confinement, in the kernel's words."""
     canonical_path: str | None
     network: bool
     """Whether the build could reach a network."""
-    flags: list[str]
+    user: Literal["its own", "the caller's"]
+    system_calls_filtered: bool
 
 
 class CompileSummary(TypedDict):

@@ -39,7 +39,7 @@ from functools import partial
 from pathlib import Path
 
 from wheelsmith.events import Listener, Note
-from wheelsmith.fsutil import sha256_of
+from wheelsmith.fsutil import read_plain, sha256_of
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.host import BUILD_PATH
 
@@ -51,6 +51,8 @@ MAX_DEVICE_SIZE = 10 * 10**9
 _NVCC_PARTS = ("bin/ptxas", "bin/cudafe++", "bin/fatbinary", "bin/nvcc.profile", "nvvm/bin/cicc")
 _DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas")
 _LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
+_PROGRAMS = ("preprocess.py", "device.py")  # of this directory, and run by the build
+_LARGEST_LOG = 64 << 20  # bytes
 _HOST_PARTS = ("cc1plus", "as")
 _BEFORE_SYSTEM = Path("/usr/local/include")  # where a new header may hide one of the system's
 
@@ -103,11 +105,13 @@ class CompileCache:
         prefix: put before a compiler's command.
         environment: variables for it, with paths as the build sees them.
         binds: files to mount over files of the room, for device code by arch: (file, path below the room's root).
+        paths: the cache and the programs that it is made of, and whether the build can write there.
     """
 
     prefix: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     binds: tuple[tuple[Path, str], ...]
+    paths: tuple[tuple[Path, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,9 @@ def open_cache(
         if remote is not None:
             stack.enter_context(remote.at(place / "remote"))
             environment["CCACHE_REMOTE_STORAGE"] = f"crsh:{seen}/cache/remote"
-        yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds)
+        programs = (_ccache(), *(Path(__file__).with_name(name) for name in _PROGRAMS))
+        paths = ((directory, writable), *((program, False) for program in programs))
+        yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds, paths)
 
 
 def _variables(
@@ -244,7 +250,7 @@ def cache_use(place: Path) -> CacheUse:
             counters = json.loads(done.stdout)
     device: list[str] = []
     with contextlib.suppress(OSError):
-        device = (place / "device").read_text().split()
+        device = read_plain(place / "device", _LARGEST_LOG).decode("utf-8", "replace").split()
     hits = counters.get("direct_cache_hit", 0) + counters.get("preprocessed_cache_hit", 0)
     misses = counters.get("cache_miss", 0)
     uncacheable = sum(counters.get(name, 0) for name in _UNCACHEABLE)
@@ -346,7 +352,7 @@ def _identity(toolkit: CudaToolkit) -> str:
 
 def _command(program: str) -> str:
     """How to run a program of this directory. It needs the standard library only."""
-    return f"{shlex.quote(sys.executable)} -IS {shlex.quote(str(Path(__file__).with_name(program)))}"
+    return f"{shlex.quote(os.path.realpath(sys.executable))} -IS {shlex.quote(str(Path(__file__).with_name(program)))}"
 
 
 def _write_program(path: Path, text: str) -> Path:
