@@ -15,6 +15,7 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("WHEELSMITH_STORE", str(tmp_path_factory.mktemp("store")))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.delenv("WHEELSMITH_RECIPES", raising=False)
+    monkeypatch.delenv("WHEELSMITH_FACTS", raising=False)
 
 
 @pytest.fixture

@@ -70,6 +70,12 @@ class TargetError(WheelsmithError):
     exit_code = 14
 
 
+class FactsError(WheelsmithError):
+    """A table of facts (GPUs, toolkits, drivers, torch) has an unknown key, a bad value or another schema version."""
+
+    exit_code = 15
+
+
 class NetworkError(WheelsmithError):
     """A host could not be reached, or it answered with an error."""
 

@@ -50,7 +50,7 @@ def test_fits_answers_with_its_exit_code(capsys, wheel, gpu, driver, code, answe
     ("options", "code", "words"),
     [
         (["--gpu", "RTX 509"], 13, "RTX 5090"),
-        (["--gpu", ","], 13, "list of GPUs is empty"),
+        (["--gpu", ","], 13, "list of GPUs and architectures is empty"),
         (["--gpu", "A40", "--driver", "12.8"], 14, "not a driver version"),
         (["--gpu", "A40", "--torch", "two"], 2, "not a version of torch"),
         (["--gpu", "A40", "--glibc", "new"], 2, "ldd --version"),

@@ -88,7 +88,7 @@ def test_minor_version_compatibility_covers_machine_code_only_within_a_major_rel
     assert fits("8.0", "535.183.06", cuda12).fits
     refused = fits("8.0", "535.183.06", cuda13)
     assert not refused.fits
-    assert refused.libraries[0].reasons[0].says == "CUDA 13.x needs driver 580 or newer, and this is 535.183.06"
+    assert refused.libraries[0].reasons[0].says == "CUDA 13.x needs driver 580.65.06 or newer, and this is 535.183.06"
     static = library("_C.so", "8.0")  # its runtime is inside: only the version tells
     answers = [fits("8.0", "535.183.06", static, version=v).verdict for v in ("1+cu129", "1+cu130", "1")]
     assert answers == ["fits", "does not fit", "not judged"]

@@ -98,7 +98,7 @@ def smi(tmp_path):
         ("ptx", NEW, 0, "the driver compiles them at first use"),
         ("ptx", OLD, 54, "it is of version 8.8 (CUDA 12.9), and driver 570.124.06 compiles PTX up to 8.7 (CUDA 12.8)."),
         ("static", NEW, 0, " fits "),
-        ("static", OLD, 54, "CUDA 13.x needs driver 580 or newer, and this is 570.124.06"),
+        ("static", OLD, 54, "CUDA 13.x needs driver 580.65.06 or newer, and this is 570.124.06"),
         ("native", "560.35.03", 54, "driver 560.35.03 does not know NVIDIA GeForce RTX 5090 (12.0)"),
     ],
 )

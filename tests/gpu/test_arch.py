@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from wheelsmith.errors import TargetError, UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ArchSet, ptx_runs_on, sass_runs_on
-from wheelsmith.gpu.facts import find_gpu, toolkit_facts
+from wheelsmith.gpu.facts import toolkit_facts
 from wheelsmith.gpu.select import select
 
 
@@ -77,41 +77,12 @@ def test_where_ptx_can_be_compiled(code, gpu, runs):
     assert ptx_runs_on(Arch.parse(code), Arch.parse(gpu)) is runs
 
 
-@pytest.mark.parametrize(
-    ("name", "arch"),
-    [
-        # the guide's own table
-        ("A100", "8.0"),
-        ("A40", "8.6"),
-        ("L40", "8.9"),
-        ("L40S", "8.9"),
-        ("H100", "9.0"),
-        ("RTX 5090", "12.0"),
-        # as nvidia-smi prints it, and as people type it
-        ("NVIDIA GeForce RTX 5090", "12.0"),
-        ("rtx5090", "12.0"),
-        ("Tesla T4", "7.5"),
-    ],
-)
-def test_gpus_by_name(name, arch):
-    assert str(find_gpu(name).arch) == arch
-
-
-def test_an_unknown_gpu_gets_the_nearest_names():
-    with pytest.raises(UnknownGpuError) as caught:
-        find_gpu("RTX 509")
-    assert "RTX 5090" in caught.value.remedy
-
-
-def test_gpu_and_arch_mean_the_same():
-    by_name, _ = select("RTX 5090,A40", None, "9.0")
-    by_number, _ = select(None, "8.6;12.0", "9.0")
-    assert by_name == by_number
+DEFAULT = ArchSet.parse("9.0")
 
 
 def test_sm_100_for_an_rtx_5090_is_explained():
     with pytest.raises(TargetError) as caught:
-        select("RTX 5090", "sm_100", "8.6")
+        select("RTX 5090", "sm_100", DEFAULT)
     assert caught.value.cause == (
         "RTX 5090 has compute capability 12.0 (workstation and consumer Blackwell) and cannot run the requested code:"
         " sm_100 is for data-centre Blackwell (B200, GB200, B100)."
@@ -120,7 +91,7 @@ def test_sm_100_for_an_rtx_5090_is_explained():
 
 
 def test_an_older_minor_of_the_same_major_serves_a_gpu():
-    archs, gpus = select("A40", "8.0", "9.0")
+    archs, gpus = select("A40", "8.0", DEFAULT)
     assert str(archs) == "8.0"
     assert gpus[0].name == "A40"
 
@@ -128,4 +99,21 @@ def test_an_older_minor_of_the_same_major_serves_a_gpu():
 def test_the_first_toolkit_for_sm_120_is_12_8():
     assert Arch(12, 0) not in toolkit_facts("12.6").archs
     assert Arch(12, 0) in toolkit_facts("12.8").archs
+    assert Arch(7, 0) in toolkit_facts("12.9").archs
     assert Arch(7, 0) not in toolkit_facts("13.0").archs
+    assert Arch(3, 7) in toolkit_facts("11.8").archs
+    assert Arch(3, 7) not in toolkit_facts("12.0").archs
+    assert Arch(10, 1) not in toolkit_facts("13.0").archs
+
+
+@pytest.mark.parametrize(
+    ("cuda", "archs"),
+    [  # as `ptxas --help` (11.8, 12.9) and `nvcc --list-gpu-arch` (13.5) of these releases list them
+        ("11.8", "35 37 50 52 53 60 61 62 70 72 75 80 86 87 89 90"),
+        ("12.9", "50 52 53 60 61 62 70 72 75 80 86 87 89 90 100 101 103 120 121"),
+        ("13.3", "75 80 86 87 88 89 90 100 103 110 120 121"),
+        ("13.5", "75 80 86 87 88 89 90 100 103 107 110 120 121"),
+    ],
+)
+def test_what_each_nvcc_compiles_for(cuda, archs):
+    assert " ".join(str(arch.number) for arch in toolkit_facts(cuda).archs) == archs

@@ -4,8 +4,10 @@ from hypothesis import strategies as st
 
 from wheelsmith.errors import TargetError
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.gpu.drivers import Driver, gpu_driver, ptx_cuda, ptx_driver, published_rules
-from wheelsmith.gpu.machine import gpus_here, read_smi
+from wheelsmith.gpu.drivers import Driver, DriverRange, gpu_driver, ptx_cuda, ptx_driver, published_rules
+from wheelsmith.gpu.facts import minimum_driver, torch_cuda
+from wheelsmith.gpu.machine import Found, gpus_here, read_smi
+from wheelsmith.gpu.select import parse_driver
 
 
 @pytest.mark.parametrize(
@@ -17,8 +19,11 @@ from wheelsmith.gpu.machine import gpus_here, read_smi
         ("570.20", "12.6", (8, 5)),
         ("575.57.08", "12.9", (8, 8)),
         ("580.65.06", "13.0", (9, 0)),
-        ("610.10", "13.1", (9, 1)),
-        ("535.183.06", None, (0, 0)),
+        ("610.10", "13.2", (9, 2)),
+        ("620.70.06", "13.5", (9, 5)),
+        ("535.183.06", "12.2", (8, 2)),
+        ("450.80.02", "11.0", (7, 0)),
+        ("440.33.01", None, (0, 0)),
     ],
 )
 def test_what_a_driver_compiles(text, toolkit, ptx):
@@ -47,10 +52,66 @@ def test_any_text_is_a_driver_or_refused(text):
 
 def test_where_ptx_and_gpus_begin():
     assert ptx_driver("8.8") == ("575.51.03", "12.9")
-    assert ptx_driver("9.5") is None
-    assert ptx_cuda("9.5") == "13.5"
-    assert gpu_driver(Arch(12, 0)) == "570.26"
-    assert gpu_driver(Arch(9, 0)) is None
+    assert ptx_driver("7.8") == ("520.61.05", "11.8")
+    assert ptx_driver("9.6") is None
+    assert (ptx_cuda("6.5"), ptx_cuda("8.6"), ptx_cuda("9.5"), ptx_cuda("9.6")) == ("10.2", "12.7", "13.5", None)
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [
+        (Arch(12, 0), DriverRange("570.26")),
+        (Arch(9, 0), DriverRange("520.61.05")),
+        (Arch(7, 5), DriverRange()),
+        (Arch(7, 0), DriverRange(None, 580)),
+        (Arch(5, 2), DriverRange(None, 580)),
+        (Arch(3, 7), DriverRange(None, 470)),
+        (Arch(99, 9), DriverRange()),  # nothing is known, nothing is claimed
+    ],
+)
+def test_the_drivers_that_know_a_gpu(arch, expected):
+    assert gpu_driver(arch) == expected
+
+
+def test_volta_ends_with_r580_and_kepler_with_r470():
+    assert gpu_driver(Arch(7, 0)).admits(Driver.parse("580.95.05"))
+    assert not gpu_driver(Arch(7, 0)).admits(Driver.parse("590.44.01"))
+    assert not gpu_driver(Arch(3, 5)).admits(Driver.parse("495.29.05"))
+    assert not gpu_driver(Arch(12, 0)).admits(Driver.parse("565.57.01"))
+    assert gpu_driver(Arch(12, 0)).admits(Driver.parse("570.x"))
+
+
+def test_a_driver_beyond_the_table_is_unknown_never_no():
+    newer = Driver.parse("655.10")
+    assert (newer.is_beyond, newer.compiles("9.5"), newer.compiles("9.6")) == (True, True, None)
+    newest = Driver.parse("620.x")
+    assert (newest.is_beyond, newest.compiles("9.5"), newest.compiles("9.6")) == (False, True, False)
+    assert Driver.parse("640.10", (13, 7)).compiles("9.7") is None
+    assert Driver.parse("580.95.05", (13, 0)).compiles("9.1") is False
+
+
+@pytest.mark.parametrize(
+    ("cuda", "floor"), [("11.8", "450.80.02"), ("12.0", "525.60.13"), ("13.5", "580.65.06"), ("10.2", None)]
+)
+def test_minor_version_compatibility(cuda, floor):
+    assert minimum_driver(cuda) == floor
+
+
+def test_a_torch_says_its_cuda_itself_if_it_has_a_local_version():
+    assert [torch_cuda(v) for v in ("2.11.0", "2.11.0+cu128", "2.6.0+cu118", "2.11.0+cpu", "9.9")] == [
+        "13.0",
+        "12.8",
+        "11.8",
+        None,
+        None,
+    ]
+
+
+def test_the_driver_of_this_machine_can_be_meant(monkeypatch):
+    here = Found((("NVIDIA A40", Arch(8, 6)),), Driver.parse("575.57.08"), "NVML")
+    monkeypatch.setattr("wheelsmith.gpu.machine.gpus_here", lambda: here)
+    assert parse_driver(" Native ").text == "575.57.08"
+    assert parse_driver("570.x").branch == 570
 
 
 def test_the_rules_of_thumb_are_data():

@@ -5,6 +5,7 @@ import pytest
 import wheelsmith
 from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.errors import RecipeError, TargetError, UsageError
+from wheelsmith.gpu.arch import Arch
 from wheelsmith.planning.model import GitSource, LibraryPromise
 from wheelsmith.planning.pins import locked_pins
 
@@ -57,7 +58,7 @@ def test_flash_attention_2_of_vllm_promises_nothing_to_gpus_before_8_0(standalon
     options = {"standalone": standalone}
     promises = wheelsmith.plan("vllm==0.15.1", arch="7.5;8.0;12.0", options=options).promises
     found = [promise for promise in promises if "_vllm_fa2_C" in promise.path]
-    assert found == [LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, False, ("8.0", "12.0"))]
+    assert found == [LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, False, (Arch(8, 0), Arch(12, 0)))]
     alone = wheelsmith.plan("vllm==0.15.1", arch="7.5", options=options).promises
     assert LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, True, ()) in alone
 
@@ -120,7 +121,7 @@ def test_a_patch_for_other_versions_is_left_out(recipe_dir):
     [
         ("vllm", {"cuda": "12.6"}, "CUDA 12.6 cannot compile for sm_120", "CUDA 12.8 is the first"),
         ("vllm", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "Use --cuda 12.8"),
-        ("vllm", {"cuda": "11.8"}, "CUDA 11.8 is not a toolkit that wheelsmith knows", "Choose one of"),
+        ("vllm", {"cuda": "12.7"}, "CUDA 12.7 is not a toolkit that wheelsmith knows", "Choose one of"),
         ("vllm", {"torch": "newest"}, "'newest' is not a version of torch", "or nightly"),
         ("vllm", {"arch": "9.0+PTX"}, "does not pass +PTX on to nvcc", "--arch '9.0'"),
         ("vllm", {"python": "3.9"}, "supports Python >=3.10,<3.14, not 3.9", "--python 3.12"),
@@ -170,7 +171,7 @@ def test_an_option_chooses_trees_patches_and_promises(recipe_dir):
     assert (fat.patches, [tree.name for tree in fat.trees]) == ((), ["outer", "inner"])
     assert fat.promises == (
         LibraryPromise("fat*.so", "native", False),
-        LibraryPromise("hopper*.so", "native", False, ("9.0",)),
+        LibraryPromise("hopper*.so", "native", False, (Arch(9, 0),)),
     )
     with pytest.raises(UsageError, match="has no option 'leann'"):
         toy(recipe_dir, text, options={"leann": False})

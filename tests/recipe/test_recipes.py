@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import wheelsmith
 from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
-from wheelsmith.recipe.lines import line_of
 from wheelsmith.recipe.loader import RecipeBook, load_recipe
+from wheelsmith.tomlfile import line_of
 
 
 def line(text: str, needle: str) -> int:

@@ -78,16 +78,21 @@ def plan(
     defaults = loaded.recipe.defaults
     archs, named = select(gpu, arch, defaults.archs)
     if environment == "current":
-        python = python or running_python()
+        python = _first(python, running_python())
     target = Target(
-        python=python or defaults.python or running_python(),
+        python=_first(python, defaults.python) or running_python(),
         archs=archs,
-        cuda=cuda or defaults.cuda,
-        torch=torch or defaults.torch,
+        cuda=_first(cuda, defaults.cuda) or "",
+        torch=_first(torch, defaults.torch),
         gpus=named,
         environment=environment,
     )
     return make_plan(loaded, version, target, options)
+
+
+def _first(asked: str | None, default: str | None) -> str | None:
+    """What was asked for, even if it is an empty text, which no check lets pass."""
+    return default if asked is None else asked
 
 
 def build(

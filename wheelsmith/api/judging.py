@@ -30,15 +30,13 @@ from wheelsmith.errors import (
     NetworkError,
     OfflineError,
     SourceError,
-    UnknownGpuError,
     UnknownPackageError,
     UnknownVersionError,
     UsageError,
 )
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.gpu.drivers import Driver
-from wheelsmith.gpu.facts import find_gpu
 from wheelsmith.gpu.machine import gpus_here
+from wheelsmith.gpu.select import parse_driver, parse_targets
 from wheelsmith.sources.published import PackageIndex, fetch_published, parse_requirement, published_wheels
 from wheelsmith.store import write_atomic
 from wheelsmith.wheel.inspect import inspect_path
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 
     from wheelsmith.recipe.loader import RecipeBook
 
-_ARCH = re.compile(r"(?:sm_?|compute_)?\d{2,3}[af]?|\d{1,2}\.\d[af]?", re.IGNORECASE)
 _MOST_DEPENDENCIES = 300
 
 
@@ -96,7 +93,7 @@ def find_machine(words: MachineWords, index: PackageIndex, *, torch_symbols: boo
     if torch is not None:
         _public(torch)
         exports = find_exports(torch, index) if torch_symbols else TorchExports(torch, "not looked into", frozenset())
-    return Machine(gpus, Driver.parse(words.driver) if words.driver else found, exports, glibc)
+    return Machine(gpus, parse_driver(words.driver) if words.driver else found, exports, glibc)
 
 
 def gpus_named(text: str) -> tuple[tuple[str, Arch], ...]:
@@ -105,23 +102,9 @@ def gpus_named(text: str) -> tuple[tuple[str, Arch], ...]:
     Raises:
         UnknownGpuError: the list is empty, or names one that is not known.
     """
-    names = [name.strip() for name in re.split(r"[,;]", text) if name.strip()]
-    if not names:
-        raise UnknownGpuError("The list of GPUs is empty.", 'Name at least one, as in --gpu "RTX 5090,A40".')
-    found = []
-    for name in names:
-        if is_arch(name):
-            arch = Arch.parse(name).base
-            found.append((arch.sm, arch))
-        else:
-            known = find_gpu(name)
-            found.append((known.name, known.arch))
-    return tuple(dict.fromkeys(found))
-
-
-def is_arch(name: str) -> bool:
-    """Whether somebody names a compute capability, not a GPU."""
-    return bool(_ARCH.fullmatch(name.strip()))
+    return tuple(
+        dict.fromkeys((one.name if one.gpu else one.arch.base.sm, one.arch.base) for one in parse_targets(text))
+    )
 
 
 def best_published(
@@ -268,7 +251,7 @@ def _command(wanted: Requirement, gpu: str | None, machine: Machine, book: Recip
         known = ", ".join(sorted(loaded.recipe.releases, key=Version))
         return None, f"the recipe for {wanted.name} builds {known}, and not what was asked for ({wanted})"
     archs = ";".join(dict.fromkeys(str(arch) for _, arch in machine.gpus))
-    named = gpu is not None and not any(is_arch(name) for name in re.split(r"[,;]", gpu))
+    named = gpu is not None and all(one.gpu for one in parse_targets(gpu))
     return f"wheelsmith build {loaded.recipe.name}=={pinned} " + (
         f'--gpu "{gpu}"' if named else f'--arch "{archs}"'
     ), ""

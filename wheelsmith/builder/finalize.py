@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note
-from wheelsmith.gpu.arch import Arch
 from wheelsmith.planning.model import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
 
 if TYPE_CHECKING:
@@ -105,16 +104,14 @@ def _torch_version(plan: Plan, environment: BuildEnvironment) -> str:
 def _rule(promise: LibraryPromise) -> LibraryRule:
     from wheelsmith.compat.contract import LibraryRule
 
-    archs = None if promise.archs is None else tuple(map(Arch.parse, promise.archs))
-    return LibraryRule(promise.path, promise.code, promise.optional, archs)
+    return LibraryRule(promise.path, promise.code, promise.optional, promise.archs)
 
 
 def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:
     from wheelsmith.compat.contract import Limits
 
     own = plan.limits
-    forbidden = tuple(map(Arch.parse, own.forbidden))
-    return Limits(forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
+    return Limits(own.forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
 
 
 def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:

@@ -19,13 +19,22 @@ def execute(options: argparse.Namespace) -> int:
     """Run the command."""
     import wheelsmith
     from wheelsmith.cli import show
+    from wheelsmith.gpu.drivers import gpu_driver
 
     rows = [
-        {"gpu": gpu.name, "compute_capability": str(gpu.arch), "sm": gpu.arch.sm, "family": gpu.family}
+        {
+            "gpu": gpu.name,
+            "compute_capability": str(gpu.arch),
+            "sm": gpu.arch.sm,
+            "family": gpu.family,
+            "machine": gpu.machine,
+            "driver": str(gpu_driver(gpu.arch)),
+        }
         for gpu in wheelsmith.gpus()
     ]
     if options.json:
         show.as_json({"schema_version": 1, "gpus": rows})
     else:
-        show.table(("GPU", "compute capability", "name", "family"), (tuple(row.values()) for row in rows))
+        titles = ("GPU", "compute capability", "name", "family", "machines", "driver")
+        show.table(titles, (tuple(value or "any" for value in row.values()) for row in rows))
     return 0

@@ -45,7 +45,7 @@ typical use:
   wheelsmith build cuvec==6.0.1                        compile, prove, publish to dist/
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
-exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-14 what was asked for; 20-24 sources;
+exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-15 what was asked for; 20-24 sources;
 30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
 """
 

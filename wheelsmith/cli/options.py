@@ -12,8 +12,8 @@ def add_target(parser: argparse.ArgumentParser, *, optional: bool = False) -> No
         "requirement", nargs="?" if optional else None, help="package and version, such as vllm==0.15.1"
     )
     group = parser.add_argument_group("target (defaults come from the recipe)")
-    group.add_argument("--gpu", metavar="NAMES", help='GPUs by name, such as "RTX 5090,A40"')
-    group.add_argument("--arch", metavar="LIST", help='compute capabilities, such as "8.6;12.0" or "9.0+PTX"')
+    group.add_argument("--gpu", metavar="NAMES", help='GPUs, such as "RTX 5090,A40", 12.0, or native (those here)')
+    group.add_argument("--arch", metavar="LIST", help='what to compile for, such as "8.6;12.0", "9.0+PTX" or a GPU')
     group.add_argument("--python", metavar="X.Y")
     group.add_argument("--cuda", metavar="X.Y", help="CUDA toolkit")
     group.add_argument("--torch", metavar="VERSION|nightly")

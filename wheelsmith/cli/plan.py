@@ -112,14 +112,18 @@ def _checks(made: Plan) -> list[str]:
 def _promise(promise: LibraryPromise, words: dict[str, str]) -> str:
     says = words[promise.code]
     if promise.archs is not None:
-        says = f"{promise.code} code for {', '.join(promise.archs)}" if promise.archs else "serves none of the archs"
+        says = (
+            f"{promise.code} code for {', '.join(map(str, promise.archs))}"
+            if promise.archs
+            else "serves none of the archs"
+        )
     return f"{promise.path}: {says}{' (if present)' if promise.optional else ''}"
 
 
 def _limits(made: Plan) -> Iterator[str]:
     limits = made.limits
     if limits.forbidden:
-        yield f"no code for {', '.join(limits.forbidden)}"
+        yield f"no code for {', '.join(map(str, limits.forbidden))}"
     if limits.max_size is not None:
         yield f"at most {limits.max_size:,} bytes"
     if limits.needed is not None:

@@ -118,7 +118,7 @@ def _list(options: argparse.Namespace) -> int:
             (
                 r.name,
                 ", ".join(r.releases),
-                r.defaults.archs,
+                str(r.defaults.archs),
                 r.defaults.cuda,
                 r.defaults.torch or "-",
                 ", ".join(f"{name}={'on' if option.default else 'off'}" for name, option in r.options.items()) or "-",

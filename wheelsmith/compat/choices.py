@@ -16,8 +16,9 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from wheelsmith.compat.rules import Reason, cuda_of_torch
+from wheelsmith.compat.rules import Reason
 from wheelsmith.gpu.arch import Arch, ArchSet
+from wheelsmith.gpu.facts import torch_cuda
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,7 +192,7 @@ def _by_cuda(mine: Sequence[LibraryFit], machine: Machine, choice: Choice) -> di
     for item in mine:
         found = next(m for one in choice.library if (m := re.fullmatch(_pattern(one.path), item.library)))
         releases[int(found[1]), int(found[2])] = item
-    text = cuda_of_torch(machine.torch.version) if machine.torch else None
+    text = torch_cuda(machine.torch.version) if machine.torch else None
     if text is None:
         return _undecided(mine, choice)
     major, minor = map(int, text.split("."))

@@ -18,15 +18,14 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.compat.judge import Machine, judge
-from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.facts import arch_facts
 
 if TYPE_CHECKING:
     from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.rules import Answer
     from wheelsmith.compat.summary import WheelSummary
+    from wheelsmith.gpu.arch import Arch
 
-# Source: NVIDIA, "CUDA GPU Compute Capability", column Jetson, and the data sheet of DGX Spark.
-_ARM_ONLY = frozenset({Arch(7, 2), Arch(8, 7), Arch(8, 8), Arch(11, 0), Arch(12, 1)})
 _NEWEST_GLIBC = (2, 60)
 _OLDEST_GLIBC = (2, 5)
 _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}  # PEP 600
@@ -171,4 +170,5 @@ def _answer(candidate: Candidate, tags: Sequence[Tag], target: WheelTarget) -> A
 
 def _processor_fits(gpu: Arch, tags: Sequence[Tag]) -> bool:
     """Whether a machine with this GPU can have one of the tags' processors."""
-    return gpu not in _ARM_ONLY or any(tag.platform == "any" or tag.platform.endswith("aarch64") for tag in tags)
+    machine = arch_facts(gpu).machine
+    return machine is None or any(tag.platform == "any" or tag.platform.endswith(machine) for tag in tags)

@@ -8,7 +8,6 @@ and the choice of code that the CUDA runtime makes in each translation unit (`wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +30,6 @@ Answer = Literal["yes", "jit", "partly", "no", "unknown", "other", "host"]
 Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "format", "choice"]
 
 _ORDER: tuple[Answer, ...] = ("no", "partly", "unknown", "jit", "yes", "other")
-_LOCAL_CUDA = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
 _SHOWN = 3
 
 
@@ -56,14 +54,6 @@ def worst(answers: Iterable[Answer]) -> Answer:
     """The answer that counts among several; `host` when there is none."""
     found = set(answers)
     return next((answer for answer in _ORDER if answer in found), "host")
-
-
-def cuda_of_torch(version: str) -> str | None:
-    """The CUDA release of a torch build: its local version (`2.11.0+cu128`), else that of the default index's."""
-    public, _, local = version.partition("+")
-    if found := _LOCAL_CUDA.search(local):
-        return f"{found[1]}.{found[2]}"
-    return torch_cuda(public)
 
 
 def load_rules(library: Library, machine: Machine, offered: frozenset[str]) -> Iterator[Finding]:
@@ -91,7 +81,7 @@ def _torch_rules(library: Library, torch: TorchExports, offered: frozenset[str])
                 "Install the torch that the wheel was built against, or build it against this one.",
             ),
         )
-    cuda = cuda_of_torch(torch.version)
+    cuda = torch_cuda(torch.version)
     if library.cudart and cuda and cuda.partition(".")[0] != str(library.cudart):
         says = f"needs libcudart.so.{library.cudart}, and torch {torch.version} comes with CUDA {cuda}"
         remedy = f"Install a torch for CUDA {library.cudart}, or build with CUDA {cuda}."
@@ -102,9 +92,9 @@ def driver_rules(name: str, arch: Arch, driver: Driver | None, cuda: int | None)
     """Whether the driver knows the GPU, and loads code of this major CUDA release (None: nothing tells it)."""
     if driver is None:
         return
-    if (first := gpu_driver(arch)) and not driver.at_least(first):
+    if not (known := gpu_driver(arch)).admits(driver):
         says = f"driver {driver} does not know {name} ({arch})"
-        yield Finding("no", Reason("driver", says, f"Install {first} or newer."))
+        yield Finding("no", Reason("driver", says, f"Install {known}."))
     elif cuda is None:
         newest, floor = _floors()[-1]
         if not driver.at_least(floor):
@@ -132,7 +122,7 @@ def known_drivers() -> tuple[str, ...]:
 def _floors() -> tuple[tuple[int, str], ...]:
     """Major CUDA releases and the oldest driver that loads their machine code."""
     majors = sorted({int(version.partition(".")[0]) for version in known_toolkits()})
-    return tuple((major, minimum_driver(f"{major}.0")) for major in majors)
+    return tuple((major, floor) for major in majors if (floor := minimum_driver(f"{major}.0")) is not None)
 
 
 def code_rules(service: Service, name: str, arch: Arch, driver: Driver | None) -> Iterator[Finding]:
@@ -162,18 +152,8 @@ def unusable(served: Served, driver: Driver | None) -> Literal["no", "unknown"] 
     """Whether the driver refuses all the PTX there is (`no`), or is not known to take it; None: it compiles it."""
     if driver is None or not served.ptx:
         return None
-    isa = _oldest_isa(served)
-    if isa <= driver.ptx:
-        return None
-    return "unknown" if _is_beyond_table(driver) else "no"
-
-
-def _is_beyond_table(driver: Driver) -> bool:
-    """Whether it is as new as the newest row of the table, so that it may compile PTX that no row knows."""
-    newest = known_toolkits()[-1]
-    if driver.cuda is not None:
-        return driver.cuda >= _pair(newest)
-    return driver.at_least(toolkit_facts(newest).driver)
+    compiles = driver.compiles(_oldest_isa(served))
+    return None if compiles else "unknown" if compiles is None else "no"
 
 
 def _nothing(service: Service, name: str, arch: Arch) -> Finding:

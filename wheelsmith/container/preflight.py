@@ -27,6 +27,8 @@ _MODULES = (
     ("wheelsmith.compat", ("choices.py", "judge.py", "rules.py", "summary.py", "units.py")),
     ("packaging", ("_structures.py", "version.py")),
 )
+#: What reads names and checks tables; the preflight asks the machine and takes our tables as they are.
+_NOT_OF_GPU = ("names.py", "schema.py", "select.py")
 _START = """\
 import sys
 from importlib.resources import files
@@ -73,4 +75,4 @@ def _members() -> Iterator[tuple[str, bytes]]:
 
 
 def _belongs(item: Traversable) -> bool:
-    return item.is_file() and item.name.endswith((".py", ".toml"))
+    return item.is_file() and item.name.endswith((".py", ".toml")) and item.name not in _NOT_OF_GPU

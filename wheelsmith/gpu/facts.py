@@ -1,110 +1,168 @@
-"""The tables beside this file as typed values.
+"""The tables of facts as typed values: GPUs, compute capabilities, toolkits, torch.
 
-In: `gpus.toml`, `toolkits.toml`. Out: GPUs by name, toolkits by version. Fails with `UnknownGpuError` (with the
-nearest names) and `TargetError`.
+In: `wheelsmith.gpu.tables`. Out: GPUs by compute capability, toolkits by version, what torch is built with. Fails with
+`TargetError` on a toolkit that no table has, and with `FactsError` where a user's table is wrong. GPUs by name:
+`wheelsmith.gpu.names`.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from packaging.version import Version
 
-from wheelsmith.errors import TargetError, UnknownGpuError
+from wheelsmith.errors import FactsError, TargetError
 from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.tables import facts_key, table
 
-_VENDOR = re.compile(r"^(nvidia|geforce|tesla)\s+", re.IGNORECASE)
+_LOCAL_CUDA = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU model and its compute capability."""
+    """A GPU model.
+
+    Attributes:
+        name: as people write it.
+        arch: its compute capability.
+        family: a phrase for its chips.
+        machine: the only processor architecture (`aarch64`) of machines that have it; None: not said.
+        aliases: other names that nvidia-smi prints for it.
+    """
 
     name: str
     arch: Arch
     family: str
+    machine: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchFacts:
+    """What is known of a compute capability.
+
+    Attributes:
+        family: a phrase for its chips.
+        first_cuda: the first CUDA release (`major.minor`) whose nvcc generates code for it; None: none known does.
+        last_cuda: the last that does; None: the newest still does.
+        last_driver: the last branch of the Linux driver that knows it; None: the newest still does.
+        machine: the only processor architecture of machines that have it; None: not said.
+    """
+
+    family: str
+    first_cuda: str | None = None
+    last_cuda: str | None = None
+    last_driver: int | None = None
+    machine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Toolkit:
-    """What one CUDA toolkit release (`12.8`) brings."""
+    """What one CUDA toolkit release (`12.8`) brings.
+
+    Attributes:
+        version: `major.minor`.
+        driver: the first Linux driver that ships with it; None: not known.
+        ptx: the newest PTX version that its compiler writes.
+        archs: the compute capabilities that its nvcc generates code for.
+    """
 
     version: str
-    driver: str
+    driver: str | None
     ptx: str
     archs: tuple[Arch, ...]
 
 
-@cache
-def _gpu_tables() -> tuple[dict[str, Gpu], dict[Arch, str]]:
-    data = tomllib.loads(files(__package__).joinpath("gpus.toml").read_text("utf-8"))
-    families = {Arch.parse(cc): phrase for cc, phrase in data["family"].items()}
-    gpus = {
-        _key(name): Gpu(name, Arch.parse(cc), families[Arch.parse(cc)])
-        for cc, names in data["cc"].items()
-        for name in names
-    }
-    return gpus, families
+_UNKNOWN = ArchFacts("an unknown family")
 
 
-def _key(name: str) -> str:
-    previous = None
-    name = name.strip()
-    while previous != name:  # "NVIDIA GeForce RTX 5090", as nvidia-smi prints it
-        previous, name = name, _VENDOR.sub("", name)
-    return re.sub(r"[\s_-]+", "", name).casefold()
+def arch_facts(arch: Arch) -> ArchFacts:
+    """What is known of a compute capability; an arch that no table has gets values that claim nothing."""
+    return _archs(facts_key()).get(arch.base, _UNKNOWN)
 
 
-def find_gpu(name: str) -> Gpu:
-    """Look a GPU up by name, ignoring case, spaces and vendor prefixes.
-
-    Raises:
-        UnknownGpuError: no such GPU; the remedy names the nearest ones.
-    """
-    gpus, _ = _gpu_tables()
-    key = _key(name)
-    if key in gpus:
-        return gpus[key]
-    near = [gpus[k].name for k in difflib.get_close_matches(key, gpus, n=3, cutoff=0.5)]
-    hint = f"Did you mean {', '.join(near)}? " if near else ""
-    raise UnknownGpuError(
-        f"No GPU is known by the name {name!r}.",
-        f"{hint}`wheelsmith gpus` lists them; --arch takes a compute capability such as 12.0 instead.",
-    )
+def known_archs() -> tuple[Arch, ...]:
+    """Every compute capability of the table, lowest first."""
+    return tuple(sorted(_archs(facts_key())))
 
 
 def gpus_of(arch: Arch) -> tuple[Gpu, ...]:
     """All known GPUs of a compute capability, in the order of the table."""
-    return tuple(gpu for gpu in _gpu_tables()[0].values() if gpu.arch == arch.base)
+    return tuple(gpu for gpu in all_gpus() if gpu.arch == arch.base)
 
 
 def all_gpus() -> tuple[Gpu, ...]:
     """Every known GPU, by compute capability."""
-    return tuple(_gpu_tables()[0].values())
+    return _gpus(facts_key())
 
 
 def family(arch: Arch) -> str:
     """The phrase for a compute capability, for example `data-centre Blackwell`, or `an unknown family`."""
-    return _gpu_tables()[1].get(arch.base, "an unknown family")
+    return arch_facts(arch).family
 
 
 @cache
-def _toolkit_table() -> dict[str, Toolkit]:
-    data = tomllib.loads(files(__package__).joinpath("toolkits.toml").read_text("utf-8"))
+def _archs(_key: tuple[str | None, ...]) -> dict[Arch, ArchFacts]:
     return {
-        version: Toolkit(version, row["driver"], row["ptx"], tuple(Arch.parse(a) for a in row["archs"]))
-        for version, row in data["toolkit"].items()
+        Arch.parse(cc): ArchFacts(
+            row.get("family", _UNKNOWN.family),
+            row.get("cuda"),
+            row.get("last_cuda"),
+            row.get("last_driver"),
+            row.get("machine"),
+        )
+        for cc, row in table("gpus")["arch"].items()
     }
+
+
+@cache
+def _gpus(key: tuple[str | None, ...]) -> tuple[Gpu, ...]:
+    found: dict[str, Gpu] = {}
+    for cc, row in table("gpus")["arch"].items():
+        facts = _archs(key)[Arch.parse(cc)]
+        for item in row.get("gpus", []):
+            entry = {"name": item} if isinstance(item, str) else item
+            gpu = Gpu(
+                entry["name"],
+                Arch.parse(cc),
+                facts.family,
+                entry.get("machine", facts.machine),
+                tuple(entry.get("aliases", ())),
+            )
+            before = found.setdefault(gpu.name.casefold(), gpu)
+            if before.arch != gpu.arch:
+                raise FactsError(
+                    f"gpus.toml: {gpu.name} is listed under {before.arch} and under {gpu.arch}.",
+                    "Take it out of your own gpus.toml, or give it another name there.",
+                )
+    return tuple(sorted(found.values(), key=lambda gpu: gpu.arch))
+
+
+@cache
+def _toolkits(key: tuple[str | None, ...]) -> dict[str, Toolkit]:
+    rows = table("toolkits")["toolkit"]
+    archs = _archs(key)
+    return {
+        version: Toolkit(
+            version,
+            rows[version].get("driver"),
+            rows[version]["ptx"],
+            tuple(sorted(arch for arch, facts in archs.items() if _compiles(version, facts))),
+        )
+        for version in sorted(rows, key=Version)
+    }
+
+
+def _compiles(cuda: str, facts: ArchFacts) -> bool:
+    first, last = facts.first_cuda, facts.last_cuda
+    return first is not None and Version(first) <= Version(cuda) and (last is None or Version(cuda) <= Version(last))
 
 
 def known_toolkits() -> tuple[str, ...]:
     """Versions of the toolkits in the table, oldest first."""
-    return tuple(sorted(_toolkit_table(), key=Version))
+    return tuple(_toolkits(facts_key()))
 
 
 def toolkit_facts(version: str) -> Toolkit:
@@ -113,28 +171,33 @@ def toolkit_facts(version: str) -> Toolkit:
     Raises:
         TargetError: the table has no such toolkit.
     """
-    table = _toolkit_table()
-    if version not in table:
+    found = _toolkits(facts_key())
+    if version not in found:
         raise TargetError(
             f"CUDA {version} is not a toolkit that wheelsmith knows.",
-            f"Choose one of {', '.join(known_toolkits())}, written as major.minor.",
+            f"Choose one of {', '.join(found)}, written as major.minor.",
         )
-    return table[version]
+    return found[version]
 
 
-def minimum_driver(cuda: str) -> str:
+def minimum_driver(cuda: str) -> str | None:
     """The oldest Linux driver that runs machine code of a toolkit's major version (minor version compatibility).
 
-    It covers machine code only: PTX needs a driver that is at least as new as the toolkit (`Toolkit.driver`).
-    Source: NVIDIA "CUDA Compatibility".
+    It covers machine code only: PTX needs a driver that is at least as new as the toolkit (`Toolkit.driver`). None: the
+    table has no such major version. Source: NVIDIA "CUDA Compatibility".
     """
-    data = tomllib.loads(files(__package__).joinpath("toolkits.toml").read_text("utf-8"))
-    return str(data["minor_version_compatibility"][cuda.partition(".")[0]])
+    floor = table("drivers")["minor_version_compatibility"].get(cuda.partition(".")[0])
+    return None if floor is None else str(floor)
 
 
 def torch_cuda(torch: str) -> str | None:
-    """The CUDA `major.minor` of the default index's torch wheels of this version; None if it is not known."""
-    table = tomllib.loads(files(__package__).joinpath("torch.toml").read_text("utf-8"))["cuda"]
+    """The CUDA `major.minor` that a torch is built with; None if it is not known.
+
+    A local version says it (`2.11.0+cu128`; `+cpu` and ROCm have none); else it is that of the default index's wheels.
+    """
     release = Version(torch)
-    cuda = table.get(f"{release.major}.{release.minor}")
+    if release.local is not None:
+        match = _LOCAL_CUDA.search(release.local)
+        return f"{match[1]}.{match[2]}" if match else None
+    cuda = table("torch")["cuda"].get(f"{release.major}.{release.minor}")
     return None if cuda is None else str(cuda)

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from wheelsmith.errors import RecipeError
 from wheelsmith.maintenance.lock import Lock, LockedTree, applies, same_place
-from wheelsmith.recipe.lines import line_of
 from wheelsmith.recipe.schema import Recipe
+from wheelsmith.tomlfile import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

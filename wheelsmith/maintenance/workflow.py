@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from wheelsmith.errors import NetworkError, OfflineError, SourceError, UsageError
-from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.maintenance.lock import Lock, lock_trees
 from wheelsmith.maintenance.rehearse import Rehearsed, rehearse
 from wheelsmith.planning.model import GitSource, Source, Target
@@ -126,7 +125,7 @@ class Upkeep:
     def _pinned(self, version: str) -> Source:
         defaults = self.loaded.recipe.defaults
         python = defaults.python or running_python()
-        target = Target(python, ArchSet.parse(defaults.archs), defaults.cuda, defaults.torch)
+        target = Target(python, defaults.archs, defaults.cuda, defaults.torch)
         return make_plan(self.loaded, version, target).source
 
     def lay_out(self, source: Source, into: Path) -> None:

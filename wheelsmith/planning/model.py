@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.gpu.facts import Gpu
 from wheelsmith.planning.pins import locked_pins
 
@@ -132,12 +132,12 @@ Patch = DiffPatch | EditPatch
 @dataclass(frozen=True, slots=True)
 class LibraryPromise:
     """What the libraries matching `path` (fnmatch, inside the wheel) must carry for every requested arch, or, if
-    `archs` is given, for those (as text, such as `9.0`)."""
+    `archs` is given, for those."""
 
     path: str
     code: Literal["native", "jit", "none"]
     optional: bool
-    archs: tuple[str, ...] | None = None
+    archs: tuple[Arch, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class WheelLimits:
     """What holds for the whole wheel: archs that it must not hold, bytes, libraries that it may need (fnmatch; None:
     any), and the newest manylinux platform that it may need."""
 
-    forbidden: tuple[str, ...] = ()
+    forbidden: tuple[Arch, ...] = ()
     max_size: int | None = None
     needed: tuple[str, ...] | None = None
     manylinux: str | None = None
@@ -217,8 +217,8 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, ArchSet):
-        return value.torch
+    if isinstance(value, (Arch, ArchSet)):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = {"kind": type(value).__name__} if isinstance(value, (Source, Patch)) else {}
         return kind | {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from wheelsmith.errors import UnknownGpuError, VerificationError
-from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.planning.model import CANONICAL, SCHEMA_VERSION, Plan
 
 _REMEDY = "Get the provenance again, or use the version of wheelsmith that wrote it."
@@ -44,7 +44,10 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
     try:
         target = dict(plain["target"]) | {"gpus": []}
         target["archs"] = dataclasses.asdict(ArchSet.parse(target["archs"]))
-        fields = plain | {"target": target, "lock": lock if locked is not None else None}
+        promises = [item | {"archs": _archs(item.get("archs"))} for item in plain["promises"]]
+        limits = plain["limits"] | {"forbidden": _archs(plain["limits"]["forbidden"])}
+        fields = plain | {"target": target, "promises": promises, "limits": limits}
+        fields |= {"lock": lock if locked is not None else None}
         for name in ("environment", "config_settings", "options"):
             fields[name] = sorted(plain[name].items())
         # Strict JSON: no text for a number, but lists for tuples.
@@ -63,6 +66,10 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
     if plan.digest != digest:
         raise VerificationError(f"The plan's digest is {plan.digest}, not {digest}.", _REMEDY)
     return plan
+
+
+def _archs(texts: list[str] | None) -> list[dict[str, Any]] | None:
+    return None if texts is None else [dataclasses.asdict(Arch.parse(text)) for text in texts]
 
 
 def _paths(plan: Plan) -> Iterator[str]:

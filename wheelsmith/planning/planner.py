@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from wheelsmith.errors import RecipeError, TargetError, UsageError
-from wheelsmith.gpu.arch import ArchSet
-from wheelsmith.gpu.facts import family, known_toolkits, toolkit_facts, torch_cuda
+from wheelsmith.errors import RecipeError, UsageError
+from wheelsmith.planning.checks import check_recipe, check_target, normal
 from wheelsmith.planning.model import (
     CANONICAL,
     EPOCH,
@@ -37,6 +36,7 @@ from wheelsmith.planning.model import (
 from wheelsmith.planning.pins import usable_lock
 
 if TYPE_CHECKING:  # the API imports this module at start-up, and pydantic takes its time
+    from wheelsmith.gpu.arch import Arch, ArchSet
     from wheelsmith.recipe.loader import LoadedRecipe
     from wheelsmith.recipe.schema import ContractTable, LibraryTable, Recipe, SourceTable, TreeTable
 
@@ -56,7 +56,9 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
         UsageError: the recipe has no such option.
     """
     recipe = loaded.recipe
-    warnings = tuple(_check_target(loaded, target))
+    check_recipe(loaded)
+    target = normal(target)
+    warnings = tuple(check_target(loaded, target))
     chosen = _options(recipe, options or {})
     release = recipe.releases[version]
     values = _template_values(version, target)
@@ -86,7 +88,7 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
     return Plan(
         name=recipe.name,
         version=version,
-        local_version=_fill(recipe.wheel.local_version, values),
+        local_version=_local_version(loaded, version, values),
         target=target,
         source=_source(release.source, recipe.name, version),
         trees=trees,
@@ -107,62 +109,18 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
     )
 
 
-def _check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
-    """Raise on contradictions; yield what is only doubtful."""
-    recipe = loaded.recipe
-    if not SpecifierSet(recipe.python).contains(target.python):
-        raise TargetError(
-            f"{recipe.name} supports Python {recipe.python}, not {target.python}.",
-            f"Choose another with --python{f' {recipe.defaults.python}' if recipe.defaults.python else ''}.",
-        )
-    if target.torch is None and recipe.defaults.torch is not None:
-        raise TargetError(f"{recipe.name} is built against torch.", f"Use --torch {recipe.defaults.torch}.")
-    if target.torch is not None and recipe.defaults.torch is None:
-        raise TargetError(f"{recipe.name} does not use torch.", "Leave --torch away.")
-
-    if target.archs.ptx and not recipe.build.ptx:
-        raise TargetError(
-            f"The build of {recipe.name} does not pass +PTX on to nvcc; {target.archs} would break its contract.",
-            f"Leave +PTX away: --arch {';'.join(map(str, target.archs.native))!r}.",
-        )
-    able = toolkit_facts(target.cuda).archs
-    for arch in target.archs.native:
-        if arch.base not in able:
-            first = next((v for v in known_toolkits() if arch.base in toolkit_facts(v).archs), None)
-            newer = f"CUDA {first} is the first known to." if first else "No known toolkit can."
-            raise TargetError(
-                f"nvcc of CUDA {target.cuda} cannot compile for {arch.sm} ({family(arch)}).",
-                f"{newer} It compiles for {', '.join(map(str, able))}.",
-            )
-    if target.torch == NIGHTLY:
-        yield (
-            "torch nightly is whatever the index offers at the first build: it is pinned then, and the wheel requires"
-            f" exactly that one. {recipe.name} is tested with torch {recipe.defaults.torch}."
-        )
-        return
-    built_with = torch_cuda(_version(target.torch)) if target.torch else None
-    if built_with is not None and built_with.split(".")[0] != target.cuda.split(".")[0]:
-        raise TargetError(
-            f"torch {target.torch} is built with CUDA {built_with}; extensions for it cannot use CUDA {target.cuda}.",
-            f"Use --cuda {built_with}, or a torch built with CUDA {target.cuda.split('.')[0]}.",
-        )
-    if built_with is not None and built_with != target.cuda:
-        yield f"torch {target.torch} is built with CUDA {built_with}, the extension with CUDA {target.cuda}."
-    required = recipe.wheel.torch
-    if target.torch is not None and required is not None and not _admits(required, target.torch):
-        yield (
-            f"{recipe.name}'s own metadata require torch{required}. The wheel will require torch {target.torch}"
-            " instead, which it is compiled against, and torchaudio and torchvision in any version that fits that."
-        )
-    elif target.torch is not None and target.torch != recipe.defaults.torch:
-        yield f"the recipe is tested with torch {recipe.defaults.torch}, not {target.torch}."
-
-
-def _version(torch: str) -> str:
+def _local_version(loaded: LoadedRecipe, version: str, values: Mapping[str, str]) -> str:
+    text = _fill(loaded.recipe.wheel.local_version, values)
     try:
-        return str(Version(torch))
-    except InvalidVersion as error:
-        raise TargetError(f"{torch!r} is not a version of torch.", f"Write it as in 2.9.1, or {NIGHTLY}.") from error
+        local = Version(f"{version}+{text}").local
+    except InvalidVersion:
+        local = None
+    if local is None:
+        raise RecipeError(
+            f"{loaded.origin}: wheel.local_version is {text!r}, which is no local version (PEP 440).",
+            "Use letters, digits and points, as in cu{cuda_digits} or cu128.mine.",
+        )
+    return local
 
 
 def _torch_requirement(torch: str | None) -> tuple[str, ...]:
@@ -188,14 +146,14 @@ def _holds(condition: str | None, options: Mapping[str, bool]) -> bool:
     return not options[condition[1:]] if condition.startswith("!") else options[condition]
 
 
-def _serves(archs: str | None, requested: ArchSet) -> bool:
+def _serves(archs: tuple[Arch, ...] | None, requested: ArchSet) -> bool:
     return archs is None or bool(_among(archs, requested))
 
 
-def _among(archs: str, requested: ArchSet) -> tuple[str, ...]:
+def _among(archs: tuple[Arch, ...], requested: ArchSet) -> tuple[Arch, ...]:
     """Those of the requested archs whose compute capability is in the list `archs`."""
-    bases = {arch.base for arch in ArchSet.parse(archs).native}
-    return tuple(str(arch) for arch in requested.native if arch.base in bases)
+    bases = {arch.base for arch in archs}
+    return tuple(arch for arch in requested.native if arch.base in bases)
 
 
 def _promise(table: LibraryTable, requested: ArchSet) -> LibraryPromise:
@@ -275,13 +233,8 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
 
 
 def _limits(table: ContractTable) -> WheelLimits:
-    forbidden = ArchSet.parse(table.forbidden).native if table.forbidden else ()
     size = None if table.max_size_mb is None else int(table.max_size_mb * 1_000_000)
-    return WheelLimits(tuple(map(str, forbidden)), size, table.needed, table.manylinux)
-
-
-def _admits(specifier: str, version: str) -> bool:
-    return SpecifierSet(specifier).contains(version, prereleases=True)
+    return WheelLimits(table.forbidden or (), size, table.needed, table.manylinux)
 
 
 def _applies(specifier: str | None, version: str) -> bool:

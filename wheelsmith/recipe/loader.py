@@ -8,21 +8,18 @@ nearest valid key).
 from __future__ import annotations
 
 import difflib
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from pydantic import BaseModel, ValidationError
 
 from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
-from wheelsmith.recipe.lines import line_of
 from wheelsmith.recipe.schema import Recipe
+from wheelsmith.tomlfile import line_of, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +106,9 @@ def load_recipe(path: Path) -> LoadedRecipe:
     Raises:
         RecipeError: unreadable, not TOML, an unknown key, a bad value, or a file it names is missing.
     """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}.", "Check the file.") from error
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: is not valid TOML: {error}.", "Mend the line it names.") from error
-    try:
-        recipe = Recipe.model_validate(data)
-    except ValidationError as error:
-        raise _explain(path, text, error) from error
+    recipe, text = read_toml(
+        path, Recipe, RecipeError, "`wheelsmith recipes schema` prints every key with its meaning."
+    )
     if recipe.name != path.stem:
         raise RecipeError(
             f"{path}:{line_of(text, ['name'])}: the name {recipe.name!r} is not the file's name.",
@@ -148,55 +136,3 @@ def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: st
             f"{recipe}:{line_of(text, key)}: {relative!r} cannot be read: {error}.",
             "The path is relative to the recipe file.",
         ) from error
-
-
-def _explain(path: Path, text: str, error: ValidationError) -> RecipeError:
-    """One sentence for the first problem, the others as detail."""
-    problems = []
-    remedy = "`wheelsmith recipes schema` prints every key with its meaning."
-    # A misspelt key often makes another one missing: name the misspelling first.
-    found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
-    for index, item in enumerate(found):
-        location = tuple(item["loc"])
-        where = f"{path}:{line_of(text, location)}"
-        key = ".".join(str(part) for part in location)
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(location[:-1])
-            near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.4)
-            problems.append(f"{where}: unknown key {key!r}.")
-            if index == 0:
-                nearest = f"The nearest valid key is {near[0]!r}; v" if near else "V"
-                remedy = f"{nearest}alid here are {', '.join(sorted(known))}."
-        elif item["type"] == "missing":
-            problems.append(f"{where}: the key {key!r} is missing.")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{where}: {key}: {message}.")
-    return RecipeError(problems[0], remedy, detail="\n".join(problems[1:]))
-
-
-def _keys_at(location: Iterable[Any]) -> list[str]:
-    """The valid keys of the table at a pydantic error location."""
-    model: type[BaseModel] = Recipe
-    is_element = False  # this part of the location is an index or a free key, not a field
-    for part in location:
-        if is_element:
-            is_element = False
-            continue
-        field = model.model_fields.get(str(part))
-        inner = _table_in(field.annotation) if field is not None else None
-        if field is None or inner is None:
-            return []
-        model = inner
-        is_element = get_origin(field.annotation) in (tuple, dict)
-    return list(model.model_fields)
-
-
-def _table_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside `tuple[Model, ...]`, `dict[str, Model]` or `Model | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        if (found := _table_in(argument)) is not None:
-            return found
-    return None

@@ -7,6 +7,7 @@ that editors use.
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,10 +15,12 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from wheelsmith.errors import UnknownGpuError
-from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.gpu.arch import Arch, ArchSet
+
+_OLDEST_GLIBC = 5  # PEP 600: manylinux_2_5, once called manylinux1
 
 
 def _specifier(text: str) -> str:
@@ -43,11 +46,28 @@ def _version(text: str) -> str:
         raise ValueError(f"not a version (PEP 440): {text!r}") from error
 
 
-def _archs(text: str) -> str:
+def _archs(text: object) -> ArchSet:
+    if isinstance(text, ArchSet):
+        return text
+    if not isinstance(text, str):
+        raise ValueError('write the list as text, as in "8.6;12.0"')
     try:
-        ArchSet.parse(text)
+        return ArchSet.parse(text)
     except UnknownGpuError as error:
         raise ValueError(f"{error.cause} {error.remedy}") from error
+
+
+def _capabilities(text: object) -> tuple[Arch, ...]:
+    archs = _archs(text)
+    if archs.ptx:
+        raise ValueError(f"+PTX says nothing here: {archs}")
+    return archs.native
+
+
+def _manylinux(text: str) -> str:
+    match = re.fullmatch(r"manylinux_2_(\d+)", text, re.ASCII)
+    if match is None or int(match[1]) < _OLDEST_GLIBC:
+        raise ValueError(f"not a manylinux platform (PEP 600), written as in manylinux_2_31: {text!r}")
     return text
 
 
@@ -72,7 +92,14 @@ Url = Annotated[str, AfterValidator(_url)]
 Specifier = Annotated[str, AfterValidator(_specifier)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 VersionText = Annotated[str, AfterValidator(_version)]
-ArchText = Annotated[str, AfterValidator(_archs)]
+ArchList = Annotated[
+    ArchSet, BeforeValidator(_archs), WithJsonSchema({"type": "string", "description": 'archs, as in "8.6;12.0+PTX"'})
+]
+Capabilities = Annotated[
+    tuple[Arch, ...],
+    BeforeValidator(_capabilities),
+    WithJsonSchema({"type": "string", "description": 'compute capabilities, as in "8.6;12.0"'}),
+]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, 64 lowercase hex digits")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="full git commit, 40 hex digits")]
@@ -137,7 +164,7 @@ class TreeTable(_Table):
         None, description="place it at this path of another tree, `NAME/path`: how a submodule arrives"
     )
     env: dict[str, str] = Field({}, description="variables that tell the build where it is; {tree} is its path")
-    archs: ArchText | None = Field(None, description="only if one of these archs is requested")
+    archs: Capabilities | None = Field(None, description="only if one of these archs is requested")
     when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
 
     @model_validator(mode="after")
@@ -173,7 +200,7 @@ class PatchTable(_Table):
 class DefaultsTable(_Table):
     """What is built when the command line does not say otherwise."""
 
-    archs: ArchText = Field(description='GPU architectures, as in "8.6;12.0" or "9.0+PTX"')
+    archs: ArchList = Field(description='GPU architectures, as in "8.6;12.0" or "9.0+PTX"')
     cuda: CudaVersion
     python: PythonVersion | None = Field(None, description="absent: the running interpreter's version")
     torch: VersionText | None = Field(None, description="exact torch; absent: the package does not use torch")
@@ -217,12 +244,12 @@ class WheelTable(_Table):
 class ContractTable(_Table):
     """What holds for the whole wheel, beside the arch contract of its libraries. Absent keys allow anything."""
 
-    forbidden: ArchText | None = Field(None, description="archs for which the wheel must hold no code at all")
+    forbidden: Capabilities | None = Field(None, description="archs for which the wheel must hold no code at all")
     max_size_mb: float | None = Field(None, gt=0, strict=False, description="size of the wheel, MB (1,000,000 bytes)")
     needed: tuple[str, ...] | None = Field(
         None, strict=False, description="libraries that the wheel's own may need (fnmatch); what it brings is allowed"
     )
-    manylinux: Annotated[str, Field(pattern=r"^manylinux_\d+_\d+$")] | None = Field(
+    manylinux: Annotated[str, AfterValidator(_manylinux)] | None = Field(
         None, description="the newest platform that its symbol versions may need"
     )
 
@@ -236,7 +263,7 @@ class LibraryTable(_Table):
         description="native: SASS for every requested arch; jit: PTX is enough; none: no device code",
     )
     optional: bool = False
-    archs: ArchText | None = Field(
+    archs: Capabilities | None = Field(
         None, description="it serves only these; without any of them among the requested ones it may be absent"
     )
     when: Condition | None = Field(None, description="only if this option is on; `!name`: off")

@@ -27,7 +27,8 @@ from wheelsmith.compat.picker import Candidate, Picked, WheelTarget, pick, platf
 from wheelsmith.errors import TargetError, UnknownGpuError
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver
-from wheelsmith.gpu.facts import all_gpus, family, find_gpu, gpus_of
+from wheelsmith.gpu.facts import all_gpus, family, gpus_of
+from wheelsmith.gpu.select import parse_targets
 from wheelsmith.index import keys
 from wheelsmith.index.files import locked, storage_errors, write_atomic
 from wheelsmith.index.layout import Layout
@@ -208,17 +209,10 @@ def _ask(wheels: Sequence[Wheel], gpu: str, driver: str, owned: frozenset[str], 
 
 def _find_arch(text: str) -> tuple[str, Arch]:
     """Name and compute capability of what a person typed: a GPU's name, `8.6`, or `sm_86`."""
-    try:
-        gpu = find_gpu(text)
-    except UnknownGpuError:
-        try:
-            arch = Arch.parse(text).base
-        except UnknownGpuError:
-            pass
-        else:
-            return f"compute capability {arch}", arch
-        raise
-    return gpu.name, gpu.arch
+    first, *others = parse_targets(text, here=False)
+    if others or first.ptx:
+        raise UnknownGpuError(f"{text!r} is not one GPU.", "Name one, such as RTX 5090, or a compute capability, 12.0.")
+    return first.name, first.arch.base
 
 
 def _without_options(remedy: str) -> str:
