@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
+import sys
 
 import pytest
 
@@ -110,9 +111,11 @@ def test_torch_for_another_cuda_stops(plan, tmp_path):
 
 
 def test_an_old_cmake_of_the_machine_is_found_where_it_would_be_used(plan, tmp_path, monkeypatch):
-    (tmp_path / "cmake").write_text("#!/bin/sh\necho cmake version 3.25.1\n")
-    (tmp_path / "cmake").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/cmake").write_text("#!/bin/sh\necho cmake version 3.25.1\n")
+    (tmp_path / "bin/cmake").chmod(0o755)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))  # where the build's PATH begins with --env current
+    monkeypatch.setenv("PATH", "/nowhere")  # the caller's own is not the build's
     names = {item.name for item in preflight(plan, tmp_path)}
     assert "CMake" not in names  # the build environment is its own, and nobody calls CMake there
     current = dataclasses.replace(plan, target=dataclasses.replace(plan.target, environment="current"))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -22,7 +24,7 @@ from wheelsmith.compile.checks import Check
 from wheelsmith.errors import EnvironmentBuildError, NoCompilerError
 from wheelsmith.gpu.facts import torch_cuda
 from wheelsmith.planning.model import NIGHTLY, Plan
-from wheelsmith.toolchain.host import find_host_compiler
+from wheelsmith.toolchain.host import BUILD_PATH, find_host_compiler
 
 _VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
 
@@ -66,7 +68,8 @@ def cmake_check(plan: Plan | None) -> Check | None:
     required = {canonicalize_name(Requirement(text).name) for text in plan.requires}
     if plan.target.environment == "isolated" and ("cmake" in required or "scikit-build-core" not in required):
         return None  # the build environment has its own, or nobody calls it
-    path = shutil.which("cmake")
+    own = f"{Path(sys.prefix) / 'bin'}:" if plan.target.environment == "current" else ""
+    path = shutil.which("cmake", path=own + BUILD_PATH)  # as the build looks for it
     oldest: str = str(_table()["cmake"].get(plan.target.cuda.partition(".")[0], "3.26"))
     needed = f"{oldest} or newer for CUDA {plan.target.cuda}"
     if path is None:
