@@ -183,7 +183,10 @@ class _Reader:
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = offset + (0, self._position, self._window.size)[whence]
+        position = offset + (0, self._position, self._window.size)[whence]
+        if position < 0:
+            raise OSError("the start of the file is passed")
+        self._position = position
         return self._position
 
     def tell(self) -> int:

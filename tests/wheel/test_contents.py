@@ -1,0 +1,149 @@
+"""GPU code in whatever file of a wheel; what cannot be judged is listed."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import zipfile
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.cubins import REAL, cubin
+from tests.support.portable_executables import pe_file
+from tests.support.wheel_makers import LTOIR, SASS, build_library, build_wheel, entry, region
+from wheelsmith.binary.window import Window
+from wheelsmith.errors import InvalidWheelError
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.wheel.contents import read_contents
+from wheelsmith.wheel.inspect import inspect_path
+
+CUBIN = cubin({"k": REAL}, "86")
+FATBIN = region(entry(SASS, 86, payload=CUBIN))
+PTX = b"//\n.version 8.7\n.target sm_86\n.visible .entry k() { st.global.u32 [%rd1], %r1; ret; }\n"
+
+
+def zipped(name, data):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return file.getvalue()
+
+
+def contents(data, path="t/file"):
+    found = read_contents(path, Window.of_bytes(data))
+    return (
+        [
+            (item.path, item.facts.kind, [(c.kind, c.arch, c.kernels) for c in item.facts.device_code])
+            for item in found.items
+        ],
+        [(item.path, item.reason) for item in found.unjudged],
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        (CUBIN, "t/file"),
+        (FATBIN, "t/file"),
+        (b"\0" + FATBIN, "t/file"),
+        (b"x" * (1 << 20) + CUBIN[:], "t/file"),
+        (b"x" * ((1 << 20) - 5) + FATBIN, "t/file"),
+        (b"PK\3\4" + CUBIN, "t/file"),
+        (gzip.compress(CUBIN), "t/file(unpacked)"),
+        (bz2.compress(FATBIN), "t/file(unpacked)"),
+        (lzma.compress(CUBIN), "t/file(unpacked)"),
+        (zstandard.compress(FATBIN), "t/file(unpacked)"),
+        (zipped("deep/a.cubin", CUBIN), "t/file(deep/a.cubin)"),
+    ],
+)
+def test_code_is_found_wherever_it_lies(data, path):
+    assert contents(data) == ([(path, "data", [("sass", Arch(8, 6), ("k",))])], [])
+
+
+def test_a_ptx_file_is_code_and_python_that_holds_ptx_is_not():
+    assert contents(PTX) == ([("t/file", "data", [("ptx", Arch(8, 6), ("k",))])], [])
+    assert contents(b'TEXT = """' + PTX + b'"""') == ([], [])
+
+
+def test_two_cubins_in_a_row_are_two_units():
+    (item,) = read_contents("t", Window.of_bytes(CUBIN + b"-" + FATBIN)).items
+    assert [(code.unit, code.section) for code in item.facts.device_code] == [(0, "data"), (1, "data")]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (gzip.compress(gzip.compress(CUBIN)), "a compressed file inside a compressed file"),
+        (gzip.compress(bytes(1000))[:-9], "a gzip file that cannot be unpacked"),
+        (b"PK\3\4 nothing more", "a zip archive that cannot be unpacked"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(9), "a 7-Zip archive, which is not unpacked"),
+        (b"BC\xc0\xde" + bytes(9), "LLVM bitcode"),
+        (FATBIN[:-1], "what begins like a fatbin at offset 0 cannot be read"),
+        (CUBIN.replace(b"\x7fELF\x02\x01\x01\x41", b"\x7fELF\x02\x01\x01\x42"), "a cubin of an unknown form"),
+        (b"__CLANG_OFFLOAD_BUNDLE__" + bytes(9), "ROCm"),
+    ],
+)
+def test_what_cannot_be_judged_is_listed(data, reason):
+    (items, ((path, said),)) = contents(data)
+    assert (items, path) == ([], "t/file")
+    assert said.startswith(reason) or reason in said
+
+
+def test_the_limit_of_unpacking_is_told(monkeypatch):
+    monkeypatch.setattr("wheelsmith.wheel.contents._MAX_UNPACKED", 4 << 20)
+    items, unjudged = contents(gzip.compress(CUBIN + bytes(8 << 20)))
+    assert [item[0] for item in items] == ["t/file(unpacked)"]
+    assert unjudged == [("t/file", "a gzip file of which the first 4 MiB were unpacked")]
+    items, unjudged = contents(zipped("a", bytes(8 << 20)))
+    assert (items, unjudged) == ([], [("t/file", "a zip archive of 1 files, which is too large to be unpacked")])
+
+
+def test_other_sections_rocm_and_lto_of_a_library(tmp_path):
+    renamed = build_library(tmp_path / "a", FATBIN, section=".nv_fatbiX")
+    (code,) = read_contents("a.so", Window.of_bytes(renamed)).items[0].facts.device_code
+    assert (code.arch, code.section, code.kernels) == (Arch(8, 6), ".nv_fatbiX", ("k",))
+    rocm = build_library(tmp_path / "b", b"anything", section=".hip_fatbin")
+    assert "ROCm" in read_contents("b.so", Window.of_bytes(rocm)).unjudged[0].reason
+    lto = build_library(tmp_path / "c", region(entry(LTOIR, 90)))
+    assert read_contents("c.so", Window.of_bytes(lto)).unjudged[0].reason.startswith("1 pieces of LTO IR")
+    appended = read_contents("d.so", Window.of_bytes(build_library(tmp_path / "d") + CUBIN)).items[0]
+    assert [code.section for code in appended.facts.device_code] == ["no section"]
+
+
+def test_a_wheel_for_windows_with_a_plain_cubin(tmp_path):
+    files = {
+        "demo/_C.pyd": pe_file({".nv_fatb": FATBIN}, imports=["cudart64_110.dll"]),
+        "demo/k.cubin": cubin({"k": REAL}, "90a", toolkit="12.4", old=True),
+        "demo/odd.7z": b"7z\xbc\xaf\x27\x1c",
+    }
+    report = inspect_path(build_wheel(tmp_path / "demo-1-cp312-cp312-win_amd64.whl", files))
+    assert [(x.path, x.facts.format, x.cudart_major, x.toolkit) for x in report.libraries] == [
+        ("demo/_C.pyd", "pe", 11, "13.0"),
+        ("demo/k.cubin", "data", None, "12.4"),
+    ]
+    assert report.platform is None
+    assert [item.path for item in report.unjudged] == ["demo/odd.7z"]
+    assert report.to_dict()["unjudged"][0]["reason"] == "a 7-Zip archive, which is not unpacked"
+
+
+def test_a_false_label_is_reported(tmp_path):
+    library = build_library(tmp_path, region(entry(SASS, 120, payload=CUBIN)))
+    (found,) = read_contents("a.so", Window.of_bytes(library)).items
+    assert [(code.label, code.arch) for code in found.facts.device_code] == [(Arch(12, 0), Arch(8, 6))]
+    (report,) = inspect_path(tmp_path / "lib.so").libraries
+    assert report.mislabelled == ((Arch(12, 0), Arch(8, 6)),)
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from([gzip.compress, bz2.compress, lzma.compress]))
+def test_damaged_data_is_read_or_listed_and_nothing_raises(noise, position, pack):
+    for whole in (CUBIN + FATBIN, pack(CUBIN), zipped("a", CUBIN)):
+        contents(b"-" + whole[:position] + noise + whole[position + len(noise) :])
+        with contextlib.suppress(InvalidWheelError):  # noise may begin as a library
+            contents(whole[:position] + noise + whole[position + len(noise) :])
