@@ -28,11 +28,34 @@ if TYPE_CHECKING:
     from wheelsmith.wheel.inspect import LibraryReport
 
 WHEELS = (
-    "bitsandbytes==0.50.2 bitsandbytes==0.45.0 cupy-cuda13x==14.2.0 cupy-cuda12x==13.4.0 xformers==0.0.35 "
-    "vllm==0.15.1 nvidia-cudnn-cu12 nvidia-cusparse nvidia-nccl-cu12 nvidia-curand nvidia-cufft nvidia- "
-    "cusolver nvidia-npp nvidia-nvshmem-cu12 nvidia-cusparselt-cu12 torchaudio torchvision jax- "
-    "cuda12-plugin xgboost lightgbm ctranslate2 spconv-cu120 vllm-flash-attn sgl-kernel onnxruntime-gpu "
-).split()
+    "vllm==0.15.1",
+    "bitsandbytes==0.50.2",
+    "bitsandbytes==0.45.0",
+    "cupy-cuda13x==14.2.0",
+    "cupy-cuda12x==13.4.0",
+    "xformers==0.0.35",
+    "nvidia-cudnn-cu12",
+    "nvidia-cusparse",
+    "nvidia-nccl-cu12",
+    "nvidia-curand",
+    "nvidia-cufft",
+    "nvidia-",
+    "cusolver",
+    "nvidia-npp",
+    "nvidia-nvshmem-cu12",
+    "nvidia-cusparselt-cu12",
+    "torchaudio",
+    "torchvision",
+    "jax-",
+    "cuda12-plugin",
+    "xgboost",
+    "lightgbm",
+    "ctranslate2",
+    "spconv-cu120",
+    "vllm-flash-attn",
+    "sgl-kernel",
+    "onnxruntime-gpu",
+)
 _PLATFORMS = ("manylinux_2_31", "manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux1")
 _LISTED = re.compile(r"(ELF|PTX) file +\d+: .*\.sm_(\d+[af]?)\.(?:cubin|ptx)")
 
@@ -49,13 +72,14 @@ def main() -> None:
             download(name, given.folder)
     files = importlib.metadata.files("nvidia-cuda-cuobjdump") or []
     tool = str(next(Path(str(file.locate())) for file in files if file.name == "cuobjdump"))
-    total = agreed = entries = 0
+    total = agreed = entries = given_up = 0
     for wheel in sorted(given.folder.glob("*.whl")):
         started = time.monotonic()
         report = inspect_path(wheel)
         seconds = time.monotonic() - started
-        good, bad, count = compare(wheel, report.libraries, tool)
-        total, agreed, entries = total + good + len(bad), agreed + good, entries + count
+        good, failed, bad, count = compare(wheel, report.libraries, tool)
+        total, agreed, given_up = total + good + len(bad), agreed + good, given_up + len(failed)
+        entries += count
         codes = [code for library in report.libraries for code in library.facts.device_code]
         unknown = sum(code.entries is None and code.kind != "ltoir" for code in codes)
         false = sum(code.label is not None for code in codes)
@@ -68,11 +92,11 @@ def main() -> None:
             f"unjudged {len(report.unjudged)}, CUDA {' '.join(made) or '-'}",
             flush=True,
         )
-        for line in bad:
+        for line in failed + bad:
             print(f"    {line}")
         for item in report.unjudged[:5]:
             print(f"    not judged: {item.path}: {item.reason}")
-    print(f"{agreed} of {total} libraries agree, {entries} entries")
+    print(f"{agreed} of {total} libraries agree, {entries} entries; of {given_up} more cuobjdump gave up")
     sys.exit(agreed != total)
 
 
@@ -84,9 +108,9 @@ def download(name: str, folder: Path) -> None:
         print(f"{name}: the index has no such wheel")
 
 
-def compare(wheel: Path, libraries: tuple[LibraryReport, ...], tool: str) -> tuple[int, list[str], int]:
-    """How many libraries agree, a line for each of the others, and the number of entries."""
-    good, bad, count = 0, [], 0
+def compare(wheel: Path, libraries: tuple[LibraryReport, ...], tool: str) -> tuple[int, list[str], list[str], int]:
+    """How many libraries agree; a line for each that cuobjdump cannot read, and for each other; entries that agree."""
+    good, failed, bad, count = 0, [], [], 0
     by_member = defaultdict(list)
     for library in libraries:
         if library.facts.kind != "data" and any(not code.section for code in library.facts.device_code):
@@ -94,45 +118,50 @@ def compare(wheel: Path, libraries: tuple[LibraryReport, ...], tool: str) -> tup
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
         for member, parts in by_member.items():
             file = Path(archive.extract(member, folder))
-            theirs = listing(tool, file) if parts[0].facts.format == "elf" else regions(tool, file, parts[0])
+            theirs, said = listing(tool, file) if parts[0].facts.format == "elf" else regions(tool, file, parts[0])
             ours: Listing = {"ELF": [], "PTX": []}
             for code in (code for part in parts for code in part.facts.device_code):
                 if not code.section and code.kind != "ltoir":  # cuobjdump prints sm_100 for 100f
                     ours["ELF" if code.kind == "sass" else "PTX"].append(code.listed.sm[3:].removesuffix("f"))
             if member.endswith(".a"):  # ours are sorted by name
                 ours, theirs = ({kind: sorted(archs) for kind, archs in one.items()} for one in (ours, theirs))
-            count += sum(map(len, ours.values()))
             if ours == theirs:
                 good += 1
+                count += sum(map(len, ours.values()))
+            elif said:
+                failed.append(f"{member}: cuobjdump gave up after {sum(map(len, theirs.values()))}: {said}")
             else:
                 sizes = [{kind: len(archs) for kind, archs in one.items()} for one in (ours, theirs)]
                 bad.append(f"{member}: ours {sizes[0]}, theirs {sizes[1]}")
             file.unlink()
-    return good, bad, count
+    return good, failed, bad, count
 
 
-def listing(tool: str, file: Path) -> Listing:
-    """What cuobjdump prints of a file, in its order."""
+def listing(tool: str, file: Path) -> tuple[Listing, str]:
+    """What cuobjdump prints of a file, in its order, and with what words it gave up."""
     command = [tool, "--list-elf", "--list-ptx", str(file)]
-    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     found: Listing = {"ELF": [], "PTX": []}
-    for kind, arch in _LISTED.findall(output):
+    for kind, arch in _LISTED.findall(done.stdout):
         found[kind].append(arch.removesuffix("f"))
-    return found
+    return found, done.stderr.strip()[:100] if done.returncode else ""
 
 
-def regions(tool: str, file: Path, library: LibraryReport) -> Listing:
+def regions(tool: str, file: Path, library: LibraryReport) -> tuple[Listing, str]:
     """The same of every fatbin region of a PE file."""
     data = file.read_bytes()
     found: Listing = {"ELF": [], "PTX": []}
+    failed = ""
     for _, group in groupby(library.facts.device_code, key=lambda code: code.unit):
         start = data.rindex(b"\x50\xed\x55\xba", 0, next(group).offset)
         size = 16 + int.from_bytes(data[start + 8 : start + 16], "little")
         part = file.with_suffix(".fatbin")
         part.write_bytes(data[start : start + size])
-        for kind, archs in listing(tool, part).items():
+        listed, said = listing(tool, part)
+        failed = failed or said
+        for kind, archs in listed.items():
             found[kind] += archs
-    return found
+    return found, failed
 
 
 if __name__ == "__main__":

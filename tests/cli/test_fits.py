@@ -14,6 +14,7 @@ import pytest
 from wheelsmith.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
+from tests.support.cubins import REAL, cubin
 from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
 
 
@@ -67,6 +68,15 @@ def test_inspect_writes_a_page_and_a_table(capsys, wheel, tmp_path):
     assert "PTX 8.0" in shown
     assert "manylinux_2_5_x86_64 (from the symbol versions)" in shown
     assert (tmp_path / "page.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_inspect_names_what_is_not_judged_and_false_labels(capsys, tmp_path):
+    library = build_library(tmp_path, region(entry(SASS, 120, payload=cubin({"k": REAL}, "86"))))
+    files = {"toy/a.so": library, "toy/b.bin": b"7z\xbc\xaf\x27\x1c"}
+    assert main(["inspect", str(build_wheel(tmp_path / "toy-1.0-cp312-cp312-linux_x86_64.whl", files))]) == 0
+    shown = capsys.readouterr().out
+    assert "toy/a.so: code for 8.6 is labelled 12.0\n" in shown
+    assert shown.endswith("Not judged, and may hold GPU code:\ntoy/b.bin  a 7-Zip archive, which is not unpacked\n")
 
 
 @pytest.fixture

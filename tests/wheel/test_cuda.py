@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from wheelsmith.binary.names import name_hash
 from wheelsmith.compat.contract import check
 from wheelsmith.compat.judge import Machine, judge
 from wheelsmith.compat.summary import summarise
@@ -143,3 +144,49 @@ def test_a_static_archive_agrees_with_cuobjdump(nvcc, cuobjdump, tmp_path):
     codes = [code for library in inspect_path(tmp_path / "lib.a").libraries for code in library.facts.device_code]
     assert Counter(("ELF" if code.kind == "sass" else "PTX", code.arch.sm[3:]) for code in codes) == theirs
     assert sum(theirs.values()) == 4
+
+
+HOLLOW = """
+__global__ void real(float *x) { x[threadIdx.x] += 1; }
+__global__ void hollow(float *x) {
+#if __CUDA_ARCH__ < 1200
+  x[0] = x[0] * 3 + 1;
+#endif
+}
+__global__ void trapping(float *x) {
+#if __CUDA_ARCH__ < 1200
+  x[0] = x[0] * 3 + 1;
+#else
+  __trap();
+#endif
+}
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 1200
+__global__ void early(float *x) { x[0] = 2; }
+#endif
+extern "C" void run(float *x) { real<<<1, 1>>>(x); hollow<<<1, 1>>>(x); trapping<<<1, 1>>>(x);
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 1200
+  early<<<1, 1>>>(x);
+#endif
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "compress", [[], ["--compress-mode=size"], ["--compress-mode=speed"], ["--compress-mode=none"]]
+)
+def test_kernels_of_each_arch_by_name_and_by_what_they_do(nvcc, tmp_path, compress):
+    source, target = tmp_path / "k.cu", tmp_path / "k.o"
+    source.write_text(HOLLOW)
+    archs = gencode("75=sm_75", "86=[sm_86,compute_86]", "90a=sm_90a", "120=[sm_120,compute_120]")
+    subprocess.run([nvcc, "-c", *compress, *archs, "-o", target, source], check=True)
+    (library,) = inspect_path(target).libraries
+    names = {
+        name_hash(mangled): name
+        for mangled, name in ((b"_Z4realPf", "real"), (b"_Z6hollowPf", "hollow"), (b"_Z8trappingPf", "trapping"))
+    } | {name_hash(b"_Z5earlyPf"): "early"}
+    every = {"real", "hollow", "trapping", "early"}
+    for code in library.facts.device_code:
+        late = code.arch == Arch(12, 0)
+        assert {names[key] for key in code.entries} == ({"real"} if late else every), code
+        assert {names[key] for key in code.stubs} == ({"hollow", "trapping"} if late else set()), code
+        assert (code.label, code.toolkit is not None) == (None, code.kind == "sass")

@@ -50,4 +50,5 @@ def execute(options: argparse.Namespace) -> int:
         show.savings(data)
     print()
     show.linkage(data)
+    show.doubts(data)
     return 0

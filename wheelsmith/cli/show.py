@@ -87,10 +87,20 @@ def savings(report: InspectDocument) -> None:
     )
 
 
+def doubts(report: InspectDocument) -> None:
+    """Code with a false label, and what may hold GPU code and cannot be judged; nothing where there is neither."""
+    for library in report["libraries"]:
+        for pair in library["mislabelled"]:
+            print(f"{library['path']}: code for {pair['arch']} is labelled {pair['label']}")
+    if report["unjudged"]:
+        print("\nNot judged, and may hold GPU code:")
+        facts((item["path"], item["reason"]) for item in report["unjudged"])
+
+
 def linkage(report: InspectDocument) -> None:
     """What every library needs from the machine, from torch and from Python."""
     table(
-        ("library", "needs", "RPATH", "GLIBCXX", "Python", "torch", "torch symbols", "stored"),
+        ("library", "needs", "RPATH", "GLIBCXX", "Python", "torch", "torch symbols", "CUDA", "stored"),
         (
             [
                 library["path"],
@@ -100,6 +110,7 @@ def linkage(report: InspectDocument) -> None:
                 library["python_abi"],
                 library["torch_abi"],
                 str(len(library["torch_symbols"]) or "-"),
+                library["toolkit"] or "-",
                 " ".join(f"{name}:{count}" for name, count in library["compression"].items()) or "-",
             ]
             for library in report["libraries"]
