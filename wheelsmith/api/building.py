@@ -57,8 +57,8 @@ def plan(
 
     Args:
         requirement: PEP 508 name and version, such as `vllm==0.15.1`; without a version the newest that is pinned.
-        gpu: GPU names, comma separated, such as `RTX 5090,A40`.
-        arch: compute capabilities, such as `8.6;12.0` or `9.0+PTX`.
+        gpu: GPUs by name or compute capability, or `native`, such as `RTX 5090,A40` (see `wheelsmith.gpu.select`).
+        arch: what to compile for, in the same words, such as `8.6;12.0` or `9.0+PTX`; `gpu` must then run it.
         python: `major.minor`; default: the recipe's, else the running interpreter's.
         cuda: toolkit `major.minor`; default: the recipe's.
         torch: exact version, or `nightly`; default: the recipe's.
@@ -78,21 +78,16 @@ def plan(
     defaults = loaded.recipe.defaults
     archs, named = select(gpu, arch, defaults.archs)
     if environment == "current":
-        python = _first(python, running_python())
+        python = running_python() if python is None else python
     target = Target(
-        python=_first(python, defaults.python) or running_python(),
+        python=(defaults.python or running_python()) if python is None else python,
         archs=archs,
-        cuda=_first(cuda, defaults.cuda) or "",
-        torch=_first(torch, defaults.torch),
+        cuda=defaults.cuda if cuda is None else cuda,
+        torch=defaults.torch if torch is None else torch,
         gpus=named,
         environment=environment,
     )
     return make_plan(loaded, version, target, options)
-
-
-def _first(asked: str | None, default: str | None) -> str | None:
-    """What was asked for, even if it is an empty text, which no check lets pass."""
-    return default if asked is None else asked
 
 
 def build(

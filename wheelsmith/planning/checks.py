@@ -70,7 +70,7 @@ def _check_archs(recipe: Recipe, target: Target) -> None:
         gpu = foreign[0]
         raise TargetError(
             f"{gpu.name} sits in {gpu.machine} machines only, and this makes a wheel for {target.platform}.",
-            f"For other GPUs of compute capability {gpu.arch}: --arch {gpu.arch}.",
+            f"For other GPUs of compute capability {gpu.arch}, name that instead: --arch {gpu.arch}.",
         )
     forbidden = [arch for arch in target.archs.native if arch in (recipe.contract.forbidden or ())]
     if forbidden:
