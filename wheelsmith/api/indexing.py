@@ -14,6 +14,7 @@ from wheelsmith.events import Listener, ignore
 if TYPE_CHECKING:
     from wheelsmith.index.clients import Client
     from wheelsmith.index.entry import Entry
+    from wheelsmith.index.export import Exported
     from wheelsmith.index.manage import Collected
     from wheelsmith.index.publish import Published
     from wheelsmith.index.record import ProjectRecord
@@ -263,6 +264,10 @@ def index_serve(
     proxy: bool = False,
     reserve: Sequence[str] = (),
     max_upload: int = 4 << 30,
+    max_cache: int = 100 << 30,
+    state: PathLike | None = None,
+    read_only: bool = False,
+    workers: int = 1,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve the index over HTTP until SIGINT or SIGTERM.
@@ -278,6 +283,11 @@ def index_serve(
         proxy: fetch, check and keep what comes from there, instead of redirecting.
         reserve: names that are ours though nothing of them is published.
         max_upload: bytes.
+        max_cache: bytes of what is kept of the upstream.
+        state: directory of tokens, audit log, uploads on their way in, and what is kept of the upstream; default:
+            `.wheelsmith` in a directory index, a folder of the user's state directory for a bucket.
+        read_only: take no uploads and write nothing to the index.
+        workers: processes.
         ready: hears the server's URL when it accepts connections.
 
     Raises:
@@ -288,7 +298,10 @@ def index_serve(
         from wheelsmith.server.run import serve
         from wheelsmith.server.settings import Settings
     settings = Settings(
-        root=Path(index),
+        root=_where(index),
+        state=None if state is None else Path(state),
+        read_only=read_only,
+        max_cache=max_cache,
         private=private,
         upstream=upstream,
         allow=tuple(allow),
@@ -297,7 +310,7 @@ def index_serve(
         public_url=public_url,
         max_upload=max_upload,
     )
-    serve(settings, host, port, ready=ready)
+    serve(settings, host, port, workers=workers, ready=ready)
 
 
 def index_token_create(
@@ -307,6 +320,7 @@ def index_token_create(
     read: bool = False,
     publish: Sequence[str] = (),
     days: float | None = 90,
+    state: PathLike | None = None,
 ) -> tuple[Token, str]:
     """Make a token for the index's server, and return it with its secret, which cannot be had again.
 
@@ -316,25 +330,26 @@ def index_token_create(
         read: it may read a private index.
         publish: project names, or patterns with `*`, that it may publish.
         days: how long it is valid; None: until it is revoked.
+        state: the server's own directory, if that was said when it was started.
 
     Raises:
         UsageError: it would allow nothing, or a pattern is no project name.
     """
-    return _tokens(index).create(name, read=read, publish=tuple(publish), days=days)
+    return _tokens(index, state).create(name, read=read, publish=tuple(publish), days=days)
 
 
-def index_tokens(*, index: PathLike = DEFAULT_INDEX) -> tuple[Token, ...]:
+def index_tokens(*, index: PathLike = DEFAULT_INDEX, state: PathLike | None = None) -> tuple[Token, ...]:
     """All tokens of the index's server, oldest first, without their secrets."""
-    return _tokens(index).all()
+    return _tokens(index, state).all()
 
 
-def index_token_revoke(ident: str, *, index: PathLike = DEFAULT_INDEX) -> Token:
+def index_token_revoke(ident: str, *, index: PathLike = DEFAULT_INDEX, state: PathLike | None = None) -> Token:
     """End a token now.
 
     Raises:
         UsageError: there is no such token.
     """
-    return _tokens(index).revoke(ident)
+    return _tokens(index, state).revoke(ident)
 
 
 def client_config(client: Client, url: str, projects: Sequence[str] = ()) -> str:
@@ -348,11 +363,39 @@ def client_config(client: Client, url: str, projects: Sequence[str] = ()) -> str
     return written(client, url, projects)
 
 
-def _tokens(index: PathLike) -> TokenBook:
+def index_export(target: PathLike, *, index: PathLike = DEFAULT_INDEX) -> Exported:
+    """Make the directory `target` hold all that clients may have of the index, and nothing else.
+
+    Raises:
+        UsageError: there is no such index, or `target` holds something else.
+    """
+    from wheelsmith.index.export import export
+
+    with disk_full():
+        return export(_where(index), Path(target))
+
+
+def index_links(projects: Sequence[str], *, index: PathLike, hours: float = 1) -> str:
+    """HTML with signed links to the wheels of `projects` in a bucket, for `pip install --find-links`.
+
+    Raises:
+        UsageError: the index is no bucket that signs, or has no such project.
+    """
+    from wheelsmith.index.export import signed_links
+
+    return signed_links(_where(index), projects, hours=hours)
+
+
+def _where(index: PathLike) -> Path | str:
+    """An index as it was given: a path of `s3://…` would lose a slash."""
+    return index if isinstance(index, str) else Path(index)
+
+
+def _tokens(index: PathLike, state: PathLike | None) -> TokenBook:
     from wheelsmith.server.settings import Settings
     from wheelsmith.server.tokens import TokenBook
 
-    return TokenBook(Settings(root=Path(index)).tokens)
+    return TokenBook(Settings(root=_where(index), state=None if state is None else Path(state)).tokens)
 
 
 @contextmanager

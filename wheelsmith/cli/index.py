@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from wheelsmith.cli import index_serve
 from wheelsmith.cli.options import add_index, add_json
 
 if TYPE_CHECKING:
@@ -59,10 +59,16 @@ def configure(commands: Any) -> None:
 
     _add(subcommands, "rebuild", "write all pages again from the stored files", _rebuild)
 
-    if find_spec("wheelsmith.cli.index_serve"):
-        from importlib import import_module
+    export = _add(subcommands, "export", "write what clients may have, for any web server", _export, changes=False)
+    export.add_argument("target", metavar="DIR")
 
-        import_module("wheelsmith.cli.index_serve").configure(subcommands)
+    links = subcommands.add_parser("links", help="print HTML with signed links into a bucket, for --find-links")
+    add_index(links)
+    links.add_argument("projects", nargs="+", metavar="PROJECT")
+    links.add_argument("--hours", type=float, default=1, help="how long they work (default: 1)")
+    links.set_defaults(execute=_links)
+
+    index_serve.configure(subcommands)
 
 
 def _add(
@@ -226,6 +232,26 @@ def _rebuild(options: argparse.Namespace) -> int:
     for key in changed:
         print(key)
     print(f"{len(changed)} pages {'would change' if options.dry_run else 'changed'}.")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    done = wheelsmith.index_export(options.target, index=options.index)
+    if options.json:
+        counts = {"objects": done.objects, "written": list(done.written), "removed": list(done.removed)}
+        show.as_json({"schema_version": 1, "index": options.index, "target": options.target, **counts})
+    else:
+        print(f"{options.target}: {done.objects} files, {len(done.written)} written, {len(done.removed)} removed.")
+    return 0
+
+
+def _links(options: argparse.Namespace) -> int:
+    import wheelsmith
+
+    print(wheelsmith.index_links(options.projects, index=options.index, hours=options.hours), end="")
     return 0
 
 

@@ -39,7 +39,21 @@ def _configure_serve(commands: Any) -> None:
     parser.add_argument(
         "--max-upload", metavar="MB", type=int, default=4096, help="largest upload in MiB (default: 4096)"
     )
+    parser.add_argument(
+        "--max-cache", metavar="GB", type=int, default=100, help="most to keep of --upstream, in GiB (default: 100)"
+    )
+    parser.add_argument("--read-only", action="store_true", help="take no uploads, and write nothing to the index")
+    parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes (default: 1)")
+    _add_state(parser)
     parser.set_defaults(execute=serve)
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        metavar="DIR",
+        help="directory of tokens, audit log and cache (default: .wheelsmith in a directory index)",
+    )
 
 
 def _configure_token(commands: Any) -> None:
@@ -59,6 +73,7 @@ def _configure_token(commands: Any) -> None:
     for action, execute in ((create, create_token), (listing, list_tokens), (revoke, revoke_token)):
         add_index(action)
         add_json(action)
+        _add_state(action)
         action.set_defaults(execute=execute)
 
 
@@ -90,6 +105,10 @@ def serve(options: argparse.Namespace) -> int:
         proxy=options.proxy,
         reserve=options.reserve,
         max_upload=options.max_upload * 2**20,
+        max_cache=options.max_cache * 2**30,
+        state=options.state,
+        read_only=options.read_only,
+        workers=options.workers,
         ready=ready,
     )
     return 0
@@ -106,6 +125,7 @@ def create_token(options: argparse.Namespace) -> int:
         read=options.read,
         publish=options.publish,
         days=None if options.no_expiry else options.days,
+        state=options.state,
     )
     if options.json:
         show.as_json({"schema_version": 1, **_row(token), "secret": secret})
@@ -121,7 +141,7 @@ def list_tokens(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
 
-    rows = [_row(token) for token in wheelsmith.index_tokens(index=options.index)]
+    rows = [_row(token) for token in wheelsmith.index_tokens(index=options.index, state=options.state)]
     if options.json:
         show.as_json({"schema_version": 1, "tokens": rows})
         return 0
@@ -147,7 +167,7 @@ def revoke_token(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
 
-    token = wheelsmith.index_token_revoke(options.id, index=options.index)
+    token = wheelsmith.index_token_revoke(options.id, index=options.index, state=options.state)
     if options.json:
         show.as_json({"schema_version": 1, **_row(token)})
     else:

@@ -39,7 +39,7 @@ from wheelsmith.index.storage import Arrival, Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from obstore import Attributes, PutMode, UpdateVersion
     from obstore.store import ObjectStore
@@ -157,6 +157,19 @@ class BucketStorage:
         with self._errors():
             for chunk in obstore.get(self.store, key, options={"range": (start, end)}).stream(1 << 20):
                 yield bytes(chunk)
+
+    def signed(self, key: str, time: timedelta) -> str:
+        """A URL that lets anybody read an object for some time.
+
+        Raises:
+            UsageError: this kind of bucket, or these credentials, cannot sign.
+        """
+        try:
+            return str(obstore.sign(self.store, "GET", key, time))  # type: ignore[call-overload]
+        except (BaseError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.url} signs no links: {_first_line(error)}.", "Give credentials that may sign, or serve it."
+            ) from error
 
     def set_aside(self, key: str) -> None:
         """See `Storage`."""

@@ -34,6 +34,7 @@ from wheelsmith.server.upload import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -45,7 +46,7 @@ _QUIET = {"absent", "not-acceptable", "token-missing"}  # everyday answers to re
 
 
 class IndexServer:
-    """The server of the index of `settings`.
+    """The server of the index of `settings`; `shared` is a folder for the numbers of several processes.
 
     Attributes:
         app: the ASGI application.
@@ -55,7 +56,7 @@ class IndexServer:
         UsageError: there is no such index, or a proxy has no place for its files.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Path | None = None) -> None:
         self._settings = settings
         self._book = TokenBook(settings.tokens)
         if settings.proxy and not settings.keeps_state:
@@ -63,7 +64,7 @@ class IndexServer:
                 "A proxy keeps what it fetches, and nothing may be written here.", "Give --state DIR for it."
             )
         self._audit = AuditLog(settings.audit if settings.keeps_state else None, settings.max_audit)
-        self._metrics = numbers.Metrics()
+        self._metrics = numbers.Metrics(shared)
         self._uploads = Uploads(settings, self._metrics) if settings.takes_uploads else None
         self._source = open_source(settings.root)
         self._reader = Reader(settings, self._source, Proxy(settings, self._metrics) if settings.proxy else None)

@@ -6,16 +6,27 @@ client, so their number is bounded.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS = {"GET", "HEAD", "POST"}
 
 
 class Metrics:
-    """The counters of one server."""
+    """The counters of one server; of all its processes, if there is a folder that they share."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
+        if shared is not None:  # each process has files of its own there, which `render` adds up
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
+            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "wheelsmith_index_requests",
@@ -46,7 +57,10 @@ class Metrics:
             registry=self._registry,
         )
         self.uploads_running = Gauge(
-            "wheelsmith_index_uploads_running", "Uploads that are being read or checked", registry=self._registry
+            "wheelsmith_index_uploads_running",
+            "Uploads that are being read or checked",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
 
     def request(self, method: str, kind: str, status: int) -> None:
@@ -59,4 +73,8 @@ class Metrics:
 
     def render(self) -> bytes:
         """All numbers, in Prometheus' text format 0.0.4."""
-        return generate_latest(self._registry)
+        if self._shared is None:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self._shared))  # type: ignore[no-untyped-call]
+        return generate_latest(together)
