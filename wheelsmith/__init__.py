@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.machine import gpus as gpus
     from wheelsmith.api.machine import timeline as timeline
     from wheelsmith.api.machine import timeline_trace as timeline_trace
+    from wheelsmith.api.recipes import ReadingOptions as ReadingOptions
     from wheelsmith.api.recipes import recipe_bump as recipe_bump
     from wheelsmith.api.recipes import recipe_lock as recipe_lock
     from wheelsmith.api.recipes import recipe_mirror as recipe_mirror
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
     from wheelsmith.gpu.arch import Arch as Arch
     from wheelsmith.gpu.arch import ArchSet as ArchSet
     from wheelsmith.gpu.drivers import Driver as Driver
+    from wheelsmith.gpu.drivers import gpu_driver as gpu_driver
     from wheelsmith.gpu.facts import Gpu as Gpu
     from wheelsmith.index.entry import Entry as Entry
     from wheelsmith.index.manage import Collected as Collected
@@ -158,7 +160,7 @@ _MODULES = {
         "index_yank publish try_install"
     ),
     "wheelsmith.api.machine": "doctor explain gpus timeline timeline_trace",
-    "wheelsmith.api.recipes": "recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
+    "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",
     "wheelsmith.builder.build": "BuildResult",
@@ -183,7 +185,7 @@ _MODULES = {
         "Compiling Event Listener Note Progress StageDone StageStarted ToolLine UnitAtWork UnitDone ignore"
     ),
     "wheelsmith.gpu.arch": "Arch ArchSet",
-    "wheelsmith.gpu.drivers": "Driver",
+    "wheelsmith.gpu.drivers": "Driver gpu_driver",
     "wheelsmith.gpu.facts": "Gpu",
     "wheelsmith.index.entry": "Entry",
     "wheelsmith.index.manage": "Collected",

@@ -91,4 +91,4 @@ def test_ctrl_c_outside_of_a_compile_ends_with_130(monkeypatch, capsys):
 
     monkeypatch.setattr(wheelsmith, "doctor", interrupted)
     assert main(["doctor"]) == 130
-    assert "run the same command again" in capsys.readouterr().err
+    assert "Run the same command again" in capsys.readouterr().err

@@ -12,7 +12,7 @@ GB = 10**9
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("12GB", 12 * GB), ("11.5GiB", 12_348_030_976), ("800m", 800_000_000), ("4096", 4096), ("2 G", 2 * GB)],
+    [("12GB", 12 * GB), ("11.5GiB", 12_348_030_976), ("800m", 800_000_000), ("4096000", 4_096_000), ("2 G", 2 * GB)],
 )
 def test_sizes(text, size):
     assert parse_size(text) == size

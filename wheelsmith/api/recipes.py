@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from wheelsmith.api.building import TargetOptions, plan
 from wheelsmith.api.defaults import PathLike, book, chosen_index_url, disk_full, open_store
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.workflow import Upkeep
     from wheelsmith.planning.model import Source
     from wheelsmith.recipe.loader import LoadedRecipe
+
+
+class ReadingOptions(TypedDict, total=False):
+    """How a version's source is read: keywords of `recipe_lock` and `recipe_bump`."""
+
+    source: PathLike | None
+    write: bool
+    offline: bool
+    define: Mapping[str, str] | None
+    store: PathLike | None
+    index_url: str | None
+    recipes: Sequence[PathLike]
 
 
 def recipes(*, recipes: Sequence[PathLike] = ()) -> tuple[LoadedRecipe, ...]:

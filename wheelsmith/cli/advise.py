@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.cli.fits import add_machine, print_fits
-from wheelsmith.cli.options import add_json, add_store
+from wheelsmith.cli.options import Commands, Parser, add_command, add_store
 
 if TYPE_CHECKING:
-    from wheelsmith.compat.advise import Advice
+    from wheelsmith import Advice
 
 _WORDS = {
     "install": "install the published wheel",
@@ -18,11 +18,13 @@ _WORDS = {
 }
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "advise",
-        help="say whether a package needs a source build, or its published wheel runs",
+        execute,
+        "say whether a package needs a source build, or its published wheel runs",
         description="Judge the wheel that pip would install on a machine (default: this one), and name the build"
         " command where it does not fit.",
     )
@@ -31,8 +33,6 @@ def configure(commands: Any) -> None:
     parser.add_argument("--python", metavar="X.Y", help="default: the running interpreter's")
     parser.add_argument("--recipes", metavar="DIR", action="append", default=[], help="a directory of your own recipes")
     add_store(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         advice = wheelsmith.advise(
             options.requirement,
             gpu=options.gpu,

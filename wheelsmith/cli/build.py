@@ -5,26 +5,38 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_index, add_json, add_network, add_store, add_target, target_arguments
+from wheelsmith.cli.options import (
+    Commands,
+    Parser,
+    add_command,
+    add_index,
+    add_jobs,
+    add_network,
+    add_store,
+    add_target,
+    location,
+    target_arguments,
+)
 
 if TYPE_CHECKING:
-    from wheelsmith.builder.build import BuildResult
+    from wheelsmith import BuildResult
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("build", help="compile, prove and publish a package")
+    parser = add_command(commands, "build", execute, "compile, prove and publish a package")
     add_target(parser)
     add_index(parser)
     add_store(parser)
     add_network(parser)
-    add_json(parser)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
-    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at once (default: what fits)")
+    add_jobs(parser)
     parser.add_argument("--memory", metavar="SIZE", help="memory for all of them, as in 12GB (default: what is free)")
-    parser.add_argument("--cache", metavar="DIR|URL", help="compile cache to share: a directory, s3://…, redis://…")
+    parser.add_argument(
+        "--cache", metavar="DIR|URL", type=location, help="compile cache to share: a directory, s3://…, redis://…"
+    )
     parser.add_argument("--no-cache", action="store_true", help="compile everything, whatever was compiled before")
     parser.add_argument(
         "--stop-after",
@@ -42,7 +54,6 @@ def configure(commands: Any) -> None:
     )
     group.add_argument("--container-image", metavar="IMAGE", help="another image with the toolkit: mirror, digest, own")
     parser.add_argument("--verbose", action="store_true", help="show the compilers' output")
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -68,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
             offline=options.offline,
             listener=Reporter(verbose=True),  # without a live line: what runs inside has its own
         )
-    with Reporter(verbose=options.verbose) as listener:
+    with Reporter(verbose=options.verbose, quiet=options.quiet) as listener:
         result = wheelsmith.build(
             made,
             index=options.index,
@@ -97,6 +108,7 @@ def _summary(result: BuildResult, index: str) -> None:
 
     plan, tools = result.plan, result.record["toolchain"]
     archs = ", ".join(arch.sm for arch in plan.target.archs.native)
+    driver = f", with driver {plan.minimum_driver} or newer" if plan.minimum_driver else ""
     how = "from the store, nothing compiled" if result.reused else f"compiled in {result.seconds:.0f} s"
     print()
     show.facts(
@@ -104,7 +116,7 @@ def _summary(result: BuildResult, index: str) -> None:
             ("wheel", str(result.wheel)),
             ("size", f"{result.published.size:,} bytes"),
             ("sha256", result.published.sha256),
-            ("runs natively", f"on {archs} (proved below), {_driver(plan.target.cuda)}"),
+            ("runs natively", f"on {archs} (proved below){driver}"),
             ("built with", f"Python {tools['python']}, CUDA {tools['cuda']}, {tools['host_compiler']}"),
             ("how", f"{how}; {result.bytes_fetched:,} bytes of sources fetched"),
             *_cache(result),
@@ -131,9 +143,3 @@ def _cache(result: BuildResult) -> list[tuple[str, str]]:
     device = f"; below the misses {use['device_hits']} device steps of {use['device_hits'] + use['device_misses']}"
     says = f"{use['hits']} of {use['hits'] + use['misses']} objects from the compile cache"
     return [("cache", says + (device if use["device_hits"] else ""))]
-
-
-def _driver(cuda: str) -> str:
-    from wheelsmith.gpu.facts import minimum_driver
-
-    return f"with driver {minimum_driver(cuda)} or newer"

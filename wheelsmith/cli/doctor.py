@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from wheelsmith.cli.options import add_json, add_store, add_target, target_arguments
+from wheelsmith.cli.options import Commands, Parser, add_command, add_store, add_target, target_arguments
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("doctor", help="check this machine, for any build or for one package")
+    parser = add_command(commands, "doctor", execute, "check this machine, for any build or for one package")
     add_target(parser, optional=True)
     add_store(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:

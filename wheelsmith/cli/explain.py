@@ -6,17 +6,14 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
-from wheelsmith.cli.options import add_json
+from wheelsmith.cli.options import Commands, Parser, add_command
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("explain", help="find the cause in the log of a failed build or run")
+    parser = add_command(commands, "explain", execute, "find the cause in the log of a failed build or run")
     parser.add_argument("log", metavar="LOG", help="a file, or - for standard input")
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:

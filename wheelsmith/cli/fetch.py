@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from wheelsmith.cli.options import add_network, add_store, add_target, target_arguments
+from wheelsmith.cli.options import Commands, Parser, add_command, add_network, add_store, add_target, target_arguments
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("fetch", help="fetch sources and toolchain, so that build --offline works")
+    parser = add_command(commands, "fetch", execute, "fetch sources and toolchain, so that build --offline works")
     add_target(parser)
     add_store(parser)
     add_network(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the command."""
     import wheelsmith
+    from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         size = wheelsmith.fetch(
             options.requirement,
             store=options.store,
@@ -32,5 +31,8 @@ def execute(options: argparse.Namespace) -> int:
             listener=listener,
             **target_arguments(options),
         )
+    if options.json:
+        show.as_json({"schema_version": 1, "requirement": options.requirement, "bytes_fetched": size})
+        return 0
     print(f"{size:,} bytes of sources fetched; `wheelsmith build {options.requirement} --offline` needs no network.")
     return 0

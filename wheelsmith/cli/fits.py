@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_json, add_store
+from wheelsmith.cli.options import Commands, Parser, add_command, add_store
 
 if TYPE_CHECKING:
-    from wheelsmith.compat.judge import Fits
+    from wheelsmith import Fits
 
 _WORDS = {
     "yes": "yes",
@@ -23,11 +23,13 @@ _WORDS = {
 _ANSWERS = {"fits": "it fits", "does not fit": "it does not fit", "not judged": "not judged"}
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "fits",
-        help="say whether a wheel will run on a machine, and why",
+        execute,
+        "say whether a wheel will run on a machine, and why",
         description="Say whether a wheel will run on a machine, library by library. Without --gpu: on this machine."
         " The exit code is 0 if it will, 54 if it will not, and 55 if that is not judged: no rule decides, something"
         " cannot be read, or there is no GPU code.",
@@ -38,11 +40,9 @@ def configure(commands: Any) -> None:
     parser.add_argument("--glibc", metavar="X.Y", help="the C library there, such as 2.31")
     parser.add_argument("--python", metavar="X.Y", help="for --with-dependencies: default: this Python, as installed")
     add_store(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
+def add_machine(parser: Parser) -> None:
     """The machine, and how to ask the package index."""
     parser.add_argument("--gpu", metavar="NAMES", help='such as "RTX 5090,A40" or 12.0 (default: this machine)')
     parser.add_argument("--driver", metavar="VERSION", help="such as 570.124.06 or 570.x")
@@ -61,7 +61,7 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         result = wheelsmith.fits(
             options.path,
             gpu=options.gpu,

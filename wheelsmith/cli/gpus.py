@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_json
+from wheelsmith.cli.options import Commands, Parser, add_command
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.machines import GpuRow
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("gpus", help="list GPUs and their compute capability")
-    add_json(parser)
-    parser.set_defaults(execute=execute)
+    add_command(commands, "gpus", execute, "list GPUs and their compute capability")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the command."""
     import wheelsmith
     from wheelsmith.cli import show
-    from wheelsmith.gpu.drivers import gpu_driver
 
-    rows = [
+    rows: list[GpuRow] = [
         {
             "gpu": gpu.name,
             "compute_capability": str(gpu.arch),
             "sm": gpu.arch.sm,
             "family": gpu.family,
             "machine": gpu.machine,
-            "driver": str(gpu_driver(gpu.arch)),
+            "driver": str(wheelsmith.gpu_driver(gpu.arch)),
         }
         for gpu in wheelsmith.gpus()
     ]
@@ -36,5 +36,5 @@ def execute(options: argparse.Namespace) -> int:
         show.as_json({"schema_version": 1, "gpus": rows})
     else:
         titles = ("GPU", "compute capability", "name", "family", "machines", "driver")
-        show.table(titles, (tuple(value or "any" for value in row.values()) for row in rows))
+        show.table(titles, ([str(value or "any") for value in row.values()] for row in rows))
     return 0

@@ -4,43 +4,41 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from wheelsmith.cli.options import add_json, add_store
+from wheelsmith.cli.options import Commands, Parser, add_command, add_group, add_store, define, natural
 
 _ENGINES = ("auto", "docker", "podman", "buildah")
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command and its own commands."""
-    parser = commands.add_parser("image", help="write, build, push and measure images that install from the index")
-    own = parser.add_subparsers(dest="image_command", required=True, metavar="COMMAND")
+    own = add_group(commands, "image", "write, build, push and measure images that install from the index")
     _configure_render(own)
     _configure_build(own)
 
-    push = own.add_parser("push", help="push it, with the engine's own login")
+    push = add_command(own, "push", _push, "push it, with the engine's own login")
     push.add_argument("tag", metavar="TAG")
     _add_engine(push)
-    push.set_defaults(execute=_push)
 
-    sizes = own.add_parser("sizes", help="how large it is, by layer and by package")
+    sizes = add_command(own, "sizes", _sizes, "how large it is, by layer and by package")
     sizes.add_argument("image", metavar="IMAGE")
     _add_engine(sizes)
-    sizes.add_argument("--top", type=int, default=15, metavar="N", help="packages to show (default: 15)")
-    add_json(sizes)
-    sizes.set_defaults(execute=_sizes)
+    sizes.add_argument("--top", type=natural, default=15, metavar="N", help="packages to show (default: 15)")
 
-    parts = own.add_parser(
+    parts = add_command(
+        own,
         "parts",
-        help="write what a Dockerfile needs beside wheels: hashes, dependencies, the preflight program, their papers",
+        _parts,
+        "write what a Dockerfile needs beside wheels: hashes, dependencies, the preflight program, their papers",
     )
     parts.add_argument("wheels", nargs="+", metavar="WHEEL")
     parts.add_argument("--output", required=True, metavar="DIR")
-    parts.set_defaults(execute=_parts)
 
 
-def _configure_render(own: Any) -> None:
-    render = own.add_parser("render", help="write a Dockerfile that installs packages from the private index, by hash")
+def _configure_render(own: Commands[Parser]) -> None:
+    render = add_command(
+        own, "render", _render, "write a Dockerfile that installs packages from the private index, by hash"
+    )
     render.add_argument("requirements", nargs="+", metavar="PACKAGE", help="such as vllm==0.15.1+cu128")
     render.add_argument("--index-url", required=True, metavar="URL", help="of the index's simple/, no credentials")
     render.add_argument("--index", metavar="DIR", help="directory of the same index, if it is at hand")
@@ -50,43 +48,35 @@ def _configure_render(own: Any) -> None:
     render.add_argument("--preflight", action="store_true", help="check GPU and driver at its start (with --output)")
     render.add_argument("--output", metavar="DIR", help="write files there (default: print the Dockerfile)")
     add_store(render)
-    render.set_defaults(execute=_render)
 
 
-def _configure_build(own: Any) -> None:
-    build = own.add_parser("build", help="build an image with the engine that is there")
+def _configure_build(own: Commands[Parser]) -> None:
+    build = add_command(own, "build", _build, "build an image with the engine that is there")
     build.add_argument("directory", nargs="?", default=".", metavar="DIR")
     build.add_argument("--tag", default="", metavar="TAG")
     build.add_argument("--file", metavar="DOCKERFILE")
     build.add_argument("--target", default="", metavar="STAGE")
-    build.add_argument("--build-arg", action="append", default=[], type=_pair, metavar="NAME=VALUE")
-    build.add_argument("--secret", action="append", default=[], type=_pair, metavar="ID=FILE")
+    build.add_argument("--build-arg", action="append", default=[], type=define, metavar="NAME=VALUE")
+    build.add_argument("--secret", action="append", default=[], type=define, metavar="ID=FILE")
     build.add_argument("--network", choices=("default", "host", "none"), default="default", help="of RUN")
     build.add_argument("--epoch", type=int, metavar="SECONDS", help="time of every file (SOURCE_DATE_EPOCH)")
     build.add_argument("--output", metavar="DIR", help="write the stage's files there instead of keeping an image")
     _add_engine(build)
-    build.set_defaults(execute=_build)
 
 
-def _add_engine(parser: argparse.ArgumentParser) -> None:
+def _add_engine(parser: Parser) -> None:
     parser.add_argument("--engine", choices=_ENGINES, default="auto", help="default: the first that works")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
 
 
 def _render(options: argparse.Namespace) -> int:
     import wheelsmith
+    from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
     from wheelsmith.errors import UsageError
 
     if options.preflight and options.output is None:
         raise UsageError("--preflight makes a second file.", "Say where to write them: --output DIR.")
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         rendered = wheelsmith.image_render(
             options.requirements,
             index_url=options.index_url,
@@ -98,40 +88,61 @@ def _render(options: argparse.Namespace) -> int:
             store=options.store,
             listener=listener,
         )
-    if options.output is None:
-        print(rendered.dockerfile, end="")
-        return 0
-    directory = Path(options.output)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "Dockerfile").write_text(rendered.dockerfile, "utf-8")
-    print(directory / "Dockerfile")
-    if rendered.preflight is not None:
-        (directory / "preflight.pyz").write_bytes(rendered.preflight)
-        print(directory / "preflight.pyz")
+    written = []
+    if options.output is not None:
+        directory = Path(options.output)
+        written.append(show.write(directory / "Dockerfile", rendered.dockerfile))
+        if rendered.preflight is not None:
+            written.append(show.write(directory / "preflight.pyz", rendered.preflight))
+    if options.json:
+        show.as_json(
+            {
+                "schema_version": 1,
+                "dockerfile": rendered.dockerfile,
+                "requirements": [pin.requirement for pin in rendered.pins],
+                "files": written,
+            }
+        )
+    else:
+        print("".join(f"{path}\n" for path in written) or rendered.dockerfile, end="")
     return 0
 
 
 def _build(options: argparse.Namespace) -> int:
     import wheelsmith
+    from wheelsmith.cli import show
 
-    return wheelsmith.image_build(
-        options.directory,
-        options.tag,
-        engine=options.engine,
-        dockerfile=options.file,
-        target=options.target,
-        arguments=dict(options.build_arg),
-        secrets=dict(options.secret),
-        network=options.network,
-        epoch=options.epoch,
-        output=options.output,
-    )
+    with show.only_json(options.json):
+        code = wheelsmith.image_build(
+            options.directory,
+            options.tag,
+            engine=options.engine,
+            dockerfile=options.file,
+            target=options.target,
+            arguments=dict(options.build_arg),
+            secrets=dict(options.secret),
+            network=options.network,
+            epoch=options.epoch,
+            output=options.output,
+        )
+    return _ended(options, code)
 
 
 def _push(options: argparse.Namespace) -> int:
     import wheelsmith
+    from wheelsmith.cli import show
 
-    return wheelsmith.image_push(options.tag, engine=options.engine)
+    with show.only_json(options.json):
+        code = wheelsmith.image_push(options.tag, engine=options.engine)
+    return _ended(options, code)
+
+
+def _ended(options: argparse.Namespace, code: int) -> int:
+    from wheelsmith.cli import show
+
+    if options.json:
+        show.as_json({"schema_version": 1, "tag": options.tag, "exit_code": code})
+    return code
 
 
 def _sizes(options: argparse.Namespace) -> int:
@@ -157,7 +168,11 @@ def _sizes(options: argparse.Namespace) -> int:
 
 def _parts(options: argparse.Namespace) -> int:
     import wheelsmith
+    from wheelsmith.cli import show
 
-    for path in wheelsmith.image_parts(options.wheels, options.output):
-        print(path)
+    files = [str(path) for path in wheelsmith.image_parts(options.wheels, options.output)]
+    if options.json:
+        show.as_json({"schema_version": 1, "files": files})
+    else:
+        print("".join(f"{path}\n" for path in files), end="")
     return 0

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wheelsmith.cli import index_serve
-from wheelsmith.cli.options import add_index, add_json
+from wheelsmith.cli.options import Commands, Parser, add_command, add_group, add_index, natural
 
 if TYPE_CHECKING:
-    from wheelsmith.index.entry import Entry
+    from wheelsmith import Entry
+    from wheelsmith.documents.indexes import IndexFile, IndexFinding, IndexProject
 
 _WHAT = "name, name==version (with its +local part), or a file name"
 _UNSOUND = 72  # the exit code of `StoreError`
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command and its subcommands."""
-    parser = commands.add_parser("index", help="list, verify, yank, remove, collect, rebuild: look after an index")
-    subcommands = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    subcommands = add_group(
+        commands, "index", "list, verify, yank, remove, collect, rebuild, serve: look after an index"
+    )
 
     listing = _add(subcommands, "list", "what the index holds", _list, changes=False)
     listing.add_argument("project", nargs="?")
@@ -43,12 +45,12 @@ def configure(commands: Any) -> None:
 
     collect = _add(subcommands, "gc", "remove what no rule keeps, and what interrupted uploads left", _gc)
     collect.add_argument(
-        "--keep-newest", type=_natural, metavar="N", help="keep the newest N versions per project and variant"
+        "--keep-newest", type=natural, metavar="N", help="keep the newest N versions per project and variant"
     )
-    collect.add_argument("--keep-days", type=_natural, metavar="D", help="keep what is younger than D days")
+    collect.add_argument("--keep-days", type=natural, metavar="D", help="keep what is younger than D days")
     collect.add_argument(
         "--drop-publications",
-        type=_natural,
+        type=natural,
         metavar="D",
         help="drop publication paths older than D days (default: none)",
     )
@@ -62,32 +64,27 @@ def configure(commands: Any) -> None:
     export = _add(subcommands, "export", "write what clients may have, for any web server", _export, changes=False)
     export.add_argument("target", metavar="DIR")
 
-    links = subcommands.add_parser("links", help="print HTML with signed links into a bucket, for --find-links")
-    add_index(links)
+    summary = "print HTML with signed links into a bucket, for --find-links"
+    links = _add(subcommands, "links", summary, _links, changes=False)
     links.add_argument("projects", nargs="+", metavar="PROJECT")
     links.add_argument("--hours", type=float, default=1, help="how long they work (default: 1)")
-    links.set_defaults(execute=_links)
 
     index_serve.configure(subcommands)
 
 
 def _add(
-    subcommands: Any, name: str, summary: str, execute: Callable[[argparse.Namespace], int], *, changes: bool = True
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subcommands.add_parser(name, help=summary, description=summary)
+    subcommands: Commands[Parser],
+    name: str,
+    summary: str,
+    execute: Callable[[argparse.Namespace], int],
+    *,
+    changes: bool = True,
+) -> Parser:
+    parser = add_command(subcommands, name, execute, summary, description=summary)
     add_index(parser)
-    add_json(parser)
     if changes:
         parser.add_argument("--dry-run", action="store_true", help="only say what would change")
-    parser.set_defaults(execute=execute)
     return parser
-
-
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -96,7 +93,7 @@ def _list(options: argparse.Namespace) -> int:
 
     records = wheelsmith.index_list(options.project, index=options.index)
     if options.json:
-        projects = [
+        projects: list[IndexProject] = [
             {
                 "name": record.project,
                 "status": record.status,
@@ -129,15 +126,22 @@ def _verify(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         seen = wheelsmith.index_verify(index=options.index, repair=options.repair, listener=listener)
     if options.json:
-        findings = [
+        findings: list[IndexFinding] = [
             {"kind": one.kind, "key": one.key, "text": one.text, "repaired": one.repaired} for one in seen.findings
         ]
-        counts = {"files": seen.files, "bytes": seen.size, "pages": seen.pages}
         show.as_json(
-            {"schema_version": 1, "index": options.index, **counts, "sound": seen.is_sound, "findings": findings}
+            {
+                "schema_version": 1,
+                "index": options.index,
+                "files": seen.files,
+                "bytes": seen.size,
+                "pages": seen.pages,
+                "sound": seen.is_sound,
+                "findings": findings,
+            }
         )
     else:
         if seen.findings:
@@ -170,8 +174,16 @@ def _status(options: argparse.Namespace) -> int:
         options.project, options.status, index=options.index, reason=options.reason, dry_run=options.dry_run
     )
     if options.json:
-        change = {"project": before.project, "before": before.status, "after": options.status}
-        show.as_json({"schema_version": 1, "index": options.index, "dry_run": options.dry_run, **change})
+        show.as_json(
+            {
+                "schema_version": 1,
+                "index": options.index,
+                "dry_run": options.dry_run,
+                "project": before.project,
+                "before": before.status,
+                "after": options.status,
+            }
+        )
     else:
         would = "would go" if options.dry_run else "went"
         print(f"{before.project} {would} from {before.status} to {options.status}")
@@ -241,8 +253,16 @@ def _export(options: argparse.Namespace) -> int:
 
     done = wheelsmith.index_export(options.target, index=options.index)
     if options.json:
-        counts = {"objects": done.objects, "written": list(done.written), "removed": list(done.removed)}
-        show.as_json({"schema_version": 1, "index": options.index, "target": options.target, **counts})
+        show.as_json(
+            {
+                "schema_version": 1,
+                "index": options.index,
+                "target": options.target,
+                "objects": done.objects,
+                "written": list(done.written),
+                "removed": list(done.removed),
+            }
+        )
     else:
         print(f"{options.target}: {done.objects} files, {len(done.written)} written, {len(done.removed)} removed.")
     return 0
@@ -250,8 +270,13 @@ def _export(options: argparse.Namespace) -> int:
 
 def _links(options: argparse.Namespace) -> int:
     import wheelsmith
+    from wheelsmith.cli import show
 
-    print(wheelsmith.index_links(options.projects, index=options.index, hours=options.hours), end="")
+    html = wheelsmith.index_links(options.projects, index=options.index, hours=options.hours)
+    if options.json:
+        show.as_json({"schema_version": 1, "index": options.index, "html": html})
+    else:
+        print(html, end="")
     return 0
 
 
@@ -269,7 +294,7 @@ def _changed(options: argparse.Namespace, what: str, entries: Iterable[Entry]) -
     return 0
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: Entry) -> IndexFile:
     return {
         "filename": entry.filename,
         "version": entry.version,

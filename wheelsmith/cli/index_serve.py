@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_index, add_json
+from wheelsmith.cli.options import Commands, Parser, add_command, add_group, add_index, natural
 
 if TYPE_CHECKING:
-    from wheelsmith.server.tokens import Token
+    from wheelsmith import Token
+    from wheelsmith.documents.indexes import TokenDocument
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the commands to `wheelsmith index`."""
     _configure_serve(commands)
     _configure_token(commands)
     _configure_client(commands)
 
 
-def _configure_serve(commands: Any) -> None:
-    parser = commands.add_parser("serve", help="serve an index over HTTP, and take uploads from twine and uv")
+def _configure_serve(commands: Commands[Parser]) -> None:
+    parser = add_command(commands, "serve", serve, "serve an index over HTTP, and take uploads from twine and uv")
     add_index(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for any free one (default: 8080)")
@@ -37,18 +38,17 @@ def _configure_serve(commands: Any) -> None:
         "--reserve", metavar="NAME", nargs="+", default=[], help="names that are ours though not published yet"
     )
     parser.add_argument(
-        "--max-upload", metavar="MB", type=int, default=4096, help="largest upload in MiB (default: 4096)"
+        "--max-upload", metavar="MB", type=natural, default=4096, help="largest upload in MiB (default: 4096)"
     )
     parser.add_argument(
-        "--max-cache", metavar="GB", type=int, default=100, help="most to keep of --upstream, in GiB (default: 100)"
+        "--max-cache", metavar="GB", type=natural, default=100, help="most to keep of --upstream, in GiB (default: 100)"
     )
     parser.add_argument("--read-only", action="store_true", help="take no uploads, and write nothing to the index")
-    parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--workers", metavar="N", type=natural, default=1, help="processes (default: 1)")
     _add_state(parser)
-    parser.set_defaults(execute=serve)
 
 
-def _add_state(parser: argparse.ArgumentParser) -> None:
+def _add_state(parser: Parser) -> None:
     parser.add_argument(
         "--state",
         metavar="DIR",
@@ -56,10 +56,9 @@ def _add_state(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _configure_token(commands: Any) -> None:
-    parser = commands.add_parser("token", help="make, list and revoke tokens")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a token and print it, once")
+def _configure_token(commands: Commands[Parser]) -> None:
+    actions = add_group(commands, "token", "make, list and revoke tokens")
+    create = add_command(actions, "create", create_token, "make a token and print it, once")
     create.add_argument("name", help="what the token is for")
     create.add_argument("--read", action="store_true", help="it may read a private index")
     create.add_argument(
@@ -67,31 +66,41 @@ def _configure_token(commands: Any) -> None:
     )
     create.add_argument("--days", type=float, default=90, help="how long it is valid (default: 90)")
     create.add_argument("--no-expiry", action="store_true", help="it is valid until it is revoked")
-    listing = actions.add_parser("list", help="show all tokens, without their secrets")
-    revoke = actions.add_parser("revoke", help="end a token now")
+    listing = add_command(actions, "list", list_tokens, "show all tokens, without their secrets")
+    revoke = add_command(actions, "revoke", revoke_token, "end a token now")
     revoke.add_argument("id")
-    for action, execute in ((create, create_token), (listing, list_tokens), (revoke, revoke_token)):
+    for action in (create, listing, revoke):
         add_index(action)
-        add_json(action)
         _add_state(action)
-        action.set_defaults(execute=execute)
 
 
-def _configure_client(commands: Any) -> None:
-    parser = commands.add_parser("client-config", help="print the configuration of a client for an index")
+def _configure_client(commands: Commands[Parser]) -> None:
+    parser = add_command(commands, "client-config", client_config, "print the configuration of a client for an index")
     parser.add_argument("client", choices=("pip", "uv", "poetry", "docker"))
     parser.add_argument(
         "--url", default="http://127.0.0.1:8080/simple/", help="address of simple/ (default: %(default)s)"
     )
     parser.add_argument("--project", metavar="NAME", nargs="+", default=[], help="projects that come from it")
-    parser.set_defaults(execute=client_config)
 
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     import wheelsmith
+    from wheelsmith.cli import show
 
     def ready(url: str) -> None:
+        if options.json:
+            show.as_json(
+                {
+                    "schema_version": 1,
+                    "index": options.index,
+                    "url": url,
+                    "simple": f"{url}simple/",
+                    "upload": f"{url}upload/",
+                }
+            )
+            sys.stdout.flush()
+            return
         print(f"Serving {options.index} at {url} (pip and uv: {url}simple/, uploads: {url}upload/)", flush=True)
 
     wheelsmith.index_serve(
@@ -128,7 +137,7 @@ def create_token(options: argparse.Namespace) -> int:
         state=options.state,
     )
     if options.json:
-        show.as_json({"schema_version": 1, **_row(token), "secret": secret})
+        show.as_json({**_row(token), "secret": secret})
         return 0
     expires = "never" if token.expires is None else f"{token.expires:%Y-%m-%d}"
     print(f"Token {token.id}, expires {expires}. It is shown this once:", file=sys.stderr)
@@ -143,7 +152,7 @@ def list_tokens(options: argparse.Namespace) -> int:
 
     rows = [_row(token) for token in wheelsmith.index_tokens(index=options.index, state=options.state)]
     if options.json:
-        show.as_json({"schema_version": 1, "tokens": rows})
+        show.as_json({"schema_version": 1, "tokens": [*rows]})
         return 0
     show.table(
         ("id", "name", "read", "publish", "expires", "state"),
@@ -169,7 +178,7 @@ def revoke_token(options: argparse.Namespace) -> int:
 
     token = wheelsmith.index_token_revoke(options.id, index=options.index, state=options.state)
     if options.json:
-        show.as_json({"schema_version": 1, **_row(token)})
+        show.as_json(_row(token))
     else:
         print(f"Token {token.id} ({token.name}) is revoked.")
     return 0
@@ -178,15 +187,21 @@ def revoke_token(options: argparse.Namespace) -> int:
 def client_config(options: argparse.Namespace) -> int:
     """Print the text to paste."""
     import wheelsmith
+    from wheelsmith.cli import show
 
-    print(wheelsmith.client_config(options.client, options.url, options.project), end="")
+    text = wheelsmith.client_config(options.client, options.url, options.project)
+    if options.json:
+        show.as_json({"schema_version": 1, "client": options.client, "text": text})
+    else:
+        print(text, end="")
     return 0
 
 
-def _row(token: Token) -> dict[str, Any]:
+def _row(token: Token) -> TokenDocument:
     from datetime import UTC, datetime
 
     return {
+        "schema_version": 1,
         "id": token.id,
         "name": token.name,
         "read": token.read,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
 
-from wheelsmith.cli.options import add_json
+from wheelsmith.cli.options import Commands, Parser, add_command
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("inspect", help="show the GPU code in a wheel, a directory or a library")
+    parser = add_command(commands, "inspect", execute, "show the GPU code in a wheel, a directory or a library")
     parser.add_argument("path")
     parser.add_argument(
         "--html", metavar="FILE", help="write a page about it (one file, nothing loaded from elsewhere)"
     )
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -26,11 +24,7 @@ def execute(options: argparse.Namespace) -> int:
 
     report = wheelsmith.inspect(options.path)
     if options.html:
-        from pathlib import Path
-
-        from wheelsmith.report.wheel_page import wheel_page
-
-        Path(options.html).write_text(wheel_page(report), "utf-8")
+        show.write(Path(options.html), wheelsmith.wheel_page(report))
     if options.json:
         show.as_json(report.to_dict())
         return 0

@@ -7,10 +7,15 @@ In: arguments. Out: an exit code; results on stdout, progress and errors on stde
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from wheelsmith.cli import (
     advise,
@@ -27,16 +32,20 @@ from wheelsmith.cli import (
     publish,
     rebuild,
     recipes,
+    schema,
     timeline,
     tryout,
     verify,
 )
-from wheelsmith.distribution import own_version
-from wheelsmith.errors import InterruptedBuildError, WheelsmithError
+from wheelsmith.cli.options import Parser, add_common, unknown_words
+from wheelsmith.errors import BROKEN_PIPE, InterruptedBuildError, WheelsmithError
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.machines import ErrorDocument, ErrorFacts
 
 _COMMANDS = (
     *(plan, build, fetch, inspect, fits, advise, publish, verify, rebuild),
-    *(index, image, tryout, doctor, explain, timeline, recipes, gpus),
+    *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema),
 )
 
 _EPILOG = """\
@@ -46,52 +55,92 @@ typical use:
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
 exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-15 what was asked for; 20-24 sources;
-30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues).
+30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues);
+141 nobody read the output.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="wheelsmith",
         description="Compile CUDA packages into wheels that are proved to run natively on your GPUs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"wheelsmith {own_version()}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
+    add_common(top, default=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.configure(commands)
     return top
 
 
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *unused: object, **more: object) -> None:
+        import wheelsmith
+
+        print(f"wheelsmith {wheelsmith.__version__}")
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
-    options.words = words[1:]
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        code: int = options.execute(options)
-    except WheelsmithError as error:
-        if arguments is None and isinstance(error, InterruptedBuildError):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has ended: who asks once more gets the same answer
-        _explain(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nwheelsmith: interrupted.\n  what to do: run the same command again.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `wheelsmith plan … | head`
-        sys.stderr.close()
-        return 0
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None:  # this is the program: a second Ctrl-C does not change how it ended
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
-def _explain(error: WheelsmithError) -> None:
-    print(f"wheelsmith: {error.cause}", file=sys.stderr)
-    if error.detail:
-        print("".join(f"  | {line}\n" for line in error.detail.splitlines()), end="", file=sys.stderr)
-    print(f"  what to do: {error.remedy}", file=sys.stderr)
+def _run(words: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options, unknown = parser().parse_known_args(words)
+        if unknown:
+            raise unknown_words(options.parser, unknown)
+        options.words = words[words.index(options.command) + 1 :]
+        code: int = options.execute(options)
+        sys.stdout.flush()
+    except WheelsmithError as error:
+        return _failed(error, words)
+    except KeyboardInterrupt:
+        return _failed(InterruptedBuildError("Interrupted.", "Run the same command again."), words)
+    except BrokenPipeError:  # `wheelsmith plan … | head`
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        return BROKEN_PIPE
+    return code
+
+
+def _nobody_reads() -> bool:
+    """Whether it is our own output that nobody reads, and not a pipe to some other program."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _failed(error: WheelsmithError, words: Sequence[str]) -> int:
+    """Say what went wrong: to people, and with --json to programs; the exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"wheelsmith: {error.cause}", file=sys.stderr)
+        if error.detail:
+            print("".join(f"  | {line}\n" for line in error.detail.splitlines()), end="", file=sys.stderr)
+        print(f"  what to do: {error.remedy}", file=sys.stderr, flush=True)
+    if "--json" in words:
+        facts: ErrorFacts = {
+            "code": error.exit_code,
+            "name": type(error).__name__,
+            "cause": error.cause,
+            "remedy": error.remedy,
+            "detail": error.detail,
+        }
+        document: ErrorDocument = {"schema_version": 1, "error": facts}
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+    return error.exit_code
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_json, add_target, target_arguments
+from wheelsmith.cli.options import Commands, Parser, add_command, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.planning.model import LibraryPromise, Plan
+    from wheelsmith import LibraryPromise, Plan
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("plan", help="print everything that a build would do")
+    parser = add_command(commands, "plan", execute, "print everything that a build would do")
     add_target(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -27,18 +25,16 @@ def execute(options: argparse.Namespace) -> int:
 
     made = wheelsmith.plan(options.requirement, **target_arguments(options))
     if options.json:
-        show.as_json(made.to_dict() | {"digest": made.digest, "wheel_version": made.wheel_version})
+        show.as_json({**made.to_dict(), "digest": made.digest, "wheel_version": made.wheel_version})
     else:
         show.facts(_rows(made))
     return 0
 
 
 def _rows(made: Plan) -> list[tuple[str, str]]:
-    from wheelsmith.planning.pins import locked_pins
-
     target = made.target
     served = "; ".join(f"{gpu.name} is {gpu.arch.sm}" for gpu in target.gpus)
-    pins = dict(locked_pins(made.lock, target.python)) if made.lock else {}
+    pins = made.to_dict()["pins"]
     sources = [f"{made.source}"] + [f"{tree.name}: {tree.source}" for tree in made.trees]
     rows = [
         ("wheel", f"{made.name} {made.wheel_version}"),

@@ -6,6 +6,7 @@ move; elsewhere every stage and, now and then, its progress is a line of its own
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -25,13 +26,15 @@ _MOST_UNITS = 8  # that are shown at work
 class Reporter:
     """A listener; use it as a context manager, so that the live lines are cleared at the end."""
 
-    def __init__(self, *, verbose: bool = False, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, *, verbose: bool = False, quiet: bool = False, environment: Mapping[str, str] = os.environ
+    ) -> None:
         from rich.console import Console
 
         self._console = Console(stderr=True, highlight=False)
-        self._verbose = verbose
+        self._verbose, self._quiet = verbose and not quiet, quiet
         self._groups = _Groups(environment)
-        live = self._console.is_terminal and not verbose and not self._groups.known
+        live = self._console.is_terminal and not verbose and not quiet and not self._groups.known
         self._status = self._console.status("") if live else None
         self._last_line = 0.0
 
@@ -43,12 +46,19 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
-        self._plain(self._groups.end())
+        with contextlib.suppress(BrokenPipeError):
+            if self._status is not None:
+                self._status.stop()
+            self._plain(self._groups.end())
 
     def __call__(self, event: Event, /) -> None:
-        """Show one event."""
+        """Show one event. A build goes on when nobody reads any more: what it compiles is kept."""
+        if self._quiet and not (isinstance(event, Note) and event.warning):
+            return
+        with contextlib.suppress(BrokenPipeError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case StageStarted(stage, detail):
                 self._plain(self._groups.start(stage, f"{stage} {detail}".rstrip()))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_index, add_json
+from wheelsmith.cli.options import Commands, Parser, add_command, add_index
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.indexes import PublishedFacts
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("publish", help="put finished wheels into a package index")
+    parser = add_command(commands, "publish", execute, "put finished wheels into a package index")
     parser.add_argument("wheels", nargs="+", metavar="WHEEL")
     parser.add_argument("--variant", metavar="NAME", help="the path that shows them, such as cu128-torch2.9")
     parser.add_argument(
@@ -20,8 +23,6 @@ def configure(commands: Any) -> None:
         "--overlap", action="store_true", help="also take wheels for tags that another one of their version serves"
     )
     add_index(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -37,7 +38,7 @@ def execute(options: argparse.Namespace) -> int:
         overlap=options.overlap,
     )
     if options.json:
-        rows = [
+        rows: list[PublishedFacts] = [
             {"filename": p.filename, "sha256": p.sha256, "size": p.size, "already_there": p.already_there}
             for p in published
         ]

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from wheelsmith.cli.options import add_json, add_network, add_store
+from wheelsmith.cli.options import Commands, Parser, add_command, add_jobs, add_network, add_store
 from wheelsmith.cli.verify import add_origin
 from wheelsmith.errors import VerificationError
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "rebuild",
-        help="build a wheel again from its provenance and compare",
+        execute,
+        "build a wheel again from its provenance and compare",
         description="The provenance says what is fetched and run: rebuild only what you trust, or give --key."
         f" Exit code 0: the same bytes; {VerificationError.exit_code}: others.",
     )
     add_origin(parser)
     add_store(parser)
     add_network(parser)
-    add_json(parser)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
-    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at once (default: what fits)")
+    add_jobs(parser)
     parser.add_argument("--verbose", action="store_true", help="show the compilers' output")
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -34,7 +33,7 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter(verbose=options.verbose) as listener:
+    with Reporter(verbose=options.verbose, quiet=options.quiet) as listener:
         result = wheelsmith.rebuild(
             options.wheel,
             provenance=options.provenance,

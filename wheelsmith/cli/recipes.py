@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wheelsmith.cli.options import add_json, add_store, add_target, target_arguments
+from wheelsmith.cli.options import Commands, Parser, add_command, add_store, add_target, define, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith.maintenance.lock import Lock
-    from wheelsmith.maintenance.update import Bump
+    from wheelsmith import Bump, Lock, ReadingOptions
+    from wheelsmith.documents.recipes import MirroredFacts, RecipeRow
 
 _LOCK = """\
 Reads the project's CMake files and submodules: every tree that its build would fetch, with the full commit of each tag,
@@ -21,65 +21,62 @@ Exit code: 0 only the release is to be added, 22 patches do not match, 3 somethi
 """
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("recipes", help="list recipes, lock their trees, rehearse their next version")
+    parser = add_command(commands, "recipes", _list, "list recipes, lock their trees, rehearse their next version")
     _add_recipes(parser)
-    add_json(parser)
-    parser.set_defaults(execute=_list, action="list")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
-    one = actions.add_parser("list", help="what can be built (the default)")
-    _add_recipes(one)
-    one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON with a schema version")
-    actions.add_parser("schema", help="print the JSON Schema of a recipe file").set_defaults(execute=_schema)
+    _add_recipes(add_command(actions, "list", _list, "what can be built (the default)"))
+    add_command(actions, "schema", _schema, "print the JSON Schema of a recipe file")
 
-    one = actions.add_parser("lock", help="find what the build would fetch, and compare the recipe", description=_LOCK)
+    one = add_command(actions, "lock", _lock, "find what the build would fetch, and compare", description=_LOCK)
     one.add_argument("requirement", help="package and version, such as vllm==0.16.0")
     _add_reading(one)
-    one.set_defaults(execute=_lock)
 
-    one = actions.add_parser("bump", help="rehearse another version of a package", description=_BUMP)
+    one = add_command(actions, "bump", _bump, "rehearse another version of a package", description=_BUMP)
     one.add_argument("name")
     one.add_argument("version")
     one.add_argument("--sdist", action="store_true", help="read the sdist from the package index")
     _add_reading(one)
-    one.set_defaults(execute=_bump)
 
-    one = actions.add_parser("mirror", help="copy every source of a build to a directory for [mirrors]")
+    one = add_command(actions, "mirror", _mirror, "copy every source of a build to a directory for [mirrors]")
     add_target(one)
     one.add_argument("--to", metavar="DIR", required=True)
     add_store(one)
     one.add_argument("--index-url", metavar="URL")
     one.add_argument("--offline", action="store_true", help="copy what the store has, fetch nothing")
-    add_json(one)
-    one.set_defaults(execute=_mirror)
 
 
-def _add_recipes(parser: argparse.ArgumentParser) -> None:
+def _add_recipes(parser: Parser) -> None:
     # SUPPRESS: what stands before the action must not be undone by the action's own default.
     parser.add_argument("--recipes", metavar="DIR", action="append", default=argparse.SUPPRESS)
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
+def _add_reading(parser: Parser) -> None:
     _add_recipes(parser)
     parser.add_argument("--source", metavar="DIR|FILE", help="read this source instead of fetching the version's")
     parser.add_argument("--write", action="store_true", help="change the recipe's file; comments and order stay")
     parser.add_argument("--offline", action="store_true", help="ask nobody: tags and submodules are not looked up")
     parser.add_argument(
-        "-D", dest="define", metavar="NAME=VALUE", action="append", default=[], help="a CMake variable that is given"
+        "-D",
+        dest="define",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=define,
+        help="a CMake variable that is given",
     )
     add_store(parser)
     parser.add_argument("--index-url", metavar="URL")
-    add_json(parser)
 
 
-def _reading(options: argparse.Namespace) -> dict[str, Any]:
+def _reading(options: argparse.Namespace) -> ReadingOptions:
     return {
         "source": options.source,
         "write": options.write,
         "offline": options.offline,
-        "define": dict(item.partition("=")[::2] for item in options.define),
+        "define": dict(options.define),
         "store": options.store,
         "index_url": options.index_url,
         "recipes": getattr(options, "recipes", []),
@@ -100,12 +97,17 @@ def _list(options: argparse.Namespace) -> int:
 
     found = [(item.recipe, item.origin) for item in wheelsmith.recipes(recipes=getattr(options, "recipes", []))]
     if options.json:
-        rows = [
+        rows: list[RecipeRow] = [
             {
                 "name": r.name,
                 "releases": list(r.releases),
-                "defaults": r.defaults.model_dump(),
-                "options": {name: option.model_dump() for name, option in r.options.items()},
+                "defaults": {
+                    "archs": str(r.defaults.archs),
+                    "cuda": r.defaults.cuda,
+                    "python": r.defaults.python,
+                    "torch": r.defaults.torch,
+                },
+                "options": {n: {"default": option.default, "why": option.why} for n, option in r.options.items()},
                 "file": origin,
             }
             for r, origin in found
@@ -135,9 +137,9 @@ def _lock(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
-    from wheelsmith.maintenance.update import DIFFERS
+    from wheelsmith.errors import DIFFERS
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         lock = wheelsmith.recipe_lock(options.requirement, listener=listener, **_reading(options))
     if options.json:
         show.as_json(lock.to_dict())
@@ -153,7 +155,7 @@ def _bump(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         result = wheelsmith.recipe_bump(
             options.name, options.version, sdist=options.sdist, listener=listener, **_reading(options)
         )
@@ -169,7 +171,7 @@ def _mirror(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         copied = wheelsmith.recipe_mirror(
             options.requirement,
             options.to,
@@ -180,7 +182,9 @@ def _mirror(options: argparse.Namespace) -> int:
             **target_arguments(options),
         )
     if options.json:
-        rows = [{"source": item.what, "place": str(item.place), "bytes": item.size} for item in copied]
+        rows: list[MirroredFacts] = [
+            {"source": item.what, "place": str(item.place), "bytes": item.size} for item in copied
+        ]
         show.as_json({"schema_version": 1, "sources": rows})
         return 0
     show.table(("source", "place", "bytes"), ((item.what, str(item.place), f"{item.size:,}") for item in copied))
@@ -190,7 +194,6 @@ def _mirror(options: argparse.Namespace) -> int:
 
 def _show_lock(lock: Lock) -> None:
     from wheelsmith.cli import show
-    from wheelsmith.maintenance.lock_text import tree_table
 
     show.table(
         ("tree", "state", "commit", "tag", "recipe has", "found at", "note"),
@@ -211,7 +214,7 @@ def _show_lock(lock: Lock) -> None:
         print(f"warning: {warning}")
     for tree in lock.changes:
         if tree.state != "gone" and tree.commit:
-            print(f"\n{tree_table(tree)}")
+            print(f"\n{tree.table()}")
 
 
 def _show_bump(bump: Bump) -> None:

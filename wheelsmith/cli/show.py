@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from wheelsmith.errors import DiskFullError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wheelsmith.documents.table import Document, JsonValue
     from wheelsmith.documents.wheels import CodeFacts, InspectDocument, VerdictFacts
 
 
-def as_json(document: Mapping[str, object]) -> None:
+def as_json(document: Document | dict[str, JsonValue]) -> None:
     """Print JSON, keys in their own order."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+@contextmanager
+def only_json(wanted: bool) -> Iterator[None]:
+    """Send what programs print to standard error if JSON is wanted, so that it stands alone on standard output."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def write(path: Path, data: str | bytes) -> str:
+    """Write a file that the command line names; its path.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"The disk is full ({path}).", "Free some space, then run again.") from error
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
+    return str(path)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
     """Print a table. Off a terminal nothing is cut off, so that output can be searched."""
+    from rich.table import Table
+    from rich.text import Text
+
     console = _console()
     sheet = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
@@ -119,5 +160,7 @@ def linkage(report: InspectDocument) -> None:
 
 
 def _console() -> Console:
+    from rich.console import Console
+
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=10_000)

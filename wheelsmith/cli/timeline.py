@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from pathlib import Path
 
-from wheelsmith.cli.options import add_json, add_store
+from wheelsmith.cli.options import Commands, Parser, add_command, add_store
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("timeline", help="where a build's time and memory went, unit by unit")
+    parser = add_command(commands, "timeline", execute, "where a build's time and memory went, unit by unit")
     parser.add_argument("what", help="a build's log, its timeline (….timeline.json), or a package such as vllm==0.15.1")
     parser.add_argument(
         "--trace", metavar="FILE", help="write a Chrome trace, for ui.perfetto.dev, chrome://tracing or speedscope.app"
     )
     add_store(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -28,11 +26,7 @@ def execute(options: argparse.Namespace) -> int:
 
     record = wheelsmith.timeline(options.what, store=options.store)
     if options.trace:
-        from pathlib import Path
-
-        from wheelsmith.report.timeline import chrome_trace
-
-        Path(options.trace).write_text(json.dumps(chrome_trace(record)), "utf-8")
+        show.write(Path(options.trace), json.dumps(wheelsmith.timeline_trace(record)))
     if options.json:
         show.as_json(record)
         return 0

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from wheelsmith.cli.options import add_index
+from wheelsmith.cli.options import Commands, Parser, add_command, add_index
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("try", help="install a wheel from the index into an empty environment and import it")
+    parser = add_command(
+        commands, "try", execute, "install a wheel from the index into an empty environment and import it"
+    )
     parser.add_argument("requirement", help="such as cuvec==6.0.1+cu130")
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE")
     parser.add_argument("--python", metavar="X.Y")
     add_index(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the command."""
     import wheelsmith
+    from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
-    with Reporter() as listener:
+    with Reporter(quiet=options.quiet) as listener:
         result = wheelsmith.try_install(
             options.requirement,
             index=options.index,
@@ -31,6 +32,17 @@ def execute(options: argparse.Namespace) -> int:
             python=options.python,
             listener=listener,
         )
+    if options.json:
+        show.as_json(
+            {
+                "schema_version": 1,
+                "requirement": options.requirement,
+                "python": result.python,
+                "installed": list(result.installed),
+                "imported": list(result.imported),
+            }
+        )
+        return 0
     print(f"installed with pip into an empty environment (Python {result.python}): {', '.join(result.installed)}")
     print(f"imported: {', '.join(result.imported) or 'nothing was named'}")
     return 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from wheelsmith.cli.options import add_json
+from wheelsmith.cli.options import Commands, Parser, add_command
 
 _EPILOG = """\
 Without --key this shows that nothing was damaged; only a signature shows who built it. Keys are Ed25519, made with:
@@ -14,20 +13,20 @@ Without --key this shows that nothing was damaged; only a signature shows who bu
 """
 
 
-def configure(commands: Any) -> None:
+def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "verify",
-        help="check a wheel's hashes, SBOM, provenance and signature",
+        execute,
+        "check a wheel's hashes, SBOM, provenance and signature",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_origin(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
-def add_origin(parser: argparse.ArgumentParser) -> None:
+def add_origin(parser: Parser) -> None:
     """The wheel, its provenance and the signer's key."""
     parser.add_argument("wheel")
     parser.add_argument("--provenance", metavar="FILE", help="default: WHEEL.provenance.json")

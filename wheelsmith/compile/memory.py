@@ -18,6 +18,7 @@ from pathlib import Path
 from wheelsmith.errors import UsageError
 
 GB = 10**9
+_LEAST = 10**6  # below, a number of bytes is one whose unit was forgotten
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _V1, _V2 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"), ("memory.max", "memory.current", "")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": GB, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -33,7 +34,10 @@ def parse_size(text: str) -> int:
     unit = match and _UNITS.get(match[2].upper())
     if match is None or unit is None or float(match[1]) == 0:
         raise UsageError(f"{text!r} is no amount of memory.", "Give a number with a unit: 12GB, 11.5GiB, 800MB.")
-    return int(float(match[1]) * unit)
+    size = int(float(match[1]) * unit)
+    if size < _LEAST:
+        raise UsageError(f"{text!r} is too little memory for a compiler.", f"Did you mean {match[1]}GB?")
+    return size
 
 
 def available_memory(root: Path = Path("/")) -> int:

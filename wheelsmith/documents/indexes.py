@@ -121,6 +121,25 @@ class IndexRebuildDocument(TypedDict):
     changed: list[str]
 
 
+class IndexExportDocument(TypedDict):
+    """`wheelsmith index export`: files in the target in all, and keys of those that changed."""
+
+    schema_version: int
+    index: str
+    target: str
+    objects: int
+    written: list[str]
+    removed: list[str]
+
+
+class IndexLinksDocument(TypedDict):
+    """`wheelsmith index links`."""
+
+    schema_version: int
+    index: str
+    html: str
+
+
 class IndexServeDocument(TypedDict):
     """`wheelsmith index serve`: printed once the server accepts connections."""
 
@@ -131,9 +150,10 @@ class IndexServeDocument(TypedDict):
     upload: str
 
 
-class TokenFacts(TypedDict):
-    """A token of the index server, without its secret."""
+class TokenDocument(TypedDict):
+    """A token of the index server: `wheelsmith index token create`, `revoke` and, in its list, `list`."""
 
+    schema_version: int
     id: str
     name: str
     read: bool
@@ -141,21 +161,15 @@ class TokenFacts(TypedDict):
     created: str
     expires: str | None
     state: str
+    secret: NotRequired[str]
+    """Shown once, when the token is made."""
 
 
 class TokensDocument(TypedDict):
     """`wheelsmith index token list`."""
 
     schema_version: int
-    tokens: list[TokenFacts]
-
-
-class TokenDocument(TokenFacts):
-    """`wheelsmith index token create` and `revoke`."""
-
-    schema_version: int
-    secret: NotRequired[str]
-    """Shown once, when the token is made."""
+    tokens: list[TokenDocument]
 
 
 class ClientConfigDocument(TypedDict):

@@ -142,6 +142,10 @@ class GpuRow(TypedDict):
     compute_capability: str
     sm: str
     family: str
+    machine: str | None
+    """The processor of the machines that have it; null: any."""
+    driver: str
+    """The oldest driver that knows it."""
 
 
 class GpusDocument(TypedDict):

@@ -12,7 +12,9 @@ from wheelsmith.documents.builds import BuildDocument, FetchDocument, RebuildDoc
 from wheelsmith.documents.indexes import (
     ClientConfigDocument,
     IndexChangeDocument,
+    IndexExportDocument,
     IndexGcDocument,
+    IndexLinksDocument,
     IndexListDocument,
     IndexRebuildDocument,
     IndexServeDocument,
@@ -57,7 +59,9 @@ DOCUMENTS: dict[str, type] = {
     "image-render": RenderDocument,
     "image-sizes": ImageSizesDocument,
     "index-client-config": ClientConfigDocument,
+    "index-export": IndexExportDocument,
     "index-gc": IndexGcDocument,
+    "index-links": IndexLinksDocument,
     "index-list": IndexListDocument,
     "index-rebuild": IndexRebuildDocument,
     "index-rm": IndexChangeDocument,
@@ -81,6 +85,45 @@ DOCUMENTS: dict[str, type] = {
     "try": TryDocument,
     "verify": VerifyDocument,
 }
+
+#: Any of them.
+Document = (
+    AdviceDocument
+    | BuildDocument
+    | BumpDocument
+    | ClientConfigDocument
+    | DoctorDocument
+    | EngineDocument
+    | ErrorDocument
+    | ExplainDocument
+    | FetchDocument
+    | FilesDocument
+    | FitsDocument
+    | GpusDocument
+    | ImageSizesDocument
+    | IndexChangeDocument
+    | IndexExportDocument
+    | IndexGcDocument
+    | IndexLinksDocument
+    | IndexListDocument
+    | IndexRebuildDocument
+    | IndexServeDocument
+    | IndexStatusDocument
+    | IndexVerifyDocument
+    | InspectDocument
+    | LockDocument
+    | MirrorDocument
+    | PlanDocument
+    | PublishDocument
+    | RebuildDocument
+    | RecipesDocument
+    | RenderDocument
+    | TimelineDocument
+    | TokenDocument
+    | TokensDocument
+    | TryDocument
+    | VerifyDocument
+)
 
 
 def document_schema(name: str) -> dict[str, JsonValue]:

@@ -7,6 +7,7 @@ does (`NetworkError`, `SourceError`). Offline, nobody asks: tags are compared by
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -53,6 +54,11 @@ class Asks(Protocol):
         """The submodules of a commit."""
 
 
+def quoted(text: str) -> str:
+    """A TOML basic string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 @dataclass(frozen=True, slots=True)
 class LockedTree:
     """A tree that the build would fetch, and how the recipe has it.
@@ -85,6 +91,23 @@ class LockedTree:
     where: str
     note: str
     index: int | None
+
+    def table(self, versions: str | None = None) -> str:
+        """The `[[tree]]` table of a tree, as text."""
+        lines = ["[[tree]]", f"name = {quoted(self.name)}"]
+        if versions:
+            lines.append(f"versions = {quoted(versions)}")
+        if self.inside:
+            lines.append(f"inside = {quoted(self.inside)}")
+        if self.env:
+            inner = ", ".join(f"{name} = {quoted(value)}" for name, value in self.env)
+            lines.append(f"env = {{ {inner} }}")
+        lines += ["[tree.git]", f"url = {quoted(self.url)}", f"commit = {quoted(self.commit or '')}"]
+        if self.tag:
+            lines.append(f"tag = {quoted(self.tag)}")
+        if self.sparse:
+            lines.append(f"sparse = [{', '.join(map(quoted, self.sparse))}]")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ is written in a way that cannot be changed line by line; the result is read agai
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from packaging.version import Version
 from pydantic import ValidationError
 
 from wheelsmith.errors import RecipeError
-from wheelsmith.maintenance.lock import Lock, LockedTree, applies, same_place
+from wheelsmith.maintenance.lock import Lock, LockedTree, applies, quoted, same_place
 from wheelsmith.recipe.schema import Recipe
 from wheelsmith.tomlfile import line_of
 
@@ -24,24 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _BY_HAND = "Change the recipe by hand: `wheelsmith recipes lock` prints the tables."
-
-
-def tree_table(tree: LockedTree, versions: str | None = None) -> str:
-    """The `[[tree]]` table of a tree, as text."""
-    lines = ["[[tree]]", f"name = {_quoted(tree.name)}"]
-    if versions:
-        lines.append(f"versions = {_quoted(versions)}")
-    if tree.inside:
-        lines.append(f"inside = {_quoted(tree.inside)}")
-    if tree.env:
-        inner = ", ".join(f"{name} = {_quoted(value)}" for name, value in tree.env)
-        lines.append(f"env = {{ {inner} }}")
-    lines += ["[tree.git]", f"url = {_quoted(tree.url)}", f"commit = {_quoted(tree.commit or '')}"]
-    if tree.tag:
-        lines.append(f"tag = {_quoted(tree.tag)}")
-    if tree.sparse:
-        lines.append(f"sparse = [{', '.join(map(_quoted, tree.sparse))}]")
-    return "\n".join(lines)
 
 
 def with_lock(text: str, recipe: Recipe, lock: Lock) -> str:
@@ -108,7 +89,7 @@ class _Editor:
             at = self._block(len(self._recipe.tree) - 1)[1] + 1
         else:
             at = next((n for n, line in enumerate(self.lines) if line.startswith("[releases")), len(self.lines))
-        table = tree_table(tree, versions).split("\n")
+        table = tree.table(versions).split("\n")
         self.lines[at:at] = ["", *table] if self._recipe.tree else [*table, ""]
 
     def _block(self, index: int) -> tuple[int, int]:
@@ -137,23 +118,23 @@ class _Editor:
             return
         if old.tag is not None:
             line = line_of(self._text, ("tree", index, "git", "tag")) - 1 + offset
-            assignment = re.compile(rf"\btag\s*=\s*{re.escape(_quoted(old.tag))},?\s*")
-            new = "" if tree.tag is None else f"tag = {_quoted(tree.tag)}"
+            assignment = re.compile(rf"\btag\s*=\s*{re.escape(quoted(old.tag))},?\s*")
+            new = "" if tree.tag is None else f"tag = {quoted(tree.tag)}"
             self.lines[line] = assignment.sub(new, self.lines[line])
             if not self.lines[line].strip():
                 del self.lines[line]
         elif self.lines[at].lstrip().startswith("commit"):
-            self.lines.insert(at + 1, f"tag = {_quoted(tree.tag or '')}")
+            self.lines.insert(at + 1, f"tag = {quoted(tree.tag or '')}")
 
     def _set_versions(self, index: int, first: int, versions: str) -> None:
         offset = first - self._block_start(index)
         if self._recipe.tree[index].versions is None:
             at = line_of(self._text, ("tree", index, "name")) - 1 + offset
-            self.lines.insert(at + 1, f"versions = {_quoted(versions)}")
+            self.lines.insert(at + 1, f"versions = {quoted(versions)}")
             return
         at = line_of(self._text, ("tree", index, "versions")) - 1 + offset
         self.lines[at] = re.sub(
-            r"""(versions\s*=\s*)(?:"[^"]*"|'[^']*')""", rf"\g<1>{_quoted(versions)}", self.lines[at]
+            r"""(versions\s*=\s*)(?:"[^"]*"|'[^']*')""", rf"\g<1>{quoted(versions)}", self.lines[at]
         )
 
     def _block_start(self, index: int) -> int:
@@ -196,7 +177,3 @@ def _checked(text: str) -> Recipe:
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise RecipeError(f"The recipe would not be valid any more: {first}.", _BY_HAND) from error
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # a TOML basic string

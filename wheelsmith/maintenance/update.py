@@ -18,7 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from wheelsmith.errors import PatchError, SourceError
+from wheelsmith.errors import DIFFERS, PatchError, SourceError
 from wheelsmith.maintenance.lock import Lock, applies
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from wheelsmith.recipe.schema import Recipe
 
 SCHEMA_VERSION = 1
-#: The exit code of `recipes lock` and `recipes bump` where the recipe must change for other reasons than its patches.
-DIFFERS = 3
 
 _PYTHONS = tuple(f"3.{minor}" for minor in range(8, 30))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wheelsmith.gpu.arch import Arch, ArchSet
-from wheelsmith.gpu.facts import Gpu
+from wheelsmith.gpu.facts import Gpu, minimum_driver
 from wheelsmith.planning.pins import locked_pins
 
 if TYPE_CHECKING:
@@ -194,6 +194,11 @@ class Plan:
     def requirement(self) -> str:
         """What a user types to install exactly this wheel's version."""
         return f"{self.name}=={self.wheel_version}"
+
+    @property
+    def minimum_driver(self) -> str | None:
+        """The oldest driver that runs what its CUDA release compiles; None: not known."""
+        return minimum_driver(self.target.cuda)
 
     @property
     def digest(self) -> str:
