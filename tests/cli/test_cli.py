@@ -58,6 +58,7 @@ def test_a_broken_recipe_is_named_with_its_line(capsys, recipe_dir):
 
 
 def test_no_compiler_is_found_out_before_anything_is_fetched(capsys, recipe_dir, monkeypatch, tmp_path):
+
     monkeypatch.setattr("wheelsmith.toolchain.host.BUILD_PATH", str(tmp_path))
     assert main(["build", "toy", "--recipes", str(recipe_dir)]) == 30
     assert "apt-get install g++" in capsys.readouterr().err
