@@ -4,32 +4,35 @@
     python tests/fuzz/fuzz_wheel.py elf -runs=200000 -max_len=20000 -timeout=10 -rss_limit_mb=1024
     python tests/fuzz/fuzz_wheel.py all -runs=200000          # every target in turn, each in a process of its own
 
-Targets: `elf`, `fatbin`, `cubin`, `ar`, `wheel`, `exports`. Seeds are made here. What it finds goes into tests/wheel.
-Not part of the default test run.
+Targets: `elf`, `pe`, `fatbin`, `cubin`, `ptx`, `data`, `ar`, `wheel`, `exports`. Seeds are made here. What it finds
+goes into tests/wheel. Not part of the default test run.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
-import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 NAME = "demo-1.0-py3-none-any.whl"
 
 
 def seeds() -> dict[str, bytes]:
     """One sound input for each target."""
+    from tests.support.cubins import EMPTY, REAL, cubin
+    from tests.support.portable_executables import pe_file
     from tests.support.wheel_makers import LZ4, PTX, SASS, ZSTD, build_library, build_wheel, entry, region
     from wheelsmith.compat.torch_abi import TorchExports
 
-    cubin = _cubin()
-    fatbin = region(entry(SASS, 86, payload=cubin), entry(PTX, 86, isa=(8, 8), payload=b".version 8.8\n.entry x"))
+    code = cubin({"_ZN6marlin6MarlinEv": REAL, "hollow": EMPTY}, "90a")
+    text = b".version 8.8\n.target sm_86\n.visible .entry x(.param .u64 p) { .reg .b32 %r<2>; ret; }\n"
+    fatbin = region(entry(SASS, 86, payload=code), entry(PTX, 86, isa=(8, 8), payload=b".version 8.8\n.entry x"))
     fatbin += region(entry(SASS, 90, 0x100000 | LZ4), entry(PTX, 80, ZSTD))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -44,20 +47,14 @@ def seeds() -> dict[str, bytes]:
         return {
             "elf": library,
             "fatbin": fatbin,
-            "cubin": cubin,
+            "pe": pe_file({".nv_fatb": fatbin}, imports=["cudart64_12.dll"], delayed=["torch_cuda.dll"]),
+            "cubin": code,
+            "ptx": text,
+            "data": gzip.compress(code + fatbin),
             "ar": (folder / "lib.a").read_bytes(),
             "wheel": packed.getvalue(),
             "exports": TorchExports("2.9.1", "seed", frozenset({1, 2**20, 2**31})).to_bytes(),
         }
-
-
-def _cubin() -> bytes:
-    names = b"\0.text._ZN6marlin6MarlinEv\0.shstrtab\0"
-    head = b"\x7fELF\x02\x01\x01" + bytes(9)
-    head += struct.pack("<HHIQQQIHHHHHH", 2, 190, 1, 0, 0, 64 + len(names), 0, 64, 0, 0, 64, 3, 2)
-    table = bytes(64) + struct.pack("<IIQQQQIIQQ", 1, 1, 6, 0, 64, 8, 0, 0, 1, 0)
-    table += struct.pack("<IIQQQQIIQQ", 28, 3, 0, 0, 64, len(names), 0, 0, 1, 0)
-    return head + names + table
 
 
 def read(target: str, data: bytes, folder: Path) -> None:
@@ -66,8 +63,11 @@ def read(target: str, data: bytes, folder: Path) -> None:
     from wheelsmith.binary.cubin import Budget, read_cubin
     from wheelsmith.binary.elf import read_elf
     from wheelsmith.binary.fatbin import read_fatbin
+    from wheelsmith.binary.pe import read_pe
+    from wheelsmith.binary.ptx import read_ptx
     from wheelsmith.binary.window import Window
     from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.wheel.contents import read_contents
     from wheelsmith.wheel.inspect import inspect_path
 
     match target:
@@ -77,6 +77,12 @@ def read(target: str, data: bytes, folder: Path) -> None:
             read_fatbin(data)
         case "cubin":
             read_cubin(Window.of_bytes(data), Budget())
+        case "pe":
+            read_pe(Window.of_bytes(data))
+        case "ptx":
+            read_ptx(data)
+        case "data":
+            read_contents("data", Window.of_bytes(data))
         case "ar":
             for _, member in read_archive(Window.of_bytes(data)):
                 read_elf(member)
@@ -91,8 +97,10 @@ def fuzz(target: str, options: list[str]) -> None:
     """Run libFuzzer on one target; it does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["wheelsmith.wheel"]):
-        import wheelsmith.compat.torch_abi  # noqa: F401
+    with atheris.instrument_imports(include=["wheelsmith.wheel", "wheelsmith.binary"]):
+        import wheelsmith.binary.pe
+        import wheelsmith.compat.torch_abi
+        import wheelsmith.wheel.inspect  # noqa: F401
     from wheelsmith.errors import WheelsmithError
 
     folder = Path(tempfile.mkdtemp(prefix="wheelsmith-fuzz-"))

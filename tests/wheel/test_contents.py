@@ -54,7 +54,6 @@ def contents(data, path="t/file"):
         (b"\0" + FATBIN, "t/file"),
         (b"x" * (1 << 20) + CUBIN[:], "t/file"),
         (b"x" * ((1 << 20) - 5) + FATBIN, "t/file"),
-        (b"PK\3\4" + CUBIN, "t/file"),
         (gzip.compress(CUBIN), "t/file(unpacked)"),
         (bz2.compress(FATBIN), "t/file(unpacked)"),
         (lzma.compress(CUBIN), "t/file(unpacked)"),
@@ -64,6 +63,12 @@ def contents(data, path="t/file"):
 )
 def test_code_is_found_wherever_it_lies(data, path):
     assert contents(data) == ([(path, "data", [("sass", Arch(8, 6), ("k",))])], [])
+
+
+def test_code_that_lies_open_in_what_claims_to_be_an_archive():
+    items, ((_, reason),) = contents(b"PK\3\4" + CUBIN)
+    assert items == [("t/file", "data", [("sass", Arch(8, 6), ("k",))])]
+    assert reason.startswith("a zip archive that cannot be unpacked")
 
 
 def test_a_ptx_file_is_code_and_python_that_holds_ptx_is_not():
@@ -84,6 +89,8 @@ def test_two_cubins_in_a_row_are_two_units():
         (b"PK\3\4 nothing more", "a zip archive that cannot be unpacked"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(9), "a 7-Zip archive, which is not unpacked"),
         (b"BC\xc0\xde" + bytes(9), "LLVM bitcode"),
+        (b"\x7fELF\x01\x01" + bytes(12) + b"\xbe\0", "a cubin of 32 bits"),
+        (b"\x7fELF\x02\x01" + bytes(12) + b"\xe0\0", "code for AMD GPUs"),
         (FATBIN[:-1], "what begins like a fatbin at offset 0 cannot be read"),
         (CUBIN.replace(b"\x7fELF\x02\x01\x01\x41", b"\x7fELF\x02\x01\x01\x42"), "a cubin of an unknown form"),
         (b"__CLANG_OFFLOAD_BUNDLE__" + bytes(9), "ROCm"),

@@ -31,7 +31,10 @@ _MAX_UNPACKED = 512 << 20
 _MAX_INNER = 10_000
 _IN_MEMORY = 8 << 20
 _CHUNK = 1 << 20
-_AMD_GPU = b"\xe0\0"  # e_machine 224
+_FOREIGN = {  # by e_machine
+    b"\xe0\0": "code for AMD GPUs (ROCm), which is not judged",
+    b"\xbe\0": "a cubin of 32 bits, which is not read",
+}
 _ZIP = b"PK\3\4"
 _STREAMS = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _CLOSED = {
@@ -90,10 +93,9 @@ def read_contents(path: str, file: Window) -> Contents:
 def _read(path: str, file: Window) -> Contents:
     head = file.read(0, min(64, file.size))
     if head.startswith(ELF_MAGIC) and not is_cubin(head):
-        facts = read_elf(file)
-        if head[18:20] == _AMD_GPU:
-            return Contents((), (Unjudged(path, "code for AMD GPUs (ROCm), which is not judged"),))
-        return _library(path, file, facts)
+        if reason := _FOREIGN.get(head[18:20]):
+            return Contents((), (Unjudged(path, reason),))
+        return _library(path, file, read_elf(file))
     if head.startswith((AR_MAGIC, THIN_MAGIC)):
         return _joined(list(_members(path, file)))
     if head.startswith(PE_MAGIC) and (facts := read_pe(file)) is not None:
@@ -154,8 +156,6 @@ def _data(path: str, file: Window, head: bytes) -> Contents:
     parts = [_found(path, file)]
     if reason := next((reason for magic, reason in _CLOSED.items() if head.startswith(magic)), None):
         parts.append(Contents((), (Unjudged(path, reason),)))
-    elif parts[0].items:
-        pass  # its code lies open in it
     elif stream := next((name for magic, name in _STREAMS.items() if head.startswith(magic)), None):
         parts.append(_unpacked(path, file, stream))
     elif head.startswith(_ZIP):
