@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from wheelsmith.children import start_child
 from wheelsmith.compile.interrupt import Interrupt
 from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.launchers import bypasses
@@ -120,7 +121,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
         stack.callback(governed.save)
         stack.callback(jobserver.close)
         interrupt = stack.enter_context(Interrupt(governed.until))
-        process = subprocess.Popen(
+        process = start_child(
             command,
             env=base,
             stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+from wheelsmith.children import start_child
 from wheelsmith.errors import InstallError
 from wheelsmith.events import Listener, ToolLine, ignore
 
@@ -75,7 +76,7 @@ def run_tool(
     """
     lines: list[str] = []
     try:
-        process = subprocess.Popen(
+        process = start_child(
             command,
             env=environment,
             cwd=cwd,

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from wheelsmith.errors import UnknownGpuError, VerificationError
 from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.planning.model import CANONICAL, SCHEMA_VERSION, Plan
+from wheelsmith.recipe.lockfile import lock_flaw
 
 _REMEDY = "Get the provenance again, or use the version of wheelsmith that wrote it."
 _DERIVED = ("schema_version", "lock_sha256", "pins")
@@ -40,6 +41,8 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
     locked = data.get("lock_sha256")
     if locked is not None and (lock is None or hashlib.sha256(lock.encode()).hexdigest() != locked):
         raise VerificationError("The lock is not the one that the plan names.", _REMEDY)
+    if lock is not None and (flaw := lock_flaw(lock)) is not None:
+        raise VerificationError(f"Line {flaw.line} of the lock is not taken: {flaw.why}.", _REMEDY)
     plain = {key: value for key, value in data.items() if key not in _DERIVED}
     try:
         target = dict(plain["target"]) | {"gpus": []}

@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
+from wheelsmith.recipe.lockfile import FLAW_REMEDY, lock_flaw
 from wheelsmith.recipe.schema import Recipe
 from wheelsmith.tomlfile import line_of, read_toml
 
@@ -124,6 +125,8 @@ def load_recipe(path: Path) -> LoadedRecipe:
                 f"Known trees: {', '.join(tree.name for tree in recipe.tree) or 'none'}.",
             )
     lock = _companion(path, text, ("build", "lock"), recipe.build.lock) if recipe.build.lock else None
+    if lock is not None and (flaw := lock_flaw(lock)) is not None:
+        raise RecipeError(f"{path.parent / str(recipe.build.lock)}:{flaw.line}: {flaw.why}.", FLAW_REMEDY)
     return LoadedRecipe(recipe, str(path), diffs, lock)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from wheelsmith.children import run_child, start_child
 from wheelsmith.errors import NetworkError, NoCompilerError, SourceError, StoreError
 from wheelsmith.events import Progress
 from wheelsmith.sources.http import REMEDY
@@ -73,7 +74,7 @@ def start_git(repository: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """
     command = ["git", f"--git-dir={repository}", *arguments]
     try:
-        return subprocess.Popen(
+        return start_child(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -142,7 +143,7 @@ def fetch_git(
         stdin.write(wanted)
         stdin.seek(0)
         try:
-            process = subprocess.Popen(
+            process = start_child(
                 command,
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
@@ -170,19 +171,13 @@ def list_remote(url: str, *patterns: str) -> dict[str, str]:
     config = {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "60"}
     with _served_from(url) as serving:
         try:
-            done = subprocess.run(
-                ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env=git_environment(config) | serving,
-                cwd=os.path.sep,
-                check=False,
-            )
+            command = ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns]
+            done = run_child(command, env=git_environment(config) | serving, cwd=os.path.sep)
         except FileNotFoundError as error:
             raise _no_git() from error
     if done.returncode != 0:
-        _fail(url, done.stderr.decode("utf-8", "replace"), None)
-    rows = (line.partition("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
+        _fail(url, done.stderr, None)
+    rows = (line.partition("\t") for line in done.stdout.splitlines())
     return {name: identity for identity, _, name in rows}
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -175,7 +176,8 @@ def _assemble(version: str, math: bool, store: Store, uv: Uv) -> CudaToolkit:
         uv.listener(Note("toolchain", f"assembling CUDA {version} from NVIDIA's wheels"))
         requirements = directory / "requirements.txt"
         requirements.write_text(lock, "utf-8")
-        flags = ("--require-hashes", "--no-deps", "--no-build", "--python-platform", "x86_64-manylinux_2_28")
+        flags = ["--require-hashes", "--no-deps", "--no-build", "--no-compile-bytecode"]
+        flags += ["--python-platform", "x86_64-manylinux_2_28", "--python", sys.executable]
         site = directory / "site"
         purpose = "Downloading the CUDA toolkit"
         uv.run("pip", "install", *flags, "--target", site, "-r", requirements, purpose=purpose)

@@ -7,9 +7,9 @@ every library, and code that needs the driver library links without a driver. Fa
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
+from wheelsmith.children import run_child
 from wheelsmith.errors import ToolkitError
 
 # A declaration in cuda.h, `CUresult CUDAAPI cuInit(`, or a rename, `#define cuMemAlloc cuMemAlloc_v2`.
@@ -53,7 +53,7 @@ def make_driver_stub(header: Path, target: Path) -> None:
     symbols = driver_symbols(header.read_text("utf-8", errors="replace"))
     code = "".join(f"void {name}(void) {{}}\n" for name in symbols)
     command = ["gcc", "-shared", "-fPIC", "-w", "-x", "c", "-", "-o", str(target), "-Wl,-soname,libcuda.so.1"]
-    done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
+    done = run_child(command, text=code)
     if done.returncode != 0:
         raise ToolkitError(
             "The link-time stand-in for the driver library could not be compiled.",

@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from wheelsmith.children import run_child
 from wheelsmith.errors import EnvironmentBuildError, PythonNotFoundError, UsageError
 from wheelsmith.events import Note
 from wheelsmith.planning.model import NIGHTLY, Plan
@@ -64,13 +65,22 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
         venv = directory / "venv"
         making = ("--relocatable", "--python", interpreter.executable, venv)
         uv.run("venv", *making, purpose="Making the build environment")
-        # Bytecode is compiled now, as builds see the environment read-only.
-        syncing = ("--require-hashes", "--no-build", "--compile-bytecode", "--python", venv / "bin/python")
+        # Files are put in place, and nothing of them runs here: not even the environment's Python, which would run
+        # every .pth file of what was installed.
+        syncing = ("--require-hashes", "--no-build", "--no-compile-bytecode", "--python", venv / "bin/python")
         purpose = "Installing the build requirements"
         uv.run("pip", "sync", *syncing, *_torch_index(plan, uv), requirements, purpose=purpose)
+        _compile_bytecode(interpreter, venv / "lib")
 
     directory, reused = store.make_directory("envs", digest, make)
     return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused)
+
+
+def _compile_bytecode(interpreter: Interpreter, directory: Path) -> None:
+    """Compile now, as builds see the environment read-only. The interpreter is the one that the environment is made
+    of, and it only reads (`-S`: no package is imported); what cannot be compiled is compiled when it is used."""
+    command: list[str | Path] = [interpreter.executable, "-IS", "-m", "compileall", "-q", "-j", "0", directory]
+    run_child(command, env={"LC_ALL": "C.UTF-8"})
 
 
 def _refuse_other_cuda(plan: Plan, torch: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from wheelsmith.children import run_child
 from wheelsmith.errors import PythonNotFoundError
 
 _QUESTION = (
@@ -69,10 +70,10 @@ def find_interpreter(version: str) -> Interpreter:
 
 
 def ask(executable: Path) -> Interpreter | None:
-    """What an interpreter says of itself; None if it does not answer."""
+    """What an interpreter says of itself; None if it does not answer. No package that is there runs (`-S`)."""
     try:
         answer = subprocess.run(
-            [executable, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=30, check=True
+            [executable, "-IS", "-c", _QUESTION], capture_output=True, text=True, timeout=30, check=True
         ).stdout
         path, version, prefix, headers = json.loads(answer)
     except (OSError, subprocess.SubprocessError, ValueError):
@@ -86,7 +87,7 @@ def _candidates(version: str) -> Iterator[Path]:
     if on_path := shutil.which(f"python{version}"):
         yield Path(on_path)
     command = [find_uv_bin(), "python", "find", "--no-python-downloads", "--no-project", version]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = run_child(command, cwd=os.path.sep)
     if answer.returncode == 0:
         yield Path(answer.stdout.strip())
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

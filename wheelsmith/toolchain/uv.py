@@ -6,13 +6,14 @@ or `EnvironmentBuildError`. uv keeps its own configuration (indexes, credentials
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
 
+from wheelsmith.children import run_child
 from wheelsmith.errors import (
     DiskFullError,
     EnvironmentBuildError,
@@ -47,7 +48,8 @@ class Uv:
             command.append("--offline")
         if self.index_url is not None and arguments[0] == "pip":
             command += ["--default-index", self.index_url]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # In the root directory: an index that the current directory's project names is not the user's choice.
+        done = run_child(command, cwd=os.path.sep)
         words = _CREDENTIALS.sub("//***@", done.stderr)
         for line in words.splitlines():
             self.listener(ToolLine("toolchain", line))

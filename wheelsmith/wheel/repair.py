@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.children import run_child, start_child
 from wheelsmith.errors import DiskFullError, NoCompilerError, NotPortableError
 from wheelsmith.events import Listener, ToolLine
 from wheelsmith.fsutil import sync_directory
@@ -101,10 +102,10 @@ def _require_complete_record(archive: Archive) -> None:
 def _run_auditwheel(
     wheel: Path, work: Path, options: Sequence[str], environment: Mapping[str, str], listener: Listener
 ) -> list[str]:
-    command = [sys.executable, "-m", "auditwheel", "repair", "--allow-pure-python-wheel", "--plat", "auto"]
+    command = [sys.executable, "-I", "-m", "auditwheel", "repair", "--allow-pure-python-wheel", "--plat", "auto"]
     command += ["-z", str(_LIGHT), "--wheel-dir", str(work / "out"), *options]
     lines: list[str] = []
-    with subprocess.Popen(
+    with start_child(
         [*command, "--", str(wheel)],
         cwd=work,
         env=dict(environment),
@@ -191,9 +192,7 @@ def _set_rpath(patchelf: Path, file: Path, library: LibraryReport, kept: Sequenc
     if not kept:
         steps.append(["--remove-rpath"])
     for step in steps:
-        done = subprocess.run(
-            [str(patchelf), *step, str(file)], capture_output=True, text=True, errors="replace", check=False
-        )
+        done = run_child([patchelf, *step, file])
         if done.returncode != 0:
             raise NotPortableError(
                 f"patchelf cannot change the RPATH of {library.path}: {done.stderr.strip()}.",

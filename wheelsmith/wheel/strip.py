@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wheelsmith.binary.cubin import is_cubin
+from wheelsmith.children import run_child
 from wheelsmith.errors import NoCompilerError
 from wheelsmith.wheel.archive import invalid, open_archive
 from wheelsmith.wheel.rewrite import Changes, write_wheel
@@ -79,13 +80,7 @@ def strip_wheel(wheel: Path, out_dir: Path, *, tool: StripTool, epoch: int) -> S
             copy = Path(name, f"{number}.so")
             with copy.open("wb") as file:
                 file.writelines(archive.chunks(member))
-            done = subprocess.run(
-                [tool.path, "--strip-unneeded", str(copy)],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-            )
+            done = run_child([tool.path, "--strip-unneeded", copy])
             if done.returncode != 0:
                 words = done.stderr.replace(str(copy), member.filename).strip().rstrip(".")
                 raise invalid(wheel.name, f"strip cannot read {member.filename!r} ({words})")
