@@ -123,3 +123,15 @@ if not pathlib.Path("again").exists():
     again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert again.returncode == 0, again.stderr
     assert published(tmp_path) == ["toycuda-1.0+cu130-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl"]
+
+
+def test_programs_of_the_current_environment_start_inside(tmp_path):
+    """pip writes the environment's own path into their first line."""
+    inside = """
+import subprocess
+words = subprocess.run(["pip", "--version"], capture_output=True, text=True, check=True).stdout.split()
+files["toycuda/said.txt"] = " ".join(words[:1]).encode()
+"""
+    assert (Path(sys.prefix) / "bin" / "pip").read_text().startswith(f"#!{sys.prefix}")
+    result = build(pure_build.project(tmp_path / "p", inside), tmp_path)
+    assert in_wheel(result, "toycuda/said.txt") == "pip"

@@ -200,11 +200,20 @@ class Room:
     def _hidden(self) -> tuple[Path, ...]:
         return (Path.home(), self.root.parent.parent)
 
+    @property
+    def _own_environment(self) -> bool:
+        """Whether the environment is a virtual one of the caller's: its programs name their interpreter by its path
+        there. (Those in the store can be moved.)"""
+        ours = self.root.parent.parent
+        return (self.environment / "pyvenv.cfg").is_file() and not self.environment.is_relative_to(ours)
+
     def _steps(self, binds: Sequence[tuple[Path, str]], paths: Sequence[tuple[Path, bool]]) -> Iterator[list[Any]]:
         prefixes = dict.fromkeys((Path(sys.base_prefix), self.interpreter))
         if not (self.environment / "pyvenv.cfg").is_file():  # --env current, outside a virtual environment
             prefixes[self.environment] = None
         readable = [path / name for path in prefixes for name in _PREFIX if (path / name).is_dir()]
+        if self._own_environment:
+            readable.append(self.environment)
         for path, writable in (*((path, False) for path in (*readable, self.toolkit)), *paths):
             if writable or not _is_system(path):
                 yield from _bind(path, str(path), writable=writable)
