@@ -1,11 +1,17 @@
+import zipfile
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from wheelsmith.errors import ToolkitError
 from wheelsmith.events import ignore
+from wheelsmith.gpu.facts import known_toolkits
+from wheelsmith.planning.pins import locked_pins
 from wheelsmith.store import Store
-from wheelsmith.toolchain.cuda import provide_toolkit
+from wheelsmith.toolchain.cuda import pick_toolkit, provide_toolkit
+from wheelsmith.toolchain.cuda_lock import MATH, main
 from wheelsmith.toolchain.cuda_wheels import driver_symbols
 from wheelsmith.toolchain.uv import Uv
 
@@ -58,7 +64,7 @@ def test_a_named_toolkit_of_another_version_lists_the_choices(tmp_path):
     assert caught.value.cause == f"The CUDA toolkit in {old} is CUDA 12.8, not 13.0."
     assert caught.value.remedy == (
         "Choose: --cuda 12.8 (installed); --toolkit wheels (assemble it from NVIDIA's wheels);"
-        " --toolkit DIR or CUDA_HOME with CUDA 13.0; a container: nvidia/cuda:13.0.1-devel-ubuntu24.04."
+        " --toolkit DIR or CUDA_HOME with CUDA 13.0; a container that has it, one of nvidia/cuda:13.0.*-devel-*."
     )
 
 
@@ -73,9 +79,84 @@ def test_cuda_12_cannot_be_assembled(tmp_path):
     with pytest.raises(ToolkitError) as caught:
         provide(tmp_path, {}, "12.8", choice="wheels")
     assert "from 13.0 on" in caught.value.cause
-    assert "--cuda 13.0 or 13.1" in caught.value.remedy
+    assert "--cuda 13.0, 13.1, 13.2, 13.3, 13.4 or 13.5;" in caught.value.remedy
 
 
 def test_the_driver_stand_in_has_declared_and_renamed_symbols():
     header = "#define cuMemAlloc cuMemAlloc_v2\nCUresult CUDAAPI cuInit(unsigned int Flags);\n#define CU_X cuda\n"
     assert driver_symbols(header) == ("cuInit", "cuMemAlloc_v2")
+
+
+LOCKS = sorted(path.name for path in files("wheelsmith.toolchain").joinpath("locks").iterdir())
+
+
+def test_every_toolkit_from_13_0_on_can_be_assembled():
+    whole = [version for version in known_toolkits() if Version(version) >= Version("13.0")]
+    assert sorted(f"cuda-{version}{math}.txt" for version in whole for math in ("", "-math")) == LOCKS
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_one_release_by_hash_and_names_no_index(name):
+    text = files("wheelsmith.toolchain").joinpath("locks", name).read_text("utf-8")
+    pins = dict(locked_pins(text, "3.11"))
+    version = name.removeprefix("cuda-").removesuffix(".txt").removesuffix("-math")
+    assert pins["cuda-toolkit"].startswith(f"{version}.")
+    assert pins["nvidia-cuda-nvcc"].startswith(f"{version}.")
+    assert ("nvidia-cublas" in pins) is name.endswith("-math.txt")
+    assert text.count("--hash=sha256:") > len(pins)
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def registry(folder, wheels):
+    """A package index of tiny wheels in a directory."""
+    for name, version, requires in wheels:
+        project = folder / name.replace("_", "-")
+        project.mkdir(parents=True, exist_ok=True)
+        info = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(project / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+        links = "".join(f'<a href="{file.name}">{file.name}</a>' for file in sorted(project.glob("*.whl")))
+        (project / "index.html").write_text(links)
+    return folder.as_uri()
+
+
+def test_the_lock_of_a_new_release_is_one_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    needs = "".join(f"Provides-Extra: {extra}\n" for extra in MATH) + (
+        "Requires-Dist: nvidia-cuda-nvcc==13.9.{0}; extra == 'nvcc'\nRequires-Dist: nvidia-cublas; extra == 'cublas'\n"
+    )
+    url = registry(
+        tmp_path / "index",
+        [
+            *(("cuda_toolkit", f"13.9.{minor}", needs.format(minor)) for minor in (0, 1)),
+            *(("nvidia_cuda_nvcc", f"13.9.{minor}", "") for minor in (0, 1)),
+            ("cuda_toolkit", "13.10.0", needs.format(7)),
+            ("nvidia_cublas", "14.1", ""),
+        ],
+    )
+    own = tmp_path / "facts"
+    (own / "locks").mkdir(parents=True)
+    assert main(["13.9", "--index-url", url, "--to", str(own / "locks")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "cuda-13.9.txt: cuda-toolkit==13.9.1, 2 packages",
+        "cuda-13.9-math.txt: cuda-toolkit==13.9.1, 3 packages",
+    ]
+    assert "://" not in (own / "locks" / "cuda-13.9-math.txt").read_text()
+    monkeypatch.setattr("wheelsmith.toolchain.cuda.USUAL_PLACES", ())
+    with pytest.raises(ToolkitError, match=r"CUDA 13\.9 is not installed and cannot be assembled"):
+        pick_toolkit("13.9", math=False, choice="wheels")
+    monkeypatch.setenv("WHEELSMITH_FACTS", str(own))
+    assert pick_toolkit("13.9", math=True, choice="wheels") is None  # it can be assembled
+
+
+def test_a_release_that_is_not_there_or_is_none_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    url = registry(tmp_path / "index", [("cuda_toolkit", "13.9.0", "")])
+    assert main(["13.99", "--index-url", url, "--to", str(tmp_path)]) == 32
+    assert "Locking CUDA 13.99 failed" in capsys.readouterr().err
+    assert main(["13", "--index-url", url, "--to", str(tmp_path)]) == 2
+    assert "'13' is not a CUDA release" in capsys.readouterr().err
+    assert list(tmp_path.glob("*.txt")) == []

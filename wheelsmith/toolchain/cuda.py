@@ -20,6 +20,7 @@ from pathlib import Path
 from wheelsmith.errors import ToolkitError
 from wheelsmith.events import Listener, Note, ignore
 from wheelsmith.gpu.facts import known_toolkits
+from wheelsmith.gpu.tables import facts_directory
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda_wheels import mend
 from wheelsmith.toolchain.uv import Uv
@@ -128,8 +129,8 @@ def pick_toolkit(
         raise ToolkitError(
             f"CUDA {version} is not installed and cannot be assembled from wheels: NVIDIA's hold a whole compiler"
             " from 13.0 on.",
-            f"Choose: --cuda {' or '.join(able)}; CUDA_HOME or --toolkit DIR with CUDA {version};"
-            f" a container: nvidia/cuda:{version}.1-devel-ubuntu24.04.",
+            f"Choose: --cuda {', '.join(able[:-1])} or {able[-1]}; CUDA_HOME or --toolkit DIR with CUDA {version};"
+            f" {_container(version)}.",
         )
     return None
 
@@ -159,13 +160,22 @@ def _choices(version: str, found: tuple[CudaToolkit, ...]) -> str:
     if _lock(version, math=False) is not None:
         choices.append("--toolkit wheels (assemble it from NVIDIA's wheels)")
     choices.append(f"--toolkit DIR or CUDA_HOME with CUDA {version}")
-    choices.append(f"a container: nvidia/cuda:{version}.1-devel-ubuntu24.04")
+    choices.append(_container(version))
     return f"Choose: {'; '.join(choices)}."
 
 
+def _container(version: str) -> str:
+    return f"a container that has it, one of nvidia/cuda:{version}.*-devel-*"
+
+
 def _lock(version: str, math: bool) -> str | None:
-    path = files(__package__).joinpath("locks", f"cuda-{version}{'-math' if math else ''}.txt")
-    return path.read_text("utf-8") if path.is_file() else None
+    """The lock that ships with wheelsmith, else the user's own, in `locks` beside their tables of facts."""
+    name = f"cuda-{version}{'-math' if math else ''}.txt"
+    own = facts_directory()
+    for path in (files(__package__).joinpath("locks", name), *([own / "locks" / name] if own else [])):
+        if path.is_file():
+            return path.read_text("utf-8")
+    return None
 
 
 def _assemble(version: str, math: bool, store: Store, uv: Uv) -> CudaToolkit:

@@ -1,8 +1,9 @@
 """Lock the wheels that a CUDA toolkit is assembled from: `python -m wheelsmith.toolchain.cuda_lock 13.5`.
 
-In: a CUDA release, `major.minor`; the newest `cuda-toolkit` of it on the package index counts. Out: two locks beside
-this module, `locks/cuda-13.5.txt` (the compiler) and `locks/cuda-13.5-math.txt` (with what torch extensions include),
-with the hashes of every platform and no index's name. Fails as uv does, see `wheelsmith.toolchain.uv`.
+In: a CUDA release, `major.minor`; the newest `cuda-toolkit` of it on the package index counts. Out: two locks in
+`locks` beside this module or in `--to`: `cuda-13.5.txt` (the compiler) and `cuda-13.5-math.txt` (with what torch
+extensions include), with the hashes of every platform and no index's name. One's own belong into `locks` beside one's
+tables of facts (see `wheelsmith.gpu.tables`). Fails as uv does, see `wheelsmith.toolchain.uv`.
 """
 
 from __future__ import annotations
