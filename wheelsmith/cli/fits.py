@@ -44,8 +44,8 @@ def configure(commands: Commands[Parser]) -> None:
 
 def add_machine(parser: Parser) -> None:
     """The machine, and how to ask the package index."""
-    parser.add_argument("--gpu", metavar="NAMES", help='such as "RTX 5090,A40" or 12.0 (default: this machine)')
-    parser.add_argument("--driver", metavar="VERSION", help="such as 570.124.06 or 570.x")
+    parser.add_argument("--gpu", metavar="NAMES", help='such as "RTX 5090,A40", 12.0 or native (default: native)')
+    parser.add_argument("--driver", metavar="VERSION", help="such as 570.124.06, 570.x or native")
     parser.add_argument(
         "--with-dependencies",
         action="store_true",

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
-    add_command(commands, "gpus", execute, "list GPUs and their compute capability")
+    add_command(
+        commands,
+        "gpus",
+        execute,
+        "list GPUs and their compute capability",
+        description="List the GPUs that are known by name, with the Linux drivers that know them. To add yours, write"
+        " a gpus.toml into the directory WHEELSMITH_FACTS (default: facts, beside the configuration file). It holds"
+        " only what is added: schema_version = 1, and a table such as"
+        ' [arch."13.0"] with cuda = "13.5" and gpus = ["RTX 9090"].',
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -36,5 +45,5 @@ def execute(options: argparse.Namespace) -> int:
         show.as_json({"schema_version": 1, "gpus": rows})
     else:
         titles = ("GPU", "compute capability", "name", "family", "machines", "driver")
-        show.table(titles, ([str(value or "any") for value in row.values()] for row in rows))
+        show.table(titles, ([str(value or "-") for value in row.values()] for row in rows))
     return 0
