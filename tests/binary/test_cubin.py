@@ -78,8 +78,8 @@ def test_device_functions_are_no_kernels():
 
 def test_the_end_of_a_cubin_is_found():
     data = cubin({"k": REAL})
-    assert cubin_size(Window.of_bytes(data + bytes(100))) == len(data)
-    assert cubin_size(Window.of_bytes(data[:-1])) is None
+    assert cubin_size(Window.of_bytes(data + bytes(100)), Budget()) == len(data)
+    assert cubin_size(Window.of_bytes(data[:-1]), Budget()) is None
 
 
 def test_a_hash_is_the_same_in_every_run():
@@ -119,7 +119,7 @@ def test_damage_gives_facts_or_none(noise, position, old):
     whole = cubin({"k": REAL, "e": EMPTY}, old=old)
     for data in (noise, whole[:position], whole[:position] + noise + whole[position + len(noise) :]):
         facts(data)
-        cubin_size(Window.of_bytes(data))
+        cubin_size(Window.of_bytes(data), Budget())
         read_ptx(data)
 
 

@@ -91,12 +91,12 @@ def is_cubin(head: bytes) -> bool:
     return head.startswith(CUDA_ELF) and head[18:20] == b"\xbe\0"
 
 
-def cubin_size(cubin: Window) -> int | None:
+def cubin_size(cubin: Window, budget: Budget) -> int | None:
     """How many bytes a cubin takes that begins where the window does; None when it is not whole or no cubin."""
     try:
         if not is_cubin(cubin.read(0, 20)):
             return None
-        _, sections = _sections(cubin)
+        _, sections = _sections(cubin, budget)
     except (InvalidWheelError, _UnknownFormError):
         return None
     _, _, _, _, _, _, table, _, entry, count, _ = _HEADER.unpack(cubin.read(0, _HEADER.size))
@@ -119,7 +119,7 @@ class _UnknownFormError(Exception):
     """Not of the known form."""
 
 
-def _sections(cubin: Window) -> tuple[int, list[_Section]]:
+def _sections(cubin: Window, budget: Budget) -> tuple[int, list[_Section]]:
     """Index of the section of names, and all sections."""
     magic, elf_class, order, _, _, _, table, _, entry, count, names = _HEADER.unpack(cubin.read(0, _HEADER.size))
     if magic != b"\x7fELF" or (elf_class, order, entry) != (2, 1, _SECTION.size) or not table:
@@ -127,7 +127,8 @@ def _sections(cubin: Window) -> tuple[int, list[_Section]]:
     if count == 0 or names == 0xFFFF:  # ELF extended numbering
         first = _Section(*_SECTION.unpack(cubin.read(table, _SECTION.size)))
         count, names = count or first.size, first.link if names == 0xFFFF else names
-    if not 0 < count <= _MAX_SECTIONS or not names < count:
+    budget.sections -= count
+    if not 0 < count <= _MAX_SECTIONS or not names < count or budget.sections < 0:
         raise _UnknownFormError
     rows = _SECTION.iter_unpack(cubin.read(table, count * _SECTION.size))
     return names, [_Section._make(row) for row in rows]
@@ -135,9 +136,8 @@ def _sections(cubin: Window) -> tuple[int, list[_Section]]:
 
 def _read(cubin: Window, budget: Budget) -> CubinFacts | None:
     _, _, _, abi, machine, version, _, flags, *_ = _HEADER.unpack(cubin.read(0, _HEADER.size))
-    names, sections = _sections(cubin)
-    budget.sections -= len(sections)
-    if machine != CUDA_MACHINE or budget.sections < 0:
+    names, sections = _sections(cubin, budget)
+    if machine != CUDA_MACHINE:
         return None
     arch, toolkit = _origin(abi, flags, version)
     text = _bounded(cubin, sections[names], _MAX_NAMES)

@@ -37,7 +37,7 @@ class Found:
 
     Attributes:
         code: in file order.
-        unread: offsets of what has the header of a fatbin and cannot be read.
+        unread: offsets of what has the header of a fatbin and cannot be read, and where the limits of reading were met.
     """
 
     code: tuple[DeviceCode, ...] = ()
@@ -49,6 +49,7 @@ def scan(file: Window, skip: Sequence[tuple[int, int]] = (), *, first_unit: int 
     code: list[DeviceCode] = []
     unread: list[int] = []
     budget = Budget(file.size)
+    budget.sections = min(budget.sections, 10_000 + file.size // 8)  # more than the headers of honest cubins take
     done = 0
     for offset in _candidates(file, skip):
         if offset < done:
@@ -58,7 +59,10 @@ def scan(file: Window, skip: Sequence[tuple[int, int]] = (), *, first_unit: int 
             break
         unit = code[-1].unit + 1 if code else first_unit
         if file.read(offset, 4) == CUDA_ELF[:4]:
-            size = cubin_size(file.part(offset, file.size - offset))
+            size = cubin_size(file.part(offset, file.size - offset), budget)
+            if budget.sections < 0:
+                unread.append(offset)
+                break
             if size is None:
                 continue
             code.append(_cubin(file.part(offset, size), budget, offset, unit, place))

@@ -112,12 +112,15 @@ def _library(path: str, file: Window, facts: ElfFacts | None) -> Contents:
         unjudged.append(Unjudged(path, reason))
     if facts.rocm:
         unjudged.append(Unjudged(path, "code for AMD GPUs (ROCm, section .hip_fatbin), which is not judged"))
-    unjudged += [_unread(path, offset) for offset in facts.unread]
+    unjudged += _unread(path, "what begins like a fatbin or a cubin", facts.unread)
     return Contents((Item(path, file.size, facts),), tuple(unjudged))
 
 
-def _unread(path: str, offset: int) -> Unjudged:
-    return Unjudged(path, f"what begins like a fatbin at offset {offset} cannot be read")
+def _unread(path: str, what: str, offsets: tuple[int, ...]) -> list[Unjudged]:
+    if not offsets:
+        return []
+    more = f" and at {len(offsets) - 1} other places" if len(offsets) > 1 else ""
+    return [Unjudged(path, f"{what} at offset {offsets[0]}{more} cannot be read")]
 
 
 def _members(path: str, file: Window) -> Iterator[Contents]:
@@ -136,11 +139,10 @@ def _members(path: str, file: Window) -> Iterator[Contents]:
 def _found(path: str, file: Window) -> Contents:
     """GPU code in a file of data."""
     found = Found((ptx,)) if (ptx := read_ptx_file(file)) else scan(file)
-    unjudged = [_unread(path, offset) for offset in found.unread]
-    unjudged += [
-        Unjudged(path, f"a cubin of an unknown form at offset {code.offset}")
-        for code in found.code
-        if code.arch.major == 0
+    unknown = tuple(code.offset for code in found.code if not code.arch.major)
+    unjudged = [
+        *_unread(path, "what begins like a fatbin or a cubin", found.unread),
+        *_unread(path, "a cubin", unknown),
     ]
     code = tuple(code for code in found.code if code.arch.major)
     items = (Item(path, file.size, data_facts(code)),) if code else ()
