@@ -77,6 +77,11 @@ if TYPE_CHECKING:
     from wheelsmith.container.engines import Engine as Engine
     from wheelsmith.container.parts import Pin as Pin
     from wheelsmith.container.sizes import ImageSizes as ImageSizes
+    from wheelsmith.contract import Alternative as Alternative
+    from wheelsmith.contract import Choice as Choice
+    from wheelsmith.contract import Lack as Lack
+    from wheelsmith.contract import LibraryRule as LibraryRule
+    from wheelsmith.contract import Limits as Limits
     from wheelsmith.diagnostics.diagnose import Explanation as Explanation
     from wheelsmith.documents.table import DOCUMENTS as DOCUMENTS
     from wheelsmith.documents.table import document_schema as document_schema
@@ -138,7 +143,6 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.lock import LockedTree as LockedTree
     from wheelsmith.maintenance.mirror import Mirrored as Mirrored
     from wheelsmith.maintenance.update import Bump as Bump
-    from wheelsmith.planning.model import LibraryPromise as LibraryPromise
     from wheelsmith.planning.model import Plan as Plan
     from wheelsmith.planning.model import Target as Target
     from wheelsmith.recipe.loader import LoadedRecipe as LoadedRecipe
@@ -196,7 +200,8 @@ _MODULES = {
     "wheelsmith.maintenance.lock": "Lock LockedTree",
     "wheelsmith.maintenance.mirror": "Mirrored",
     "wheelsmith.maintenance.update": "Bump",
-    "wheelsmith.planning.model": "LibraryPromise Plan Target",
+    "wheelsmith.contract": "Alternative Choice Lack LibraryRule Limits",
+    "wheelsmith.planning.model": "Plan Target",
     "wheelsmith.recipe.loader": "LoadedRecipe",
     "wheelsmith.recipe.schema": "Recipe",
     "wheelsmith.server.tokens": "Token",

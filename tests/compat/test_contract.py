@@ -5,8 +5,9 @@ import pytest
 from tests.support.wheel_makers import build_wheel
 from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.fatbin import DeviceCode
-from wheelsmith.compat.contract import LibraryRule, Limits, Row, check, check_paths, enforce
+from wheelsmith.compat.contract import Row, check, check_paths, enforce
 from wheelsmith.compat.torch_abi import TorchExports
+from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.wheel.inspect import LibraryReport, WheelReport
@@ -28,7 +29,7 @@ def test_every_row_names_the_code_that_serves_it():
     report = WheelReport("wheel", "v.whl", "0", 1, "v", "1", (), (), libraries)
     verdict = check(report, ArchSet.parse("7.5;8.6;8.9;9.0;12.0"), [])
     assert verdict.rows == (
-        Row("v/_C.so", Arch(7, 5), "missing", "", units=1),
+        Row("v/_C.so", Arch(7, 5), "missing", "", units=1, lacking=1),
         Row("v/_C.so", Arch(8, 6), "native", "sm_86", units=1),
         Row("v/_C.so", Arch(8, 9), "native", "sm_86", units=1),
         Row("v/_C.so", Arch(9, 0), "native", "sm_90a", units=1),
@@ -46,6 +47,8 @@ def test_every_row_names_the_code_that_serves_it():
         "served_by": "compute_90",
         "only_ptx": 1,
         "units": 1,
+        "lacking": 0,
+        "allowed": 0,
     }
 
 
@@ -177,7 +180,6 @@ def test_empty_code_that_the_linker_added_is_no_code():
             Limits(manylinux="manylinux_2_28"),
             ("demo.whl needs manylinux_2_31_x86_64, and its contract allows manylinux_2_28 at most.",),
         ),
-        (Limits(torch=TorchExports("2.9.1", "test", frozenset())), ()),
     ],
 )
 def test_limits_of_the_whole_wheel(limits, expected):
@@ -189,8 +191,8 @@ def test_limits_of_the_whole_wheel(limits, expected):
 def test_symbols_that_the_torch_of_the_build_does_not_define_break_the_contract():
     needs = LibraryReport("v/_C.so", 9, ElfFacts((), (), None, None, (), undefined=("_ZN3c106detailE", "malloc")))
     report = WheelReport("wheel", "d.whl", "0", 1, "d", "1", (), (), (units("v/k.so", "8.6"), needs))
-    limits = Limits(torch=TorchExports("2.9.1", "test", frozenset()))
-    assert check(report, ArchSet.parse("8.6"), [], limits).violations == (
+    torch = TorchExports("2.9.1", "test", frozenset())
+    assert check(report, ArchSet.parse("8.6"), [], Limits(), torch).violations == (
         "v/_C.so needs symbols that torch 2.9.1 does not define: _ZN3c106detailE",
     )
 

@@ -6,10 +6,10 @@ import pytest
 
 from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.fatbin import DeviceCode
-from wheelsmith.compat.choices import Alternative, Choice
 from wheelsmith.compat.judge import Machine, judge, oldest_driver, with_dependencies
 from wheelsmith.compat.summary import from_dict, summarise
 from wheelsmith.compat.torch_abi import TorchExports, _hash
+from wheelsmith.contract import Alternative, Choice
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver
 from wheelsmith.wheel.inspect import LibraryReport, WheelReport
@@ -229,3 +229,18 @@ def test_the_oldest_driver_is_the_judges_own():
     assert oldest_driver(summary, ("A40", Arch(8, 6))) == "525.60.13"
     assert oldest_driver(summary, ("RTX 5090", Arch(12, 0))) == "570.26"
     assert oldest_driver(summary, ("T4", Arch(7, 5))) is None
+
+
+def test_a_driver_may_be_too_new_for_a_gpu():
+    volta = library("_C.so", "7.0", needed=("libcudart.so.12",))
+    assert fits("7.0", "580.65.06", volta).fits
+    dropped = fits("7.0", "590.44.01", volta)
+    assert dropped.verdict == "does not fit"
+    assert dropped.libraries[0].reasons[0].says.startswith("driver 590.44.01 does not know 7.0")
+
+
+def test_cuda_11_has_its_own_rules():
+    old = library("_C.so", "8.6", needed=("libcudart.so.11.0",))
+    assert fits("8.6", "470.57.02", old).fits
+    assert fits("8.6", "570.124.06", old).fits
+    assert fits("8.0", "450.51.06", library("_C.so", "8.0", needed=("libcudart.so.11.0",))).verdict == "does not fit"

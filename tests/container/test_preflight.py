@@ -151,7 +151,7 @@ def test_a_command_that_is_not_there(programs, smi):
 def test_it_is_small_and_the_same_each_time(programs, tmp_path):
     wheel = next(programs["native"].parent.glob("native-*.whl"))
     assert make_preflight([inspect_path(wheel)]) == programs["native"].read_bytes()
-    assert programs["native"].stat().st_size < 50_000
+    assert programs["native"].stat().st_size < 60_000
     with zipfile.ZipFile(programs["native"]) as zipped:
         assert not [name for name in zipped.namelist() if name.endswith(".pyc")]
         assert zipped.read("wheelsmith/compat/__init__.py") == b""

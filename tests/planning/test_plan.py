@@ -4,9 +4,10 @@ import pytest
 
 import wheelsmith
 from tests.support.recipes import TOY_RECIPE, write_recipe
+from wheelsmith.contract import LibraryRule
 from wheelsmith.errors import RecipeError, TargetError, UsageError
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.planning.model import GitSource, LibraryPromise
+from wheelsmith.planning.model import GitSource
 from wheelsmith.planning.pins import locked_pins
 
 TREES = """
@@ -58,9 +59,9 @@ def test_flash_attention_2_of_vllm_promises_nothing_to_gpus_before_8_0(standalon
     options = {"standalone": standalone}
     promises = wheelsmith.plan("vllm==0.15.1", arch="7.5;8.0;12.0", options=options).promises
     found = [promise for promise in promises if "_vllm_fa2_C" in promise.path]
-    assert found == [LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, False, (Arch(8, 0), Arch(12, 0)))]
+    assert found == [LibraryRule("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, False, (Arch(8, 0), Arch(12, 0)))]
     alone = wheelsmith.plan("vllm==0.15.1", arch="7.5", options=options).promises
-    assert LibraryPromise("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, True, ()) in alone
+    assert LibraryRule("vllm/vllm_flash_attn/_vllm_fa2_C.*", code, True, ()) in alone
 
 
 def test_a_patch_says_which_tree_it_is_for():
@@ -166,12 +167,12 @@ def test_an_option_chooses_trees_patches_and_promises(recipe_dir):
     )
     lean = toy(recipe_dir, text)
     assert (len(lean.patches), [tree.name for tree in lean.trees]) == (1, ["outer"])
-    assert lean.promises == (LibraryPromise("hopper*.so", "native", True, ()),)
+    assert lean.promises == (LibraryRule("hopper*.so", "native", True, ()),)
     fat = toy(recipe_dir, text, options={"lean": False}, arch="8.6;9.0")
     assert (fat.patches, [tree.name for tree in fat.trees]) == ((), ["outer", "inner"])
     assert fat.promises == (
-        LibraryPromise("fat*.so", "native", False),
-        LibraryPromise("hopper*.so", "native", False, (Arch(9, 0),)),
+        LibraryRule("fat*.so", "native", False),
+        LibraryRule("hopper*.so", "native", False, (Arch(9, 0),)),
     )
     with pytest.raises(UsageError, match="has no option 'leann'"):
         toy(recipe_dir, text, options={"leann": False})

@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wheelsmith.binary.names import SHOWN, Names, readable
+from wheelsmith.binary.names import Names, shown_names
 from wheelsmith.binary.sass import LOOK, judge_body
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
@@ -154,8 +154,7 @@ def _read(cubin: Window, budget: Budget) -> CubinFacts | None:
         start = cubin.read(section.offset + value, length) if length > 0 else b""
         hollow = not start or judge_body(start, arch.major if arch else 0) != "code"
         (stubs if hollow else real).append(name)
-    shown = tuple(readable(name.decode("latin-1")) for name in real[:SHOWN])
-    return CubinFacts(arch, toolkit, Names.of(real, stubs, shown), functions)
+    return CubinFacts(arch, toolkit, Names.of(real, stubs, shown_names(real)), functions)
 
 
 def _bounded(cubin: Window, section: _Section, limit: int) -> bytes:

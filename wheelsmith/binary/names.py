@@ -7,6 +7,7 @@ machine; two of a million names collide with a probability of 3e-8.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SHOWN = 4  # readable names kept of one piece
+SHOWN = 32  # readable names kept of one piece
+_LOOKED_AT = 4096
 _NESTED = re.compile(r"_ZN?K?(?:St)?(?=\d)")
 
 
@@ -26,7 +28,7 @@ class Names:
     Attributes:
         real: hashes (`name_hash`) of the kernels with a body.
         stubs: of those whose body is empty or only traps.
-        shown: readable names, without template arguments, of the first few kernels of `real`.
+        shown: readable names, without template arguments, of kernels of `real`, each once; at most 32.
     """
 
     real: frozenset[int]
@@ -37,6 +39,16 @@ class Names:
     def of(cls, real: Iterable[bytes], stubs: Iterable[bytes], shown: tuple[str, ...]) -> Names:
         """Hash the names."""
         return cls(frozenset(map(name_hash, real)), frozenset(map(name_hash, stubs)), shown)
+
+
+def shown_names(mangled: Iterable[bytes]) -> tuple[str, ...]:
+    """What `Names.shown` holds of the mangled names of kernels."""
+    found: dict[str, None] = {}
+    for name in itertools.islice(mangled, _LOOKED_AT):
+        found[readable(name.decode("latin-1"))] = None
+        if len(found) == SHOWN:
+            break
+    return tuple(found)
 
 
 def name_hash(mangled: bytes) -> int:

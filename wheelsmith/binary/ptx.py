@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from wheelsmith.binary.names import Names, readable
+from wheelsmith.binary.names import Names, shown_names
 
 _SPACE = rb"(?:\s|//[^\n]*\n|/\*(?:[^*]|\*(?!/))*+\*/)"
 _HEAD = re.compile(_SPACE + rb"*+\.version\s+(\d{1,2}\.\d{1,2})" + _SPACE + rb"*+\.target\s+sm_(\d{2,3}[af]?)\b")
@@ -67,10 +67,9 @@ def read_ptx(text: bytes) -> PtxFacts | None:
         body = text.find(b"{", found.end())
         stub = body < 0 or _STUB.match(text, body, body + _LOOK)
         (stubs if stub else real).append(found[1])
-    shown = tuple(readable(name.decode("latin-1")) for name in real[:4])
     return PtxFacts(
         version[1].decode(),
         target[1].decode() if target else None,
-        Names.of(real, stubs, shown),
+        Names.of(real, stubs, shown_names(real)),
         _FUNCTION.search(text) is not None,
     )

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note
-from wheelsmith.planning.model import CANONICAL, EPOCH, NIGHTLY, LibraryPromise, Plan
+from wheelsmith.planning.model import CANONICAL, EPOCH, NIGHTLY, Plan
 
 if TYPE_CHECKING:
     from wheelsmith.builder.tools import Tools
-    from wheelsmith.compat.contract import LibraryRule, Limits
     from wheelsmith.compat.torch_abi import TorchExports
     from wheelsmith.documents.builds import ProofFacts, StripFacts
     from wheelsmith.store import Store
@@ -66,8 +65,8 @@ def prove(
             f"The wheel's version is {report.version}, not {plan.wheel_version}.",
             "Tell the project its version through the recipe's [build.env].",
         )
-    rules = tuple(_rule(promise) for promise in plan.promises)
-    verdict = check(report, plan.target.archs, rules, _limits(plan, tools.environment))
+    exports = _torch_exports(plan, tools.environment)
+    verdict = check(report, plan.target.archs, plan.promises, plan.limits, exports, plan.target.cuda)
     enforce(verdict)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
     forbidden = sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/"))
@@ -99,19 +98,6 @@ def _torch_version(plan: Plan, environment: BuildEnvironment) -> str:
     """The torch that the wheel is to require: the one it was compiled against."""
     assert plan.target.torch is not None, "asked for only then"  # noqa: S101
     return dict(environment.packages)["torch"] if plan.target.torch == NIGHTLY else plan.target.torch
-
-
-def _rule(promise: LibraryPromise) -> LibraryRule:
-    from wheelsmith.compat.contract import LibraryRule
-
-    return LibraryRule(promise.path, promise.code, promise.optional, promise.archs)
-
-
-def _limits(plan: Plan, environment: BuildEnvironment) -> Limits:
-    from wheelsmith.compat.contract import Limits
-
-    own = plan.limits
-    return Limits(own.forbidden, own.max_size, own.needed, own.manylinux, _torch_exports(plan, environment))
 
 
 def _torch_exports(plan: Plan, environment: BuildEnvironment) -> TorchExports | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.cli.options import Commands, Parser, add_command, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith import LibraryPromise, Plan
+    from wheelsmith import LibraryRule, Plan
 
 
 def configure(commands: Commands[Parser]) -> None:
@@ -105,7 +105,7 @@ def _checks(made: Plan) -> list[str]:
     ]
 
 
-def _promise(promise: LibraryPromise, words: dict[str, str]) -> str:
+def _promise(promise: LibraryRule, words: dict[str, str]) -> str:
     says = words[promise.code]
     if promise.archs is not None:
         says = (
@@ -113,7 +113,8 @@ def _promise(promise: LibraryPromise, words: dict[str, str]) -> str:
             if promise.archs
             else "serves none of the archs"
         )
-    return f"{promise.path}: {says}{' (if present)' if promise.optional else ''}"
+    lacks = "".join(f"; may lack {', '.join(lack.kernels)}: {lack.why}" for lack in promise.lacks)
+    return f"{promise.path}: {says}{' (if present)' if promise.optional else ''}{lacks}"
 
 
 def _limits(made: Plan) -> Iterator[str]:

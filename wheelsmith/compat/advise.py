@@ -14,9 +14,9 @@ from wheelsmith.compat.judge import Fits, Machine, judge, oldest_driver
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.rules import Answer
     from wheelsmith.compat.summary import WheelSummary
+    from wheelsmith.contract import Choice
     from wheelsmith.documents.wheels import AdviceDocument
 
 _HOW: dict[Answer, str] = {

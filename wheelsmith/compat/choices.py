@@ -10,65 +10,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.compat.rules import Reason
-from wheelsmith.gpu.arch import Arch, ArchSet
+from wheelsmith.contract import Choice
+from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.gpu.facts import torch_cuda
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wheelsmith.compat.judge import LibraryFit, Machine
+    from wheelsmith.gpu.arch import Arch
 
 _GOOD = frozenset({"yes", "jit", "host"})
-
-
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """One library that may be chosen.
-
-    Attributes:
-        path: its path inside the wheel (fnmatch); `{cuda}` stands for a CUDA release without the dot, `128`.
-        archs: the GPUs on which it is taken, as in `9.0;10.0`; None: on those that are left.
-    """
-
-    path: str
-    archs: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Libraries of a package of which one is taken.
-
-    Attributes:
-        package: normalized name.
-        by: `gpu`: the first whose `archs` name the GPU; `torch-cuda`: the release of torch's CUDA, else the nearest
-            below it of the same major release, else the nearest above.
-        why: where the package's own code says so.
-        library: the alternatives.
-        unused: libraries (fnmatch) that are never taken with an NVIDIA GPU.
-    """
-
-    package: str
-    by: Literal["gpu", "torch-cuda"]
-    why: str
-    library: tuple[Alternative, ...]
-    unused: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Choice:
-        """Read what `to_dict` made."""
-        library = tuple(Alternative(**item) for item in data["library"])
-        return cls(data["package"], data["by"], data["why"], library, tuple(data["unused"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +116,40 @@ def _read(text: str, where: str) -> Choices:
 def choose(judged: Iterable[LibraryFit], machine: Machine, choices: Sequence[Choice]) -> list[LibraryFit]:
     """The answers, with those of libraries that are not taken set aside."""
     found = list(judged)
+    cuda = torch_cuda(machine.torch.version) if machine.torch else None
     for choice in choices:
         for gpu, arch in machine.gpus:
-            mine = [item for item in found if item.gpu == gpu and _matches(choice, item.library)]
-            changed = _by_gpu(mine, arch, choice) if choice.by == "gpu" else _by_cuda(mine, machine, choice)
-            for item in found:
-                if item.gpu == gpu and any(fnmatchcase(item.library, pattern) for pattern in choice.unused):
-                    changed[item.library] = _set_aside(item, "is not taken with an NVIDIA GPU", choice)
+            mine = [item for item in found if item.gpu == gpu]
+            aside = not_taken(choice, [item.library for item in mine], arch, cuda)
+            changed = {
+                item.library: _set_aside(item, aside[item.library], choice) for item in mine if item.library in aside
+            }
+            if choice.by == "torch-cuda" and (rest := [item for item in mine if _matches(choice, item.library)]):
+                changed |= _undecided(rest) if cuda is None else _without_library(rest, changed, cuda, choice)
             found = [changed.get(item.library, item) if item.gpu == gpu else item for item in found]
     return found
+
+
+def not_taken(choice: Choice, paths: Collection[str], arch: Arch, cuda: str | None) -> dict[str, str]:
+    """Those of a wheel's libraries that are not taken on a GPU beside a CUDA release, and why, in a phrase each."""
+    aside = {
+        path: "is not taken with an NVIDIA GPU"
+        for path in paths
+        if any(fnmatchcase(path, pattern) for pattern in choice.unused)
+    }
+    if choice.by == "gpu":
+        for alternative in choice.library:
+            taken = [path for path in paths if re.fullmatch(_pattern(alternative.path), path)]
+            if taken and (alternative.archs is None or arch.base in ArchSet.parse(alternative.archs).native):
+                says = f"is not taken on {arch}: {taken[0]} is"
+                return aside | {path: says for path in paths if _matches(choice, path) and path not in taken}
+        return aside
+    releases = _releases(choice, paths)
+    taken_release = _nearest(releases, cuda) if cuda else None
+    if taken_release is None:
+        return aside
+    says = f"is not taken beside CUDA {cuda}: {releases[taken_release]} is"
+    return aside | {path: says for release, path in releases.items() if release != taken_release}
 
 
 def _matches(choice: Choice, path: str) -> bool:
@@ -178,35 +162,33 @@ def _pattern(path: str) -> str:
     return "".join({r"\*": ".*", r"\{cuda\}": r"(\d{2})(\d)"}.get(part, part) for part in parts)
 
 
-def _by_gpu(mine: Sequence[LibraryFit], arch: Arch, choice: Choice) -> dict[str, LibraryFit]:
-    for alternative in choice.library:
-        taken = [item.library for item in mine if re.fullmatch(_pattern(alternative.path), item.library)]
-        if taken and (alternative.archs is None or arch.base in ArchSet.parse(alternative.archs).native):
-            says = f"is not taken on {arch}: {taken[0]} is"
-            return {item.library: _set_aside(item, says, choice) for item in mine if item.library not in taken}
-    return {}
+def _releases(choice: Choice, paths: Iterable[str]) -> dict[tuple[int, int], str]:
+    """The libraries by the CUDA release in their names."""
+    patterns = [re.compile(_pattern(item.path)) for item in choice.library]
+    found = ((path, match) for path in paths for pattern in patterns if (match := pattern.fullmatch(path)))
+    return {(int(match[1]), int(match[2])): path for path, match in found}
 
 
-def _by_cuda(mine: Sequence[LibraryFit], machine: Machine, choice: Choice) -> dict[str, LibraryFit]:
-    releases: dict[tuple[int, int], LibraryFit] = {}
-    for item in mine:
-        found = next(m for one in choice.library if (m := re.fullmatch(_pattern(one.path), item.library)))
-        releases[int(found[1]), int(found[2])] = item
-    text = torch_cuda(machine.torch.version) if machine.torch else None
-    if text is None:
-        return _undecided(mine, choice)
-    major, minor = map(int, text.split("."))
+def _nearest(releases: Iterable[tuple[int, int]], cuda: str) -> tuple[int, int] | None:
+    """The release that is taken beside another: the same, the next below, the next above; None: none of its major."""
+    major, minor = map(int, cuda.split(".")[:2])
     same = [release for release in releases if release[0] == major]
     below = [release for release in same if release <= (major, minor)]
-    taken = max(below) if below else min(same, default=None)
-    if taken is None:
-        reason = Reason("choice", f"no library for CUDA {text}, which the torch there has ({choice.why})")
-        return {item.library: dataclasses.replace(item, answer="no", reasons=(reason,)) for item in mine}
-    says = f"is not taken with a torch of CUDA {text}: {releases[taken].library} is"
-    return {item.library: _set_aside(item, says, choice) for release, item in releases.items() if release != taken}
+    return max(below) if below else min(same, default=None)
 
 
-def _undecided(mine: Sequence[LibraryFit], choice: Choice) -> dict[str, LibraryFit]:
+def _without_library(
+    mine: Sequence[LibraryFit], aside: Collection[str], cuda: str, choice: Choice
+) -> dict[str, LibraryFit]:
+    """If none of the libraries is for this major CUDA release, the package does not run."""
+    if _nearest(_releases(choice, [item.library for item in mine]), cuda) is not None:
+        return {}
+    reason = Reason("choice", f"no library for CUDA {cuda}, which the torch there has ({choice.why})")
+    left = (item for item in mine if item.library not in aside)
+    return {item.library: dataclasses.replace(item, answer="no", reasons=(reason,)) for item in left}
+
+
+def _undecided(mine: Sequence[LibraryFit]) -> dict[str, LibraryFit]:
     """Which one is taken is not known: if some run and some do not, it runs partly."""
     good = [item.library.rpartition("/")[2] for item in mine if item.answer in _GOOD]
     if not good:

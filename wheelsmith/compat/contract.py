@@ -2,8 +2,10 @@
 
 In: a `WheelReport`, the requested archs, the recipe's rules per library and its limits for all of them. Out: a
 `Verdict` with one row per library and arch. `enforce` turns a broken one into `ContractError` with the table;
-`check_paths` looks for paths of the build machine. Pure, except that `check_paths` reads the wheel. Empty code, which
-nvcc adds for every `-gencode` of the link command, counts as none.
+`check_paths` looks for paths of the build machine. Pure, except that `check_paths` reads the wheel. Kernels are
+compared by name, unit by unit, across the requested archs: one that has a body for one of them and none for another
+breaks the contract, unless a rule allows it or its unit holds only code that was asked for one GPU by name (`sm_90a`,
+`sm_100f`). Empty code, which nvcc adds for every `-gencode` of the link command, counts as none.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from wheelsmith.compat.summary import summarised
-from wheelsmith.compat.units import kernel_names, serve, units_of
+from wheelsmith.compat.choices import not_taken
+from wheelsmith.compat.summary import Library, summarised, summarised_data
+from wheelsmith.compat.units import Served, kernel_names, listed, serve, units_of
+from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import ptx_runs_on
 from wheelsmith.wheel.archive import open_archive
@@ -36,43 +40,6 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryRule:
-    """What a library must hold.
-
-    Attributes:
-        pattern: matched with `fnmatch` against the path inside the wheel; `*` crosses folders. The first
-            rule that matches counts.
-        code: `native`: machine code for every arch; `jit`: machine code or PTX; `none`: no GPU code at all.
-        optional: whether the wheel may lack such a library.
-        archs: the requested archs that it is for; None: all of them.
-    """
-
-    pattern: str
-    code: Literal["native", "jit", "none"]
-    optional: bool = False
-    archs: tuple[Arch, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What holds for the whole wheel.
-
-    Attributes:
-        forbidden: archs for which it must hold no code, as machine code or PTX (empty code included).
-        max_size: bytes that it may have; None: any.
-        needed: patterns of the libraries that its own may need; None: any. What the wheel brings is always allowed.
-        manylinux: the newest platform that its symbol versions may need, such as `manylinux_2_31`; None: any.
-        torch: the torch that must define the symbols it needs; None: not asked.
-    """
-
-    forbidden: tuple[Arch, ...] = ()
-    max_size: int | None = None
-    needed: tuple[str, ...] | None = None
-    manylinux: str | None = None
-    torch: TorchExports | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """How one library serves one arch.
 
@@ -84,6 +51,8 @@ class Row:
         only_ptx: translation units that exist for the arch as PTX only.
         units: translation units that hold kernels.
         kernels: some kernels of those that exist as PTX only.
+        lacking: translation units that hold kernels with a body for another requested arch and not for this one.
+        allowed: those of them that a rule allows, or that are made for one GPU by name.
     """
 
     library: str
@@ -93,6 +62,8 @@ class Row:
     only_ptx: int = 0
     units: int = 0
     kernels: str = ""
+    lacking: int = 0
+    allowed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +71,16 @@ class Verdict:
     """The result of `check`: sound when `violations`, one sentence each, is empty."""
 
     archs: ArchSet
-    libraries: tuple[LibraryReport, ...]
+    libraries: tuple[_Checked, ...]
     rows: tuple[Row, ...]
     violations: tuple[str, ...]
 
     def to_dict(self) -> VerdictFacts:
         """The verdict as JSON values."""
         return {
-            "schema_version": 2,
+            "schema_version": 3,
             "archs": str(self.archs),
+            "headline": self.headline,
             "rows": [
                 {
                     "library": r.library,
@@ -117,11 +89,18 @@ class Verdict:
                     "served_by": r.served_by,
                     "only_ptx": r.only_ptx,
                     "units": r.units,
+                    "lacking": r.lacking,
+                    "allowed": r.allowed,
                 }
                 for r in self.rows
             ],
             "violations": list(self.violations),
         }
+
+    @property
+    def headline(self) -> str:
+        """One sentence of what was found: on which of the archs the wheel runs, and how."""
+        return headline(self.rows)
 
     def table(self) -> str:
         """Plain text: a line per library with its SASS, its PTX, and the outcome for every requested arch."""
@@ -130,8 +109,8 @@ class Verdict:
         lines += [
             [
                 library.path,
-                " ".join(str(arch) for arch, _ in library.sass) or "-",
-                " ".join(f"{arch} (ISA {isa})" for arch, isa, _ in library.ptx) or "-",
+                " ".join(library.held("sass")) or "-",
+                " ".join(library.held("ptx")) or "-",
                 *(outcomes[library.path, arch] for arch in self.archs.native),
             ]
             for library in self.libraries
@@ -142,18 +121,96 @@ class Verdict:
         )
 
 
-def check(report: WheelReport, archs: ArchSet, rules: Sequence[LibraryRule], limits: Limits | None = None) -> Verdict:
+def headline(rows: Sequence[Row]) -> str:
+    """What rows say of a wheel, in one sentence that claims no more than they do."""
+    if not any(row.units for row in rows):
+        return "holds no GPU code"
+    by_arch: dict[Arch, list[Row]] = {}
+    for row in rows:
+        by_arch.setdefault(row.arch, []).append(row)
+    groups: dict[str, list[str]] = {}
+    for arch, own in by_arch.items():
+        coded = [row for row in own if row.units]
+        bad = sorted({row.library for row in coded if row.outcome == "missing" or row.lacking > row.allowed})
+        compiled = sorted({row.library for row in coded if row.outcome in {"jit", "mixed"}})
+        says = "machine code for {}"
+        if bad:
+            says = "not whole for {}: nothing, or not every kernel, in " + ", ".join(bad)
+        elif compiled:
+            says = "runs on {} after the driver has compiled PTX of " + ", ".join(compiled)
+        elif aside := sum(row.allowed for row in coded):
+            says = f"machine code for {{}}, but for {aside} translation units that the contract leaves to other GPUs"
+        groups.setdefault(says, []).append(arch.sm)
+    return "; ".join(says.format(", ".join(names)) for says, names in groups.items())
+
+
+def check(
+    report: WheelReport,
+    archs: ArchSet,
+    rules: Sequence[LibraryRule],
+    limits: Limits | None = None,
+    torch: TorchExports | None = None,
+    cuda: str | None = None,
+) -> Verdict:
     """Hold a wheel against the requested archs and its limits.
 
     A library that no rule names must be native if it has GPU code, and may have none. Native means: no translation
-    unit has only PTX for the arch. Where `archs` asks for PTX, a library with GPU code must hold PTX that a driver can
-    compile for that arch. Object files and static archives are nobody's GPU code until they are linked: left out.
+    unit has only PTX for the arch, and none lacks kernels. Where `archs` asks for PTX, a library with GPU code must
+    hold PTX that a driver can compile for that arch. Object files and static archives are nobody's GPU code until they
+    are linked: left out. All GPU code in files of data is one library, for the program itself says what it loads.
+
+    Args:
+        report: the wheel.
+        archs: what was asked for.
+        rules: the first whose pattern matches a library counts.
+        limits: what holds for the whole wheel.
+        torch: the torch that must define the symbols it needs; None: not asked.
+        cuda: the CUDA release (`12.8`) that it is built with, where a choice depends on it.
     """
-    libraries = tuple(library for library in report.libraries if library.facts.kind != "object")
-    rows = tuple(_row(library, arch) for library in libraries for arch in archs.native)
-    violations = [*_violations(libraries, report.filename, archs, rules, rows)]
-    violations += _beyond_limits(report, libraries, limits or Limits())
-    return Verdict(archs, libraries, rows, tuple(violations))
+    limits = limits or Limits()
+    loaded = [library for library in report.libraries if library.facts.kind not in {"object", "data"}]
+    checked = [_Checked(library.path, summarised(library, archs.native), library) for library in loaded]
+    if data := summarised_data(report, archs.native):
+        checked.append(_Checked(data.path, data, None))
+    rows: list[Row] = []
+    violations: list[str] = []
+    aside = _set_aside([item.path for item in checked], limits, archs, cuda)
+    for item in checked:
+        rule = next((rule for rule in rules if fnmatchcase(item.path, rule.path)), None)
+        own = [_row(item.summary, arch, rule) for arch in archs.native]
+        rows += [row for row, _ in own]
+        violations += _library_violations(item, rule, archs, own, aside)
+    violations += _wheel_violations(report.filename, checked, archs, rules)
+    violations += _beyond_limits(report, tuple(loaded), limits, torch)
+    return Verdict(archs, tuple(checked), tuple(rows), tuple(violations))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A library as it is checked; `report` is None for GPU code in files of data."""
+
+    path: str
+    summary: Library
+    report: LibraryReport | None
+
+    @property
+    def has_code(self) -> bool:
+        return bool(self.summary.units)
+
+    def held(self, kind: str) -> tuple[str, ...]:
+        """The archs of its code of this kind, with the PTX version, sorted."""
+        found = {(c.arch, c.isa) for group in self.summary.units for c in group.code if c.kind == kind}
+        return tuple(f"{arch} (ISA {isa})" if isa else str(arch) for arch, isa in sorted(found))
+
+
+def _set_aside(paths: Sequence[str], limits: Limits, archs: ArchSet, cuda: str | None) -> set[tuple[str, Arch]]:
+    """Libraries that the package does not take on an arch."""
+    return {
+        (path, arch)
+        for choice in limits.choice
+        for arch in archs.native
+        for path in not_taken(choice, paths, arch, cuda)
+    }
 
 
 def enforce(verdict: Verdict) -> None:
@@ -205,8 +262,9 @@ def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
     return False
 
 
-def _row(library: LibraryReport, arch: Arch) -> Row:
-    service = serve(summarised(library).units, arch)
+def _row(library: Library, arch: Arch, rule: LibraryRule | None) -> tuple[Row, tuple[str, ...]]:
+    """How a library serves an arch, and names of kernels that it lacks and no rule allows it to."""
+    service = serve(library.units, arch)
     sass = [item.taken.arch for item in service.native if item.taken]
     ptx = [code.arch for item in service.jit for code in item.ptx]
     outcome: Outcome
@@ -216,29 +274,71 @@ def _row(library: LibraryReport, arch: Arch) -> Row:
         outcome, served_by = "jit", max(ptx).sm.replace("sm_", "compute_")
     else:
         outcome, served_by = ("missing" if service.total else "no device code"), ""
-    return Row(library.path, arch, outcome, served_by, units_of(service.jit), service.total, kernel_names(service.jit))
+    names: list[str] = []
+    lacking = allowed = 0
+    for item in (*service.native, *service.jit, *service.absent):
+        absent = item in service.absent
+        if not absent and not item.lost:
+            continue
+        lost = _lost(item, absent=absent)
+        lacking += item.count
+        if (absent and _for_others_by_name(item)) or _allowed(lost, rule, arch):
+            allowed += item.count
+        else:
+            names += lost
+    row = Row(
+        library=library.path,
+        arch=arch,
+        outcome=outcome,
+        served_by=served_by,
+        only_ptx=units_of(service.jit),
+        units=service.total,
+        kernels=kernel_names(service.jit),
+        lacking=lacking,
+        allowed=allowed,
+    )
+    return row, tuple(dict.fromkeys(names))
 
 
-def _violations(
-    libraries: Sequence[LibraryReport],
-    filename: str,
-    archs: ArchSet,
-    rules: Sequence[LibraryRule],
-    rows: Sequence[Row],
+def _lost(item: Served, *, absent: bool) -> tuple[str, ...]:
+    """Names of the kernels that are not there for the arch, as far as names were read."""
+    return (item.taken.lost if item.taken else ()) or item.units.kernels if absent else _names_of(item)
+
+
+def _names_of(item: Served) -> tuple[str, ...]:
+    return tuple(name for code in item.lost for name in code.lost) or item.units.kernels
+
+
+def _for_others_by_name(item: Served) -> bool:
+    """Whether it holds only code for one GPU or family, which nvcc writes only if it is asked for it by name."""
+    return not item.units.loose and all(code.arch.suffix for code in item.units.code)
+
+
+def _allowed(names: Sequence[str], rule: LibraryRule | None, arch: Arch) -> bool:
+    """Whether the rule allows every one of these kernels to be missing."""
+    lacks = [item for item in (rule.lacks if rule else ()) if item.archs is None or arch in item.archs]
+    patterns = [pattern for item in lacks for pattern in item.kernels]
+    return bool(names) and all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in names)
+
+
+def _wheel_violations(
+    filename: str, checked: Sequence[_Checked], archs: ArchSet, rules: Sequence[LibraryRule]
 ) -> Iterator[str]:
-    for library in libraries:
-        rule = next((rule for rule in rules if fnmatchcase(library.path, rule.pattern)), None)
-        yield from _library_violations(library, rule, archs, [row for row in rows if row.library == library.path])
     for rule in rules:
-        if not rule.optional and not any(fnmatchcase(library.path, rule.pattern) for library in libraries):
-            yield f"No library matches {rule.pattern!r}, which the recipe's contract names."
-    if not any(library.has_device_code for library in libraries) and not any(r.code == "none" for r in rules):
+        if not rule.optional and not any(fnmatchcase(item.path, rule.path) for item in checked):
+            yield f"No library matches {rule.path!r}, which the recipe's contract names."
+    if not any(item.has_code for item in checked) and not any(rule.code == "none" for rule in rules):
         yield f"{filename} holds no GPU code at all, and {archs} was asked for."
 
 
-def _beyond_limits(report: WheelReport, libraries: Sequence[LibraryReport], limits: Limits) -> Iterator[str]:
+def _beyond_limits(
+    report: WheelReport, libraries: Sequence[LibraryReport], limits: Limits, torch: TorchExports | None
+) -> Iterator[str]:
     if limits.max_size is not None and report.size > limits.max_size:
         yield f"{report.filename} has {report.size:,} bytes, and its contract allows {limits.max_size:,}."
+    for found in report.unjudged:
+        if not any(fnmatchcase(found.path, pattern) for pattern in limits.unjudged):
+            yield f"{found.path} is {found.reason}, so it cannot be judged, and its contract does not allow that."
     own = {library.path.rpartition("/")[2] for library in libraries}
     offered = {name for library in libraries for name in library.facts.offered}
     for library in libraries:
@@ -248,11 +348,11 @@ def _beyond_limits(report: WheelReport, libraries: Sequence[LibraryReport], limi
         for name in library.needed if limits.needed is not None else ():
             if name not in own and not any(fnmatchcase(name, pattern) for pattern in limits.needed or ()):
                 yield f"{library.path} needs {name}, which its contract does not allow."
-        if limits.torch is not None:
-            missing = [name for name in limits.torch.missing(library.torch_symbols) if name not in offered]
+        if torch is not None:
+            missing = [name for name in torch.missing(library.torch_symbols) if name not in offered]
             if missing:
                 named = ", ".join(missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
-                yield f"{library.path} needs symbols that torch {limits.torch.version} does not define: {named}"
+                yield f"{library.path} needs symbols that torch {torch.version} does not define: {named}"
     if limits.manylinux is not None and (problem := _too_new(report.platform, limits.manylinux)):
         yield f"{report.filename} {problem}"
 
@@ -271,38 +371,50 @@ def _too_new(platform: str | None, limit: str) -> str | None:
 
 
 def _library_violations(
-    library: LibraryReport, rule: LibraryRule | None, archs: ArchSet, rows: Sequence[Row]
+    item: _Checked,
+    rule: LibraryRule | None,
+    archs: ArchSet,
+    rows: Sequence[tuple[Row, tuple[str, ...]]],
+    aside: set[tuple[str, Arch]],
 ) -> Iterator[str]:
+    path = item.path
     if rule is not None and rule.code == "none":
-        if library.has_device_code:
-            yield f"{library.path} holds GPU code, and its rule {rule.pattern!r} says none."
+        if item.has_code:
+            yield f"{path} holds GPU code, and its rule {rule.path!r} says none."
         return
-    if not library.has_device_code:
-        if rule is not None:
-            yield f"{library.path} holds no GPU code, and its rule {rule.pattern!r} says {rule.code}."
+    if not item.has_code:
+        if rule is not None and not all((path, arch) in aside for arch in archs.native):
+            yield f"{path} holds no GPU code, and its rule {rule.path!r} says {rule.code}."
         return
-    held = f"it holds {_held(library)}."
-    for row in rows:
-        if rule is not None and rule.archs is not None and row.arch not in rule.archs:
-            continue
-        if row.outcome == "missing":
-            yield f"{library.path} does not run on {row.arch}: {held}"
-        elif row.outcome == "jit" and (rule is None or rule.code == "native"):
-            yield f"{library.path} has no native code for {row.arch}, only PTX ({row.served_by}): {held}"
-        elif row.outcome == "mixed" and (rule is None or rule.code == "native"):
-            named = f" ({row.kernels})" if row.kernels else ""
-            yield (
-                f"{library.path} has only PTX for {row.arch} in {row.only_ptx} of its {row.units} translation units"
-                f"{named}: {held}"
-            )
+    for row, lost in rows:
+        served = rule is None or rule.archs is None or row.arch in rule.archs
+        if served and (path, row.arch) not in aside:
+            yield from _row_violations(row, lost, "native" if rule is None else rule.code, f"it holds {_held(item)}.")
     for arch in archs.ptx:
-        if not any(c.kind == "ptx" and not c.empty and ptx_runs_on(c.arch, arch) for c in library.facts.device_code):
-            yield f"{library.path} has no PTX for {arch}, which was asked for (+PTX): {held}"
+        if not any(c.kind == "ptx" and ptx_runs_on(c.arch, arch) for group in item.summary.units for c in group.code):
+            yield f"{path} has no PTX for {arch}, which was asked for (+PTX): it holds {_held(item)}."
 
 
-def _held(library: LibraryReport) -> str:
+def _row_violations(row: Row, lost: Sequence[str], code: str, held: str) -> Iterator[str]:
+    named = f" ({row.kernels})" if row.kernels else ""
+    if row.outcome == "missing":
+        yield f"{row.library} does not run on {row.arch}: {held}"
+    elif row.outcome == "jit" and code == "native":
+        yield f"{row.library} has no native code for {row.arch}, only PTX ({row.served_by}): {held}"
+    elif row.outcome == "mixed" and code == "native":
+        yield (
+            f"{row.library} has only PTX for {row.arch} in {row.only_ptx} of its {row.units} translation units"
+            f"{named}: {held}"
+        )
+    if row.outcome != "missing" and row.lacking > row.allowed:
+        yield (
+            f"{row.library} lacks kernels for {row.arch} in {row.lacking - row.allowed} of its {row.units} translation"
+            f" units that they hold for other archs{f' ({listed(lost)})' if lost else ''}: {held}"
+        )
+
+
+def _held(item: _Checked) -> str:
+    found = {(c.kind != "sass", c.arch) for group in item.summary.units for c in group.code if not c.hollow}
     return ", ".join(
-        item.arch.sm.replace("sm_", "compute_") + " (PTX)" if item.kind == "ptx" else item.arch.sm
-        for item in library.code
-        if item.kind != "ltoir" and item.empty < item.count
+        f"{arch.sm.replace('sm_', 'compute_')} (PTX)" if is_ptx else arch.sm for is_ptx, arch in sorted(found)
     )

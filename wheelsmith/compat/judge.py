@@ -28,9 +28,9 @@ from wheelsmith.compat.units import Service, serve, units_of
 from wheelsmith.gpu.drivers import Driver
 
 if TYPE_CHECKING:
-    from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.summary import Library, WheelSummary
     from wheelsmith.compat.torch_abi import TorchExports
+    from wheelsmith.contract import Choice
     from wheelsmith.documents.wheels import FitsDocument, LibraryFitFacts, MachineFacts
     from wheelsmith.gpu.arch import Arch
 

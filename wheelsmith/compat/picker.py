@@ -21,9 +21,9 @@ from wheelsmith.compat.judge import Machine, judge
 from wheelsmith.gpu.facts import arch_facts
 
 if TYPE_CHECKING:
-    from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.rules import Answer
     from wheelsmith.compat.summary import WheelSummary
+    from wheelsmith.contract import Choice
     from wheelsmith.gpu.arch import Arch
 
 _NEWEST_GLIBC = (2, 60)

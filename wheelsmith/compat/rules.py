@@ -160,21 +160,34 @@ def _nothing(service: Service, name: str, arch: Arch) -> Finding:
     says = f"holds no code for {arch}, only {_listed(service.absent)}"
     if all(code.arch.suffix for item in service.absent for code in item.units.code):
         return Finding("other", Reason("arch", f"{says}: written for those GPUs, not used on {name}"))
-    if hollow := [item.taken for item in service.absent if item.taken is not None]:
-        says = f"its kernels have no body for {arch}, or one that only traps ({listed(_names(hollow))})"
+    taken = [item.taken for item in service.absent if item.taken is not None]
+    if hollow := [code for code in taken if code.hollow]:
+        says = f"its kernels have no body for {arch}, or one that only traps{_named(hollow)}"
+    elif wrong := [code for code in taken if code.label is not None]:
+        says = f"holds code for {wrong[0].arch} that its fatbin calls {wrong[0].label}, and none for {arch}"
     remedy = f"Build it for {name}: --arch {arch}."
     return Finding("no", Reason("arch", f"{says}: no kernel image is available for execution on the device", remedy))
 
 
 def _lost(service: Service, arch: Arch) -> Iterator[Finding]:
     """Kernels that the code for this GPU lacks and its neighbours in the same unit have."""
-    code = [code for item in (*service.native, *service.jit) for code in item.lost]
-    if missing := [item for item in code if item.missing]:
+    served = [item for item in (*service.native, *service.jit) if item.lost]
+    units = [code for item in served if not item.units.loose for code in item.lost]
+    loose = [code for item in served if item.units.loose for code in item.lost]
+    if missing := [code for code in units if code.missing]:
         says = f"the code for {arch} lacks kernels that its own translation units have for other GPUs"
-        yield Finding("partly", Reason("kernels", f"{says} ({listed(_names(missing))})", f"Build it for {arch} whole."))
-    if stubs := [item for item in code if item.stubs and not item.missing]:
-        says = f"some kernels have no body for {arch}, or one that only traps ({listed(_names(stubs))})"
+        yield Finding("partly", Reason("kernels", f"{says}{_named(missing)}", f"Build it for {arch} whole."))
+    if stubs := [code for code in units if code.stubs and not code.missing]:
+        says = f"some kernels have no body for {arch}, or one that only traps{_named(stubs)}"
         yield Finding(None, Reason("kernels", f"{says}: the package must not call them here"))
+    if loose:
+        says = f"some of the plain cubins hold kernels that no other holds for {arch}{_named(loose)}"
+        yield Finding(None, Reason("kernels", f"{says}: the package must not load them here"))
+
+
+def _named(code: Iterable[Code]) -> str:
+    names = listed(_names(code))
+    return f" ({names})" if names else ""
 
 
 def _names(code: Iterable[Code]) -> Iterator[str]:

@@ -9,13 +9,14 @@ out (torch's symbols) is None after reading, so that nobody takes it for "needs 
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.arch import Arch, ptx_runs_on, sass_runs_on
 from wheelsmith.gpu.drivers import ptx_cuda
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 _NAMED = 7  # one more than a sentence shows, so that it can say "and more"
-_CUDART = re.compile(r"(?:libcudart\.so\.|cudart64_)(\d{2})")
 _LOCAL = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
 _NAME = re.compile(r"(?:^|-)(?:cu|cuda)(\d{2})(?:\d|x)?(?:-|$)")
 _REQUIRED_NAME = re.compile(r"nvidia-(?:cuda-runtime|cublas|cuda-nvrtc|cudnn|nccl)-cu(\d{2})\b")
@@ -40,6 +40,7 @@ class Code:
     Attributes:
         kind: `sass`: machine code; `ptx`: the driver compiles it.
         arch: the compute capability that it was compiled for, as the code itself says.
+        label: what the fatbin around it says, if that is something else: the runtime chooses by it.
         isa: version of the PTX language; None unless `ptx`.
         cuda: the CUDA release of the compiler that wrote it, `13.0`; None: not known.
         size: bytes, over all the units.
@@ -52,6 +53,7 @@ class Code:
     kind: Literal["sass", "ptx"]
     arch: Arch
     isa: str | None = None
+    label: Arch | None = None
     cuda: str | None = None
     size: int = 0
     kernels: int | None = None
@@ -64,14 +66,28 @@ class Code:
         """Whether it is known to hold none of the kernels of its unit with a body."""
         return self.kernels == 0
 
+    def runs_on(self, gpu: Arch) -> bool:
+        """Whether the runtime may choose it for a GPU, and the GPU (or for PTX, its driver) takes it."""
+        runs = sass_runs_on if self.kind == "sass" else ptx_runs_on
+        return runs(self.arch, gpu) and (self.label is None or runs(self.label, gpu))
+
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Translation units of one library that hold the same kinds of code: how many, the code, and some kernels."""
+    """Translation units of one library that hold the same kinds of code.
+
+    Attributes:
+        count: how many they are.
+        code: what each of them holds.
+        kernels: names of some kernels.
+        loose: it is no translation unit but all plain cubins and PTX of a library, or of a wheel's files of data: the
+            program itself says which it loads. Each piece counts with what else runs where it does.
+    """
 
     count: int
     code: tuple[Code, ...]
     kernels: tuple[str, ...] = ()
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +195,12 @@ class WheelSummary:
                     "glibc": library.glibc,
                     "cudart": library.cudart,
                     "units": [
-                        {"count": group.count, "code": [_slim(code) for code in group.code], "kernels": group.kernels}
+                        {
+                            "count": group.count,
+                            "code": [_slim(code) for code in group.code],
+                            "kernels": list(group.kernels[:_NAMED]),
+                            "loose": group.loose,
+                        }
                         for group in library.units
                     ],
                 }
@@ -215,14 +236,18 @@ def from_dict(data: dict[str, Any]) -> WheelSummary:
 
 def summarise(report: WheelReport) -> WheelSummary:
     """The summary of what was inspected. What must still be linked (`.o`, `.a`) is left out: nothing loads it."""
-    shared = [library for library in report.libraries if library.facts.kind != "object"]
+    shared = [library for library in report.libraries if library.facts.kind not in {"object", "data"}]
+    libraries = [summarised(library) for library in shared]
+    if (data := summarised_data(report)) is not None:
+        libraries.append(data)
     return WheelSummary(
         filename=report.filename,
         sha256=report.sha256,
         name=report.name,
         version=report.version,
         requires=report.requires_dist,
-        libraries=tuple(map(summarised, shared)),
+        libraries=tuple(sorted(libraries, key=lambda library: library.path)),
+        unjudged=tuple((item.path, item.reason) for item in report.unjudged),
     )
 
 
@@ -241,50 +266,114 @@ def merged(
     )
 
 
-def summarised(library: LibraryReport) -> Library:
-    """The summary of one library."""
-    cudart = next((int(found[1]) for name in library.needed if (found := _CUDART.match(name))), None)
+def summarised_data(report: WheelReport, archs: Sequence[Arch] | None = None) -> Library | None:
+    """GPU code in files of data, all of it together; None: there is none. `archs`: see `summarised`."""
+    data = [library for library in report.libraries if library.facts.kind == "data"]
+    units = tuple(_loose([code for library in data for code in library.facts.device_code], archs))
+    if not units:
+        return None
+    paths = [library.path for library in data]
+    return Library(paths[0] if len(paths) == 1 else f"{os.path.commonpath(paths)}/*".lstrip("/"), units)
+
+
+def summarised(library: LibraryReport, archs: Sequence[Arch] | None = None) -> Library:
+    """The summary of one library. With `archs`, only kernels that run on one of these can be missed."""
+    inside = [code for code in library.facts.device_code if not code.section]
+    beside = [code for code in library.facts.device_code if code.section]
     return Library(
         path=library.path,
-        units=tuple(_alike(library.facts.device_code)),
+        units=(*_alike(inside, archs), *_loose(beside, archs)),
         glibc=library.glibc,
-        cudart=cudart,
+        cudart=library.cudart_major,
         torch_symbols=library.torch_symbols,
         offered=library.facts.offered,
     )
 
 
-def _alike(code: Sequence[DeviceCode]) -> Iterator[Units]:
+def _alike(code: Sequence[DeviceCode], archs: Sequence[Arch] | None) -> Iterator[Units]:
     """Units by the code that they hold, in file order of the first of each; what serves nothing is left out."""
-    usable = (item for item in code if item.kind != "ltoir" and not item.empty)
-    found: dict[tuple[Code, ...], tuple[int, list[int], tuple[str, ...]]] = {}
-    for _, group in groupby(usable, key=lambda item: item.unit):
+    found: dict[tuple[Code, ...], tuple[int, list[Code], tuple[str, ...]]] = {}
+    for _, group in groupby((item for item in code if item.kind != "ltoir"), key=lambda item: item.unit):
         items = tuple(group)
-        made = tuple(_code(items))
+        made = tuple(_code(items, archs, loose=False))
+        if not made:
+            continue
         key = tuple(dataclasses.replace(item, size=0, lost=()) for item in made)
-        count, sizes, kernels = found.get(key, (0, [0] * len(made), ()))
-        named = next((item.kernels for item in items if item.kernels), ())
-        sizes = [old + item.size for old, item in zip(sizes, made, strict=True)]
-        found[key] = count + 1, sizes, tuple(dict.fromkeys((*kernels, *named)))[:_NAMED]
-    for key, (count, sizes, kernels) in found.items():
-        yield Units(count, tuple(dataclasses.replace(c, size=s) for c, s in zip(key, sizes, strict=True)), kernels)
+        count, before, kernels = found.get(key, (0, [dataclasses.replace(c, size=0, lost=()) for c in key], ()))
+        named = dict.fromkeys(name for item in items for name in item.kernels or ())
+        both = [_joined(old, new) for old, new in zip(before, made, strict=True)]
+        found[key] = count + 1, both, tuple(dict.fromkeys((*kernels, *named)))
+    for count, both, kernels in found.values():
+        yield Units(count, tuple(both), kernels)
 
 
-def _code(items: Sequence[DeviceCode]) -> Iterator[Code]:
-    """The code of one unit; of two pieces that are alike one."""
-    seen: dict[Code, int] = {}
+def _loose(code: Sequence[DeviceCode], archs: Sequence[Arch] | None) -> Iterator[Units]:
+    """Fatbins found outside of their section as units; all that lies there alone as one."""
+    usable = [item for item in code if item.kind != "ltoir"]
+    groups = [tuple(group) for _, group in groupby(usable, key=lambda item: item.unit)]
+    yield from _alike([item for group in groups if len(group) > 1 for item in group], archs)
+    single = [group[0] for group in groups if len(group) == 1]
+    if made := tuple(_code(single, archs, loose=True)):
+        named = (name for item in single for name in item.kernels or ())
+        yield Units(1, made, tuple(dict.fromkeys(named)), loose=True)
+
+
+def _joined(old: Code, new: Code) -> Code:
+    lost = tuple(dict.fromkeys((*old.lost, *new.lost)))
+    return dataclasses.replace(old, size=old.size + new.size, lost=lost)
+
+
+def _code(items: Sequence[DeviceCode], archs: Sequence[Arch] | None, *, loose: bool) -> Iterator[Code]:
+    """The code of one unit, pieces that are alike together, each held against all kernels that any of them has.
+
+    Nothing, if no piece has a kernel with a body: such a unit runs nothing anywhere, and is missed nowhere.
+    """
+    alike: dict[Code, list[DeviceCode]] = {}
     for item in items:
         assert item.kind != "ltoir", "left out before"  # noqa: S101
-        made = Code(item.kind, item.arch, item.isa)
-        seen[made] = seen.get(made, 0) + item.size
-    return (dataclasses.replace(code, size=size) for code, size in seen.items())
+        alike.setdefault(Code(item.kind, item.arch, item.isa, item.label, item.toolkit), []).append(item)
+    if all(_bodies(item) == frozenset() for item in items):
+        return
+    counted = [item for item in items if archs is None or any(_runs(item, arch) for arch in archs)]
+    every = frozenset().union(*(names for item in counted if (names := _bodies(item))))
+    for code, pieces in alike.items():
+        size = sum(item.size for item in pieces)
+        beside = [item for item in items if loose and item.kind == code.kind and _runs(item, code.arch)]
+        bodies = [_bodies(item) for item in (*pieces, *beside)]
+        if any(names is None for names in bodies):
+            yield dataclasses.replace(code, size=size)
+            continue
+        held = frozenset().union(*(names for names in bodies if names))
+        stubs = frozenset().union(*(item.stubs for item in pieces)) & every - held
+        missing = every - held - stubs
+        lost = _lost_names(items, pieces, held) if missing or stubs else ()
+        yield dataclasses.replace(code, size=size, kernels=len(held), missing=len(missing), stubs=len(stubs), lost=lost)
+
+
+def _bodies(item: DeviceCode) -> frozenset[int] | None:
+    """Its kernels with a body; None: not known."""
+    return frozenset() if item.entries is None and item.empty else item.entries
+
+
+def _runs(item: DeviceCode, arch: Arch) -> bool:
+    """Whether a piece runs on a GPU, as it is or compiled by the driver."""
+    return (sass_runs_on if item.kind == "sass" else ptx_runs_on)(item.arch, arch)
+
+
+def _lost_names(items: Sequence[DeviceCode], pieces: Sequence[DeviceCode], held: frozenset[int]) -> tuple[str, ...]:
+    """Names of kernels that others have and these pieces have not, as far as names were kept."""
+    own = {name for item in pieces for name in item.kernels or ()} if held else set()
+    others = (name for item in items for name in item.kernels or () if name not in own)
+    return tuple(dict.fromkeys(others))
 
 
 def _slim(code: Code) -> dict[str, Any]:
     """The fields that are not as by default."""
     plain = {field.name: getattr(code, field.name) for field in dataclasses.fields(code)}
     kept = {name: value for name, value in plain.items() if value not in (None, 0, ()) or name == "kernels"}
-    return {**kept, "arch": str(code.arch)}
+    if code.lost:
+        kept["lost"] = list(code.lost[:_NAMED])
+    return {**kept, "arch": str(code.arch)} | ({"label": str(code.label)} if code.label else {})
 
 
 def _library(data: dict[str, Any]) -> Library:
@@ -293,8 +382,10 @@ def _library(data: dict[str, Any]) -> Library:
 
 def _units(groups: Iterable[dict[str, Any]]) -> Iterator[Units]:
     for group in groups:
-        code = [
-            Code(**{**item, "arch": Arch.parse(item["arch"]), "lost": tuple(item.get("lost", ()))})
-            for item in group["code"]
-        ]
-        yield Units(int(group["count"]), tuple(code), tuple(group["kernels"]))
+        code = tuple(_code_of(item) for item in group["code"])
+        yield Units(int(group["count"]), code, tuple(group["kernels"]), bool(group["loose"]))
+
+
+def _code_of(item: dict[str, Any]) -> Code:
+    label = Arch.parse(item["label"]) if "label" in item else None
+    return Code(**{**item, "arch": Arch.parse(item["arch"]), "label": label, "lost": tuple(item.get("lost", ()))})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wheelsmith.gpu.arch import ptx_runs_on, sass_runs_on
+from wheelsmith.gpu.arch import sass_runs_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,17 +67,21 @@ def serve(units: Iterable[Units], gpu: Arch) -> Service:
     jit: list[Served] = []
     absent: list[Served] = []
     for group in units:
-        sass = [code for code in group.code if code.kind == "sass" and sass_runs_on(code.arch, gpu)]
-        ptx = tuple(
-            code for code in group.code if code.kind == "ptx" and ptx_runs_on(code.arch, gpu) and not code.hollow
-        )
-        # Of what runs, the runtime takes the nearest: the highest minor, and made for this GPU before others.
-        taken = max(sass, key=lambda code: (code.arch.minor, code.arch.suffix == "a", code.arch.suffix), default=None)
+        ptx = tuple(code for code in group.code if code.kind == "ptx" and code.runs_on(gpu) and not code.hollow)
+        # Of the machine code that its label allows, the runtime takes the nearest: the highest minor, and what is made
+        # for this GPU alone before others. What that code says of itself decides whether the driver then loads it.
+        offered = [code for code in group.code if code.kind == "sass" and sass_runs_on(code.label or code.arch, gpu)]
+        taken = max(offered, key=lambda code: _nearness(code.label or code.arch), default=None)
         if taken is not None:
-            (absent if taken.hollow else native).append(Served(group, taken, ()))
+            runs = taken.runs_on(gpu) and not taken.hollow
+            (native if runs else absent).append(Served(group, taken, ()))
         else:
             (jit if ptx else absent).append(Served(group, None, ptx))
     return Service(tuple(native), tuple(jit), tuple(absent))
+
+
+def _nearness(arch: Arch) -> tuple[int, bool, str]:
+    return arch.minor, arch.suffix == "a", arch.suffix
 
 
 def units_of(served: Iterable[Served]) -> int:

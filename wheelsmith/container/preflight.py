@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wheelsmith.wheel.inspect import WheelReport
 
 _MODULES = (
-    ("wheelsmith", ("errors.py",)),
+    ("wheelsmith", ("contract.py", "errors.py")),
     ("wheelsmith.container", ("nvml.py", "preflight_main.py")),
     ("wheelsmith.compat", ("choices.py", "judge.py", "rules.py", "summary.py", "units.py")),
     ("packaging", ("_structures.py", "version.py")),

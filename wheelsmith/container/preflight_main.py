@@ -56,9 +56,9 @@ def main(command: Sequence[str], reports: bytes, environment: Mapping[str, str] 
 
 def _check(reports: bytes) -> int:
     started = time.perf_counter()
-    from wheelsmith.compat.choices import Choice
     from wheelsmith.compat.judge import Machine, judge
     from wheelsmith.compat.summary import from_dict
+    from wheelsmith.contract import Choice
 
     found = _machine()
     if isinstance(found, str):

@@ -5,7 +5,7 @@ In: nothing. Out: shapes (see `wheelsmith.documents.table`). Nothing can fail.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -98,6 +98,14 @@ class TargetFacts(TypedDict):
     platform: str
 
 
+class LackFacts(TypedDict):
+    """Kernels that a library may lack for some of the archs."""
+
+    kernels: list[str]
+    why: str
+    archs: list[str] | None
+
+
 class PromiseFacts(TypedDict):
     """What libraries of the wheel must hold."""
 
@@ -105,6 +113,25 @@ class PromiseFacts(TypedDict):
     code: Literal["native", "jit", "none"]
     optional: bool
     archs: list[str] | None
+    lacks: NotRequired[list[LackFacts]]
+    """Left out where it is empty."""
+
+
+class AlternativeFacts(TypedDict):
+    """One library that may be chosen when a program runs."""
+
+    path: str
+    archs: str | None
+
+
+class ChoiceFacts(TypedDict):
+    """Libraries of which the package takes one when it runs."""
+
+    package: str
+    by: Literal["gpu", "torch-cuda"]
+    why: str
+    library: list[AlternativeFacts]
+    unused: list[str]
 
 
 class LimitFacts(TypedDict):
@@ -114,6 +141,10 @@ class LimitFacts(TypedDict):
     max_size: int | None
     needed: list[str] | None
     manylinux: str | None
+    unjudged: NotRequired[list[str]]
+    """Left out where it is empty."""
+    choice: NotRequired[list[ChoiceFacts]]
+    """Left out where it is empty."""
 
 
 class ExpectationFacts(TypedDict):

@@ -98,6 +98,10 @@ class VerdictRow(TypedDict):
     served_by: str
     only_ptx: int
     units: int
+    lacking: int
+    """Units that hold kernels for another requested arch and not for this one."""
+    allowed: int
+    """Those of them that the contract allows."""
 
 
 class VerdictFacts(TypedDict):
@@ -105,6 +109,8 @@ class VerdictFacts(TypedDict):
 
     schema_version: int
     archs: str
+    headline: str
+    """One sentence of what was found."""
     rows: list[VerdictRow]
     violations: list[str]
 

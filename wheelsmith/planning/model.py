@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.gpu.facts import Gpu, minimum_driver
 from wheelsmith.planning.pins import locked_pins
@@ -31,6 +32,9 @@ EPOCH = 1577836800
 
 #: In place of a torch version: the newest there is, development versions included, found out at the first build.
 NIGHTLY = "nightly"
+
+#: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
+_LEFT_OUT = frozenset({"lacks", "unjudged", "choice"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,28 +134,6 @@ Patch = DiffPatch | EditPatch
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryPromise:
-    """What the libraries matching `path` (fnmatch, inside the wheel) must carry for every requested arch, or, if
-    `archs` is given, for those."""
-
-    path: str
-    code: Literal["native", "jit", "none"]
-    optional: bool
-    archs: tuple[Arch, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WheelLimits:
-    """What holds for the whole wheel: archs that it must not hold, bytes, libraries that it may need (fnmatch; None:
-    any), and the newest manylinux platform that it may need."""
-
-    forbidden: tuple[Arch, ...] = ()
-    max_size: int | None = None
-    needed: tuple[str, ...] | None = None
-    manylinux: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Expectation:
     """What the build takes: GB of memory for one compiler process, GB of disk, CPU minutes (default archs)."""
 
@@ -175,14 +157,14 @@ class Plan:
     lock: str | None
     config_settings: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, str], ...]
-    promises: tuple[LibraryPromise, ...]
+    promises: tuple[LibraryRule, ...]
     exclude: tuple[str, ...]
     imports: tuple[str, ...]
     expect: Expectation
     recipe: str
     warnings: tuple[str, ...]
     strip: bool = False
-    limits: WheelLimits = WheelLimits()
+    limits: Limits = dataclasses.field(default_factory=Limits)
     options: tuple[tuple[str, bool], ...] = ()
 
     @property
@@ -222,11 +204,14 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Arch, ArchSet)):
+    if isinstance(value, ArchSet):
+        return value.torch
+    if isinstance(value, Arch):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = {"kind": type(value).__name__} if isinstance(value, (Source, Patch)) else {}
-        return kind | {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        plain = kind | {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: item for name, item in plain.items() if item or name not in _LEFT_OUT}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

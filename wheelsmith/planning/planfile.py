@@ -47,10 +47,12 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
     try:
         target = dict(plain["target"]) | {"gpus": []}
         target["archs"] = dataclasses.asdict(ArchSet.parse(target["archs"]))
-        promises = [item | {"archs": _archs(item.get("archs"))} for item in plain["promises"]]
-        limits = plain["limits"] | {"forbidden": _archs(plain["limits"]["forbidden"])}
-        fields = plain | {"target": target, "promises": promises, "limits": limits}
-        fields |= {"lock": lock if locked is not None else None}
+        fields = plain | {"target": target, "lock": lock if locked is not None else None}
+        fields["promises"] = [
+            _with_archs(rule) | {"lacks": [_with_archs(lack) for lack in rule.get("lacks", [])]}
+            for rule in plain["promises"]
+        ]
+        fields["limits"] = plain["limits"] | {"forbidden": [_arch(text) for text in plain["limits"]["forbidden"]]}
         for name in ("environment", "config_settings", "options"):
             fields[name] = sorted(plain[name].items())
         # Strict JSON: no text for a number, but lists for tuples.
@@ -71,8 +73,13 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
     return plan
 
 
-def _archs(texts: list[str] | None) -> list[dict[str, Any]] | None:
-    return None if texts is None else [dataclasses.asdict(Arch.parse(text)) for text in texts]
+def _with_archs(table: Mapping[str, Any]) -> dict[str, Any]:
+    archs = table.get("archs")
+    return {**table, "archs": None if archs is None else [_arch(text) for text in archs]}
+
+
+def _arch(text: str) -> dict[str, Any]:
+    return dataclasses.asdict(Arch.parse(text))
 
 
 def _paths(plan: Plan) -> Iterator[str]:

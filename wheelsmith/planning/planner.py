@@ -24,21 +24,19 @@ from wheelsmith.planning.model import (
     EditPatch,
     Expectation,
     GitSource,
-    LibraryPromise,
     Patch,
     Plan,
     SdistSource,
     Source,
     Target,
     Tree,
-    WheelLimits,
 )
 from wheelsmith.planning.pins import usable_lock
 
 if TYPE_CHECKING:  # the API imports this module at start-up, and pydantic takes its time
     from wheelsmith.gpu.arch import Arch, ArchSet
     from wheelsmith.recipe.loader import LoadedRecipe
-    from wheelsmith.recipe.schema import ContractTable, LibraryTable, Recipe, SourceTable, TreeTable
+    from wheelsmith.recipe.schema import Recipe, SourceTable, TreeTable
 
 
 def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mapping[str, bool] | None = None) -> Plan:
@@ -97,11 +95,11 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
         lock=lock,
         config_settings=tuple(sorted((key, _fill(text, values)) for key, text in recipe.build.config_settings.items())),
         environment=tuple(sorted(environment.items())),
-        promises=tuple(_promise(t, target.archs) for t in recipe.library if _holds(t.when, chosen)),
+        promises=tuple(t.rule(target.archs) for t in recipe.library if _holds(t.when, chosen)),
         exclude=recipe.wheel.exclude,
         imports=recipe.wheel.imports,
         strip=recipe.wheel.strip,
-        limits=_limits(recipe.contract),
+        limits=recipe.contract.limits(recipe.name),
         options=tuple(sorted(chosen.items())),
         expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
         recipe=loaded.origin,
@@ -147,20 +145,7 @@ def _holds(condition: str | None, options: Mapping[str, bool]) -> bool:
 
 
 def _serves(archs: tuple[Arch, ...] | None, requested: ArchSet) -> bool:
-    return archs is None or bool(_among(archs, requested))
-
-
-def _among(archs: tuple[Arch, ...], requested: ArchSet) -> tuple[Arch, ...]:
-    """Those of the requested archs whose compute capability is in the list `archs`."""
-    bases = {arch.base for arch in archs}
-    return tuple(arch for arch in requested.native if arch.base in bases)
-
-
-def _promise(table: LibraryTable, requested: ArchSet) -> LibraryPromise:
-    if table.archs is None:
-        return LibraryPromise(table.path, table.code, table.optional)
-    served = _among(table.archs, requested)
-    return LibraryPromise(table.path, table.code, table.optional or not served, served)
+    return archs is None or not {arch.base for arch in archs}.isdisjoint(arch.base for arch in requested.native)
 
 
 def _compression(mode: str, cuda: str) -> tuple[str, tuple[str, ...]]:
@@ -230,11 +215,6 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
     yield "TZ", "UTC"
     # A patched or shallow tree has no usable git description; the version is known anyway (setuptools-scm, hatch-vcs).
     yield f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name.upper().replace('-', '_')}", version
-
-
-def _limits(table: ContractTable) -> WheelLimits:
-    size = None if table.max_size_mb is None else int(table.max_size_mb * 1_000_000)
-    return WheelLimits(table.forbidden or (), size, table.needed, table.manylinux)
 
 
 def _applies(specifier: str | None, version: str) -> bool:

@@ -8,6 +8,7 @@ that editors use.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
 from wheelsmith.errors import UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ArchSet
 
@@ -241,6 +243,30 @@ class WheelTable(_Table):
     strip: bool = Field(False, description="remove debug information and symbols that nothing links to")
 
 
+class AlternativeTable(_Table):
+    """One library that may be chosen when a program runs."""
+
+    path: str = Field(description="its path inside the wheel (fnmatch); {cuda} stands for a CUDA release, such as 128")
+    archs: Capabilities | None = Field(None, description="the GPUs on which it is taken; absent: those that are left")
+
+
+class ChoiceTable(_Table):
+    """Libraries of which the package takes one when it runs: what is not taken on an arch owes it nothing."""
+
+    by: Literal["gpu", "torch-cuda"] = Field(
+        description="gpu: the first whose archs name the GPU; torch-cuda: the nearest release to torch's CUDA"
+    )
+    why: str = Field(description="where the package's own code says so")
+    library: tuple[AlternativeTable, ...] = Field(strict=False, min_length=1)
+    unused: tuple[str, ...] = Field((), strict=False, description="libraries (fnmatch) never taken with an NVIDIA GPU")
+
+    @property
+    def alternatives(self) -> Iterator[Alternative]:
+        """The same as the judge has them."""
+        for item in self.library:
+            yield Alternative(item.path, ";".join(map(str, item.archs)) if item.archs else None)
+
+
 class ContractTable(_Table):
     """What holds for the whole wheel, beside the arch contract of its libraries. Absent keys allow anything."""
 
@@ -252,6 +278,35 @@ class ContractTable(_Table):
     manylinux: Annotated[str, AfterValidator(_manylinux)] | None = Field(
         None, description="the newest platform that its symbol versions may need"
     )
+    unjudged: tuple[str, ...] = Field(
+        (), strict=False, description="files (fnmatch) that may hold GPU code that cannot be judged"
+    )
+    choice: tuple[ChoiceTable, ...] = Field((), strict=False)
+
+    def limits(self, package: str) -> Limits:
+        """The same as the plan and the judge have it."""
+        return Limits(
+            forbidden=self.forbidden or (),
+            max_size=None if self.max_size_mb is None else int(self.max_size_mb * 1_000_000),
+            needed=self.needed,
+            manylinux=self.manylinux,
+            unjudged=self.unjudged,
+            choice=self.choices(package),
+        )
+
+    def choices(self, package: str) -> tuple[Choice, ...]:
+        """What the package chooses among when it runs."""
+        return tuple(Choice(package, item.by, item.why, tuple(item.alternatives), item.unused) for item in self.choice)
+
+
+class LackTable(_Table):
+    """Kernels that a library may lack for some of the requested archs."""
+
+    kernels: tuple[str, ...] = Field(
+        strict=False, min_length=1, description="their names without template arguments (fnmatch), as in cutlass::*"
+    )
+    why: str = Field(min_length=1, description="why the package does not call them there")
+    archs: Capabilities | None = Field(None, description="for these archs only")
 
 
 class LibraryTable(_Table):
@@ -266,7 +321,22 @@ class LibraryTable(_Table):
     archs: Capabilities | None = Field(
         None, description="it serves only these; without any of them among the requested ones it may be absent"
     )
+    lacks: tuple[LackTable, ...] = Field((), strict=False)
     when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
+
+    def rule(self, requested: ArchSet) -> LibraryRule:
+        """The same as the plan and the judge have it, for the archs that are requested."""
+        lacks = tuple(Lack(item.kernels, item.why, _among(item.archs, requested)) for item in self.lacks)
+        served = _among(self.archs, requested)
+        return LibraryRule(self.path, self.code, self.optional or served == (), served, lacks)
+
+
+def _among(archs: tuple[Arch, ...] | None, requested: ArchSet) -> tuple[Arch, ...] | None:
+    """Those of the requested archs whose compute capability is in the list; None: it names none, so it means all."""
+    if archs is None:
+        return None
+    bases = {arch.base for arch in archs}
+    return tuple(arch for arch in requested.native if arch.base in bases)
 
 
 class OptionTable(_Table):

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from wheelsmith.compat.choices import Choice as RunTimeChoice
     from wheelsmith.compat.rules import Answer
     from wheelsmith.compat.summary import WheelSummary
+    from wheelsmith.contract import Choice as RunTimeChoice
 
 UNKNOWN_URL = "INDEX_URL"  # stands in commands where nobody said under which address the index is served
 

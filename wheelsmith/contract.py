@@ -1,0 +1,112 @@
+"""What a build promises of its wheel: the words that a recipe, a plan and the judge share.
+
+In: nothing. Out: frozen values. Nothing can fail. A recipe's tables (`wheelsmith.recipe.schema`) have the same keys, in
+the spelling of TOML; a plan holds these values; `wheelsmith.compat.contract` holds a wheel against them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wheelsmith.gpu.arch import Arch
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Kernels that a library may lack for some of the archs that were asked for.
+
+    Attributes:
+        kernels: patterns (fnmatch) of their names, without template arguments, such as `cutlass::*`.
+        why: why the package does not call them there; one sentence.
+        archs: those archs; None: any.
+    """
+
+    kernels: tuple[str, ...]
+    why: str
+    archs: tuple[Arch, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryRule:
+    """What a library must hold.
+
+    Attributes:
+        path: pattern (fnmatch) of its path inside the wheel; `*` crosses folders. The first rule that matches counts.
+        code: `native`: machine code for every arch; `jit`: machine code or PTX; `none`: no GPU code at all.
+        optional: whether the wheel may lack such a library.
+        archs: the requested archs that it is for; None: all of them.
+        lacks: kernels that it may lack.
+    """
+
+    path: str
+    code: Literal["native", "jit", "none"]
+    optional: bool = False
+    archs: tuple[Arch, ...] | None = None
+    lacks: tuple[Lack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One library that may be chosen when a program runs.
+
+    Attributes:
+        path: its path inside the wheel (fnmatch); `{cuda}` stands for a CUDA release without the dot, `128`.
+        archs: the GPUs on which it is taken, as in `9.0;10.0`; None: on those that are left.
+    """
+
+    path: str
+    archs: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Libraries of a package of which one is taken when a program runs.
+
+    Attributes:
+        package: normalized name.
+        by: `gpu`: the first whose `archs` name the GPU; `torch-cuda`: the release of torch's CUDA, else the nearest
+            below it of the same major release, else the nearest above.
+        why: where the package's own code says so.
+        library: the alternatives.
+        unused: libraries (fnmatch) that are never taken with an NVIDIA GPU.
+    """
+
+    package: str
+    by: Literal["gpu", "torch-cuda"]
+    why: str
+    library: tuple[Alternative, ...]
+    unused: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Choice:
+        """Read what `to_dict` made."""
+        library = tuple(Alternative(**item) for item in data["library"])
+        return cls(data["package"], data["by"], data["why"], library, tuple(data["unused"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for the whole wheel.
+
+    Attributes:
+        forbidden: archs for which it must hold no code, as machine code or PTX (empty code included).
+        max_size: bytes that it may have; None: any.
+        needed: patterns of the libraries that its own may need; None: any. What the wheel brings is always allowed.
+        manylinux: the newest platform that its symbol versions may need, such as `manylinux_2_31`; None: any.
+        unjudged: patterns of files that may hold GPU code that cannot be judged.
+        choice: libraries of which the package takes one when it runs: what is not taken on an arch owes it nothing.
+    """
+
+    forbidden: tuple[Arch, ...] = ()
+    max_size: int | None = None
+    needed: tuple[str, ...] | None = None
+    manylinux: str | None = None
+    unjudged: tuple[str, ...] = ()
+    choice: tuple[Choice, ...] = ()
