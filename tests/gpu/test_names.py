@@ -138,13 +138,13 @@ def test_any_text_is_a_list_or_refused(text):
 
 def test_native_is_what_this_machine_has(monkeypatch):
     here = Found(
-        (("NVIDIA H100 80GB HBM3", Arch(9, 0)), ("NVIDIA RTX 9990", Arch(13, 0))), Driver.parse("650.10"), "NVML"
+        (("NVIDIA H100 80GB HBM3", Arch(9, 0)), ("NVIDIA RTX 9990", Arch(98, 0))), Driver.parse("650.10"), "NVML"
     )
     monkeypatch.setattr("wheelsmith.gpu.machine.gpus_here", lambda: here)
     archs, gpus = select("native", None, DEFAULT)
-    assert str(archs) == "9.0;13.0"
+    assert str(archs) == "9.0;98.0"
     assert [(gpu.name, gpu.family) for gpu in gpus] == [("H100", "Hopper"), ("NVIDIA RTX 9990", "an unknown family")]
-    assert str(select("A40", "native;8.6", DEFAULT)[0]) == "8.6;9.0;13.0"
+    assert str(select("A40", "native;8.6", DEFAULT)[0]) == "8.6;9.0;98.0"
     with pytest.raises(UnknownGpuError, match="of this machine"):
         parse_targets("native", here=False)
 

@@ -79,7 +79,7 @@ def test_cuda_12_cannot_be_assembled(tmp_path):
     with pytest.raises(ToolkitError) as caught:
         provide(tmp_path, {}, "12.8", choice="wheels")
     assert "from 13.0 on" in caught.value.cause
-    assert "--cuda 13.0, 13.1, 13.2, 13.3, 13.4 or 13.5;" in caught.value.remedy
+    assert "--cuda 13.0, 13.1, 13.2" in caught.value.remedy
 
 
 def test_the_driver_stand_in_has_declared_and_renamed_symbols():
