@@ -2,7 +2,7 @@
 
 In: the bytes of the section, or a window on them. Out: one `DeviceCode` per entry, in file order. Fails with
 `InvalidWheelError` on anything that is not understood: NVIDIA does not document the format, so a guess could turn
-into a false proof. Every cubin, and every PTX text of at most 4 MiB, is looked into, unpacked if need be (36 MiB at
+into a false proof. Every cubin, and every PTX text of at most 4 MiB, is looked into, unpacked if need be (24 MiB at
 most). Layout (found by comparison with `cuobjdump --list-elf --list-ptx`, CUDA 12.4 to 13.0): the section is a row of
 regions, zero padded; a region is a 16-byte header and entries; an entry is a header and its payload. A region is what
 nvcc made of one translation unit (or, with relocatable device code, of one device link): the CUDA runtime chooses

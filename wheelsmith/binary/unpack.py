@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.binary.window import Window
 
-MAX_UNPACKED = 36 << 20
+MAX_UNPACKED = 24 << 20  # with the copy that LZ4 makes, twice that in memory
 _LARGE = 2 << 20
 _LZ4_RATIO = 256  # LZ4 expands at most 255 times
 _one_large = threading.Lock()
