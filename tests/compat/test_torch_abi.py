@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.wheel_makers import build_library, build_wheel
-from wheelsmith.compat.abi import python_abi, torch_abi, torch_symbols
+from wheelsmith.binary.abi import python_abi, torch_abi, torch_symbols
 from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports
 from wheelsmith.errors import InvalidWheelError, UsageError
 

@@ -39,7 +39,7 @@ def test_another_spelling_with_other_bytes_is_refused(storage: Storage, tmp_path
     publish([make_wheel(tmp_path / "a", "h2a", "1.0")], storage)
     other = make_wheel(tmp_path / "b", "h2a", "1.0", code="evil = True")
     with pytest.raises(IndexConflictError, match=r"already holds other bytes under .*, spelled h2a-1\.0-py3"):
-        publish([_respelled(tmp_path / "c", other, name)], storage, overlap=True)
+        publish([_respelled(tmp_path / "c", other, name)], storage, accept=["overlap"])
     assert files_on(storage, "h2a") == {"h2a-1.0-py3-none-any.whl"}
 
 
@@ -76,7 +76,7 @@ def test_a_wheel_for_tags_that_are_served_needs_a_word(storage: Storage, tmp_pat
     with pytest.raises(OverlapError, match=r"is for tags that h2a-1\.0-py3-none-any\.whl serves") as refused:
         publish([second], storage)
     assert "--overlap" in refused.value.remedy
-    publish([second], storage, overlap=True)
+    publish([second], storage, accept=["overlap"])
     assert len(files_on(storage, "h2a")) == 2
     assert publish([second], storage)[0].already_there  # said once
 

@@ -76,8 +76,8 @@ def test_they_are_off_unless_asked_for(storage: Storage, tmp_path: Path) -> None
 
 def test_they_have_a_path_of_their_own_and_the_others_stay_as_they_were(storage: Storage, tmp_path: Path) -> None:
     plain = all_pages(storage)
-    publish([variant_wheel(tmp_path, label) for label in ("cu12", "cu13")], storage, wheel_variants=True)
-    publish([variant_wheel(tmp_path, "null")], storage, wheel_variants=True)
+    publish([variant_wheel(tmp_path, label) for label in ("cu12", "cu13")], storage, accept=["wheel variants"])
+    publish([variant_wheel(tmp_path, "null")], storage, accept=["wheel variants"])
 
     now = all_pages(storage)
     assert {key: now[key] for key in plain} == plain
@@ -122,18 +122,18 @@ def test_they_have_a_path_of_their_own_and_the_others_stay_as_they_were(storage:
 def test_a_label_must_be_what_the_wheel_says(storage: Storage, tmp_path: Path, changes: dict, cause: str) -> None:
     before = set(storage.names())
     with pytest.raises(InvalidWheelError, match=cause):
-        publish([variant_wheel(tmp_path, "cu13", **changes)], storage, wheel_variants=True)
+        publish([variant_wheel(tmp_path, "cu13", **changes)], storage, accept=["wheel variants"])
     renamed = make_wheel(tmp_path, "pkg", "1.0").rename(tmp_path / "pkg-1.0-py3-none-any-cu13.whl")
     with pytest.raises(InvalidWheelError, match=r"has the variant label 'cu13', and no variant\.json"):
-        publish([renamed], storage, wheel_variants=True)
+        publish([renamed], storage, accept=["wheel variants"])
     assert set(storage.names()) == before
 
 
 def test_wheels_that_contradict_each_other_are_refused(storage: Storage, tmp_path: Path) -> None:
-    publish([variant_wheel(tmp_path, "cu12")], storage, wheel_variants=True)
+    publish([variant_wheel(tmp_path, "cu12")], storage, accept=["wheel variants"])
     other = {"nvidia": {**PROVIDER, "requires": ["evil"]}}
     with pytest.raises(IndexConflictError, match=r"of pkg 1\.0 contradict each other: providers\.nvidia differs"):
-        publish([variant_wheel(tmp_path, "cu13", providers=other)], storage, wheel_variants=True)
+        publish([variant_wheel(tmp_path, "cu13", providers=other)], storage, accept=["wheel variants"])
     assert verify(storage).findings == ()
     assert [file["filename"] for file in page(storage, "pkg", "variants")["files"]].count("pkg-1.0-variants.json") == 1
 
@@ -155,7 +155,9 @@ def test_uv_with_its_preview_takes_the_variant_and_everybody_else_the_plain_whee
 ) -> None:
     publish([make_wheel(tmp_path / "in", "pkg", "1.0", code="label = plain")], tmp_path / "dist")
     publish(
-        [variant_wheel(tmp_path, label) for label in ("cu12", "cu13", "null")], tmp_path / "dist", wheel_variants=True
+        [variant_wheel(tmp_path, label) for label in ("cu12", "cu13", "null")],
+        tmp_path / "dist",
+        accept=["wheel variants"],
     )
     environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
     if driver is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wheelsmith.index.entry import Entry
     from wheelsmith.index.export import Exported
     from wheelsmith.index.manage import Collected
-    from wheelsmith.index.publish import Published
+    from wheelsmith.index.publish import Published, Unusual
     from wheelsmith.index.record import ProjectRecord
     from wheelsmith.index.smoke_test import TryoutResult
     from wheelsmith.index.verify import IndexVerification
@@ -54,15 +54,9 @@ def publish(
 
     with disk_full():
         paths = [Path(wheel) for wheel in wheels]
-        published = publish_wheels(
-            paths,
-            index,
-            variant=variant,
-            sha256=sha256,
-            wheel_variants=wheel_variants,
-            overlap=overlap,
-            listener=listener,
-        )
+        accept: list[Unusual] = ["wheel variants"] if wheel_variants else []
+        accept += ["overlap"] if overlap else []
+        published = publish_wheels(paths, index, variant=variant, sha256=sha256, accept=accept, listener=listener)
         show_people(index)
         return published
 

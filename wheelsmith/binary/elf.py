@@ -12,10 +12,10 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from wheelsmith.binary.abi import is_torch_symbol
 from wheelsmith.binary.fatbin import DeviceCode, read_fatbin
 from wheelsmith.binary.scan import scan
 from wheelsmith.binary.window import Window, damaged
-from wheelsmith.compat.abi import is_torch_symbol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

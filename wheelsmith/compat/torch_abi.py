@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from wheelsmith.binary.abi import torch_symbols
 from wheelsmith.binary.elf import exported_symbols
 from wheelsmith.binary.window import Window
-from wheelsmith.compat.abi import torch_symbols
 from wheelsmith.errors import InvalidWheelError, UsageError
 from wheelsmith.wheel.archive import open_archive
 

@@ -130,7 +130,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             start_new_session=True,
         )
         try:
-            loop = _Loop(process, file, governed, jobserver, selector, interrupt, listener)
+            loop = _Loop(_Backend(process, file), governed, jobserver, selector, interrupt, listener)
             loop.run()
             if loop.halted:
                 raise KeyboardInterrupt
@@ -146,20 +146,27 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
                 process.stdout.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    """The backend that runs, and where what it says is kept."""
+
+    process: subprocess.Popen[bytes]
+    log: IO[str]
+
+
 class _Loop:
     """Waits for the build's output, for wrappers, and for time to pass."""
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
-        log: IO[str],
+        backend: _Backend,
         governed: Governed,
         jobserver: Jobserver,
         selector: selectors.BaseSelector,
         interrupt: Interrupt,
         listener: Listener,
     ) -> None:
-        self._process, self._log, self._governed, self._jobserver = process, log, governed, jobserver
+        self._process, self._log, self._governed, self._jobserver = backend.process, backend.log, governed, jobserver
         self._selector, self._interrupt, self._listener = selector, interrupt, listener
         self._last: float | None = None  # when the build tool must have ended, after an interrupt
         self.halted = False  # by an interrupt

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.attest.pep740 import MAX_BYTES, check_provenance
 from wheelsmith.attest.provenance import read_provenance
@@ -36,7 +36,7 @@ from wheelsmith.index.wheelvariant import split_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _STAGE = "index"
 
@@ -83,14 +83,17 @@ class _Words:
     overlap: bool
 
 
+#: What a caller must ask for by name.
+Unusual = Literal["wheel variants", "overlap"]
+
+
 def publish(
     wheels: Sequence[Path],
     root: str | os.PathLike[str] | Storage,
     *,
     variant: str | None = None,
     sha256: Mapping[str, str] | None = None,
-    wheel_variants: bool = False,
-    overlap: bool = False,
+    accept: Collection[Unusual] = (),
     listener: Listener = ignore,
 ) -> tuple[Published, ...]:
     """Publish wheels to the index at `root`, all or none of them, and bring the pages up to date.
@@ -104,15 +107,15 @@ def publish(
         root: the index: a directory, which is made if it is not there, or a URL (see `open_storage`).
         variant: of all these wheels; default: what each one's local version and torch requirement tell.
         sha256: expected digests in hexadecimal, by file name.
-        wheel_variants: also take wheels with a variant label in their names, a draft that few clients know. They are
-            shown under `/variants/simple/` only.
-        overlap: also take wheels for tags that another one of their version serves already (see `claim`).
+        accept: what is taken beside ordinary wheels: `wheel variants`, with a variant label in their names, a draft
+            that few clients know (they are shown under `/variants/simple/` only); `overlap`, for tags that another one
+            of their version serves already (see `claim`).
         listener: hears `StageStarted`, `Progress` (bytes copied) and `StageDone` of the stage `index`.
 
     Raises:
         InvalidWheelError: a file is no readable wheel, or contradicts its name.
         HashMismatchError: a file has another digest than expected.
-        OverlapError: it has a wheel for these tags, and `overlap` was not given.
+        OverlapError: it has a wheel for these tags, and `overlap` is not accepted.
         IndexConflictError: the index has other bytes under this file name, however spelled, or the project takes no
             files (PEP 792).
         UsageError: `root` is no location, or `variant` no name for a path.
@@ -125,7 +128,7 @@ def publish(
     if variant is not None:
         check_name(variant)
     labelled = [Path(wheel).name for wheel in wheels if split_name(Path(wheel).name)[1]]
-    if labelled and not wheel_variants:
+    if labelled and "wheel variants" not in accept:
         raise InvalidWheelError(
             f"{labelled[0]} is a variant wheel, a draft that pip does not know.",
             "Publish a plain wheel, or give --wheel-variants too.",
@@ -136,7 +139,7 @@ def publish(
         checked = [_check(Path(wheel), inbox, storage, variant, sha256 or {}, now) for wheel in wheels]
         with storage.exclusive():
             settle(storage)
-            results = _commit(checked, inbox, storage, now, _Words(variant is not None, overlap))
+            results = _commit(checked, inbox, storage, now, _Words(variant is not None, "overlap" in accept))
             inbox.done()
     reused = all(result.already_there for result in results)
     listener(StageDone(_STAGE, storage.url, time.monotonic() - started, reused=reused))

@@ -17,9 +17,9 @@ from packaging.metadata import parse_email
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from wheelsmith.binary.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
 from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.window import Window
-from wheelsmith.compat.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
 from wheelsmith.errors import UsageError
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.wheel.archive import MAX_LIBRARY, Archive, PackedSizes, invalid, open_archive
