@@ -14,7 +14,7 @@ import wheelsmith
 
 ROOT = Path(wheelsmith.__file__).parent
 #: Modules at the top that any room may import.
-LEAVES = {"errors", "events", "fsutil", "config", "store", "documents", "distribution", "tomlfile"}
+LEAVES = {"children", "errors", "events", "fsutil", "config", "store", "documents", "distribution", "tomlfile"}
 #: What a room may import besides; the direction of docs/architecture.md.
 ROOMS: dict[str, set[str]] = {
     "gpu": set(),
