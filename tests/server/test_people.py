@@ -14,12 +14,14 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
+import wheelsmith
 from tests.support.index_wheels import make_wheel
 from tests.support.running import running
 from wheelsmith.compat.summary import Code, Library, Units, WheelSummary
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.index.manage import remove, yank
 from wheelsmith.index.publish import publish
+from wheelsmith.index.web import site
 from wheelsmith.index.web.site import project_page, render
 
 
@@ -127,7 +129,7 @@ class _Page(HTMLParser):
         assert self.all("html")[0]["lang"] == "en"
         assert len(self.all("h1")) == len(self.all("main")) == len(self.all("title")) == 1
         assert all(header.get("scope") in {"row", "col"} for header in self.all("th"))
-        assert self.all("script") == []
+        assert [attrs["src"].rpartition("/")[2] for attrs in self.all("script")] == ["script.js"]  # none in the page
         ids = [attrs["id"] for _, attrs in self.tags if "id" in attrs]
         assert len(ids) == len(set(ids))
         named = {
@@ -180,6 +182,93 @@ def test_pages_follow_the_index(tmp_path: Path) -> None:
     assert project_page(dist, "../leaf") is None
 
 
+def _commands(tmp_path: Path, requires: str, tag: str = "cp312-cp312-linux_x86_64") -> str:
+    publish([make_wheel(tmp_path / "in", "leaf", "1.0", tag=tag, metadata=requires)], tmp_path / "dist")
+    text = unescape(project_page(tmp_path / "dist", "leaf").decode())
+    return text.partition('<pre class="command"')[2].partition("</pre>")[0]
+
+
+@pytest.mark.parametrize(
+    ("requires", "command"),
+    [
+        ('tomli; python_version < "3.11"', None),
+        ('tomli; python_version >= "3.11"', "pip install tomli"),
+        ('pywin32; sys_platform == "win32"', None),
+        ('x; platform_machine == "aarch64"', None),
+        ("evil @ file:///etc/passwd", None),
+        ("evil @ git+ssh://host/x", None),
+        ("evil @ ext::sh", None),
+        ("good @ https://files.example/good.whl", "pip install 'good @ https://files.example/good.whl'"),
+        ("x>=1", "pip install 'x>=1'"),
+    ],
+)
+def test_commands_hold_what_can_apply_and_nothing_to_run_unseen(
+    tmp_path: Path, requires: str, command: str | None
+) -> None:
+    lines = [
+        line.partition("</code>")[0] for line in _commands(tmp_path, f"Requires-Dist: {requires}\n").split("<code>")
+    ]
+    needs = [line for line in lines if line.startswith("pip install ") and "INDEX_URL" not in line]
+    assert needs == ([] if command is None else [command])
+
+
+def test_what_may_apply_keeps_its_marker(tmp_path: Path) -> None:
+    said = 'Requires-Dist: tomli; python_version < "3.11"\n'
+    assert "pip install 'tomli; python_version < \"3.11\"'" in _commands(tmp_path, said, "py3-none-any")
+
+
+def test_withheld_requirements_are_named(tmp_path: Path) -> None:
+    publish(
+        [make_wheel(tmp_path / "in", "leaf", "1.0", metadata="Requires-Dist: evil @ file:///x\n")], tmp_path / "dist"
+    )
+    text = unescape(project_page(tmp_path / "dist", "leaf").decode())
+    assert "It also requires evil @ file:///x, which is no http address" in text
+
+
+def test_the_home_page_follows_one_publish_and_is_searched(tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    wheelsmith.publish([make_wheel(tmp_path / "in", "leaf", "1.0", metadata="Summary: green things\n")], index=dist)
+    wheelsmith.publish([make_wheel(tmp_path / "in", "twig", "2.0", metadata="Summary: brown <b>\n")], index=dist)
+    text = (dist / "index.html").read_text()
+    assert text.index("twig") < text.index("leaf")  # newest first
+    assert "brown &lt;b&gt;" in text
+    with running(dist) as server:
+        found = server.ask("/?q=GREEN").body
+        _Page(found).check()
+        assert b"1 of 2 match" in found
+        assert (b">leaf</a>" in found, b">twig</a>" in found) == (True, False)
+        assert b"<script>alert" not in server.ask("/?q=%3Cscript%3Ealert").body
+    wheelsmith.index_rm("leaf", index=dist, force=True)
+    assert "leaf" not in (dist / "index.html").read_text()
+    (dist / "records/cards/home.json").write_text("{")
+    wheelsmith.publish([make_wheel(tmp_path / "in", "fern", "1.0")], index=dist)
+    assert {"twig", "fern"} <= {*re.findall(r">(\w+)</a>", (dist / "index.html").read_text())}
+
+
+def test_one_publish_looks_at_one_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = [make_wheel(tmp_path / "in", name, "1.0") for name in ("leaf", "twig")]
+    wheelsmith.publish(wheels, index=tmp_path / "dist")
+    seen: list[str] = []
+    real = site.wheels_of
+    monkeypatch.setattr(site, "wheels_of", lambda layout, project: seen.append(project) or real(layout, project))
+    wheelsmith.publish([make_wheel(tmp_path / "in", "twig", "2.0")], index=tmp_path / "dist")
+    assert seen == ["twig"]
+
+
+def test_gpus_that_share_an_answer_share_a_place(tmp_path: Path) -> None:
+    publish([make_wheel(tmp_path / "in", "leaf", "1.0")], tmp_path / "dist")
+    text = project_page(tmp_path / "dist", "leaf").decode()
+    assert text.count('class="group"') == 1
+
+
+def test_old_versions_are_listed_and_not_judged(tmp_path: Path) -> None:
+    publish([make_wheel(tmp_path / "in", "leaf", f"1.{n}") for n in range(9)], tmp_path / "dist")
+    text = project_page(tmp_path / "dist", "leaf").decode()
+    assert text.count('<article class="wheel"') == 3
+    assert text.count('<li><a href="../../leaf-1.') == 6
+    assert "leaf==1.8</code>" in text
+
+
 def test_a_wheel_is_inspected_once_and_a_bad_card_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +312,10 @@ def test_the_server_answers_the_form(tmp_path: Path) -> None:
         assert "<strong>leaf 1.0</strong> on RTX 5090:" in page
         assert f"pip install --index-url {server.url}simple/ leaf==1.0" in page
         assert "default-src 'none'" in asked.headers["content-security-policy"]
+        lied = server.ask("/project/leaf/?gpu=A40", headers={"Host": "evil.example;rm"}).body.decode()
+        assert f"pip install --index-url {server.url}simple/ leaf==1.0" in lied
+        assert "evil" not in lied
+        assert "evil" not in str(server.ask("/health/", headers={"Host": "evil.example"}).headers)
         evil = server.ask("/project/leaf/?gpu=%22%3E%3Cscript%3E&driver=1").body.decode()
         assert "<script>" not in evil
         assert "No GPU is known by the name" in evil

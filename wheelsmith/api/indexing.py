@@ -50,6 +50,7 @@ def publish(
         IndexConflictError: the index holds other bytes under the same name, however spelled; or a wheel for the same
             tags, and `overlap` was not given.
     """
+    from wheelsmith.index.metadata import project_of
     from wheelsmith.index.publish import publish as publish_wheels
 
     with disk_full():
@@ -57,7 +58,7 @@ def publish(
         accept: list[Unusual] = ["wheel variants"] if wheel_variants else []
         accept += ["overlap"] if overlap else []
         published = publish_wheels(paths, index, variant=variant, sha256=sha256, accept=accept, listener=listener)
-        show_people(index)
+        show_people(index, [project_of(path.name) for path in paths])
         return published
 
 
@@ -98,7 +99,7 @@ def index_yank(
 
     changed = yank(index, what, reason=reason, dry_run=dry_run)
     if not dry_run:
-        show_people(index)
+        show_people(index, [entry.project for entry in changed])
     return changed
 
 
@@ -112,7 +113,7 @@ def index_unyank(what: str, *, index: PathLike = DEFAULT_INDEX, dry_run: bool = 
 
     changed = yank(index, what, reason=None, dry_run=dry_run)
     if not dry_run:
-        show_people(index)
+        show_people(index, [entry.project for entry in changed])
     return changed
 
 
@@ -133,7 +134,7 @@ def index_status(
 
     changed = set_status(index, project, status, reason=reason, dry_run=dry_run)
     if not dry_run:
-        show_people(index)
+        show_people(index, [changed.project])
     return changed
 
 
@@ -176,7 +177,7 @@ def index_rm(
 
     changed = remove(index, what, force=force, dry_run=dry_run)
     if not dry_run:
-        show_people(index)
+        show_people(index, [entry.project for entry in changed])
     return changed
 
 

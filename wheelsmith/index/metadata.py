@@ -73,6 +73,11 @@ def parse_filename(filename: str) -> tuple[str, Version]:
     return claim.project, claim.version
 
 
+def project_of(filename: str) -> str:
+    """The normalized name of a wheel's project. Raises what `parse_filename` does."""
+    return parse_filename(filename)[0]
+
+
 def read_wheel(path: Path, filename: str) -> WheelFacts:
     """Read and check the wheel at `path`, whose last part is `filename`.
 

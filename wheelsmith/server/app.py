@@ -124,7 +124,7 @@ class IndexServer:
             return self._refuse(refusal, request)
         if (directory := self._settings.directory) is None:
             return RedirectResponse("simple/", 307)
-        page = await run_in_threadpool(index_page, directory)
+        page = await run_in_threadpool(index_page, directory, words=request.query_params.get("q", "")[:80])
         self._metrics.request(request.method, "page", 200)
         return Response(page, headers={"content-type": "text/html; charset=utf-8", **PAGE_HEADERS})
 

@@ -86,7 +86,8 @@ def _qualities(header: str) -> dict[str, float]:
 _MIN_GZIP = 512
 PAGE_HEADERS = {  # pages show names that uploaders chose: nothing on them may run, or be framed
     "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
 }
 

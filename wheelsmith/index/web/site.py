@@ -1,96 +1,57 @@
 """The pages themselves.
 
 In: the JSON pages of an index (what pip and uv see, no more) and the cards of its wheels. Out: `index.html`,
-`project/<name>/index.html` and `style.css` in the index's directory, or one project's page with the answer for one
-GPU and driver. Fails with `StoreError` on a directory that cannot be written.
+`project/<name>/index.html`, `style.css` and `script.js` in the index's directory, or one project's page with the answer
+for one GPU and driver. What a publish costs does not grow with the index: the home page keeps a line for each project,
+wheels are judged from the newest version on until nothing better can come, and older ones are only listed. Fails with
+`StoreError` on a directory that cannot be written.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import shlex
 import shutil
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urljoin
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.metadata import parse_email
 
-from wheelsmith.compat.choices import choices_of
-from wheelsmith.compat.judge import Machine, oldest_driver
-from wheelsmith.compat.picker import Candidate, Picked, WheelTarget, pick, platforms_of, ranked
 from wheelsmith.errors import TargetError, UnknownGpuError
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver
 from wheelsmith.gpu.facts import all_gpus, family, gpus_of
 from wheelsmith.gpu.select import parse_targets
-from wheelsmith.index import keys
 from wheelsmith.index.files import locked, storage_errors, write_atomic
 from wheelsmith.index.layout import Layout
-from wheelsmith.index.web.summary import Kept, cards_folder, kept_of
+from wheelsmith.index.web.choosing import Choice, Wheel, choose, known_archs, wheels_of
+from wheelsmith.index.web.home import Home, Line, read_home, write_home
+from wheelsmith.index.web.summary import cards_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from packaging.version import Version
 
-    from wheelsmith.compat.rules import Answer
-    from wheelsmith.compat.summary import WheelSummary
-    from wheelsmith.contract import Choice as RunTimeChoice
-
+_DETAILED = 3  # versions whose wheels are described; older ones are listed
+_MOST_LINES = 500
 UNKNOWN_URL = "INDEX_URL"  # stands in commands where nobody said under which address the index is served
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How a wheel runs on a GPU: the judge's answer, and the oldest driver with which it is so (None: not known)."""
+class Group:
+    """The GPUs that share an answer."""
 
-    answer: Answer
-    driver: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """One wheel on a page: its entry in the JSON page, its version and what is known of it."""
-
-    file: dict[str, Any]
-    filename: str
-    version: Version
-    python: str
-    platform: str
-    card: Kept
-    choices: tuple[RunTimeChoice, ...]
+    archs: tuple[Arch, ...]
+    choice: Choice
 
     @property
-    def candidate(self) -> Candidate:
-        """The wheel as the picker takes it."""
-        requires = self.file.get("requires-python")
-        return Candidate(self.filename, requires, "yanked" in self.file, lambda: self.card.summary, self)
-
-    @property
-    def fits(self) -> tuple[tuple[Arch, Fit], ...]:
-        """How it runs on every known compute capability where it runs at all."""
-        found = []
-        for arch in _archs():
-            target = WheelTarget(machine=_machine(arch, None), choices=self.choices)
-            if picked := pick([dataclasses.replace(self.candidate, yanked=False)], target):
-                found.append((arch, _fit(self, picked, arch)))
-        return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The wheels to take, of one version, and the commands to install them."""
-
-    wheels: tuple[Wheel, ...]
-    fit: Fit
-    commands: tuple[str, ...]
+    def names(self) -> str:
+        """The GPUs, by name."""
+        return ", ".join(gpu.name for arch in self.archs for gpu in gpus_of(arch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +90,40 @@ def render(root: Path, *, projects: Iterable[str] | None = None, url: str | None
     """
     layout = Layout(root.absolute())
     listed = _listed(layout)
-    changed = listed if projects is None else [name for name in projects if name in set(listed)]
-    for project in changed:
-        _wheels(layout, project)  # slow the first time, so before the lock
     scratch = layout.staging.parent
+    known = read_home(layout).lines
+    changed = [name for name in listed if projects is None or name in set(projects) or name not in known]
+    pages = {}
     with storage_errors(layout.root):
         scratch.mkdir(parents=True, exist_ok=True)
+        for project in changed:  # slow the first time, so before the lock
+            pages[project] = _page(layout, project, frozenset(listed), url or UNKNOWN_URL)
         with locked(scratch / "people.lock"):
-            write_atomic(layout.root / "style.css", _template_text("style.css").encode(), scratch)
-            write_atomic(layout.root / "index.html", index_page(root), scratch)
-            for project in changed:
-                page = project_page(layout.root, project, url=url)
-                if page is not None:
-                    write_atomic(layout.root / "project" / project / "index.html", page, scratch)
-            for project in changed:
-                _remove_old_cards(layout, project)
-            _remove_gone(layout)
+            for name in ("style.css", "script.js"):
+                write_atomic(layout.root / name, _template_text(name).encode(), scratch)
+            for project, page in pages.items():
+                data = page.render(form=False, url=url)
+                if data is not None:
+                    write_atomic(layout.root / "project" / project / "index.html", data, scratch)
+                    _remove_old_cards(layout, project, page.wheels)
+            listed = _listed(layout)
+            made = {**read_home(layout).lines, **{name: page.line for name, page in pages.items() if page.wheels}}
+            home = Home({name: made[name] for name in listed if name in made})
+            write_home(layout, home)
+            write_atomic(layout.root / "index.html", _home_page(home, len(listed), form=False, words=""), scratch)
+            _remove_gone(layout, frozenset(listed))
 
 
-def index_page(root: Path) -> bytes:
-    """The page of all projects."""
-    projects = _listed(Layout(root.absolute()))
-    return _templates().get_template("index.html").render(projects=projects, up="").encode()
+def index_page(root: Path, *, words: str = "") -> bytes:
+    """The page of all projects, with a form to search them, as a server shows it; or of those that hold all `words`."""
+    layout = Layout(root.absolute())
+    return _home_page(read_home(layout), len(_listed(layout)), form=True, words=words)
+
+
+def _home_page(home: Home, count: int, *, form: bool, words: str) -> bytes:
+    lines = home.matching(words) if words.split() else home.newest_first()
+    page = _templates().get_template("index.html")
+    return page.render(lines=lines[:_MOST_LINES], count=count, left=len(lines), form=form, words=words, up="").encode()
 
 
 def project_page(
@@ -176,24 +149,83 @@ def project_page(
         StoreError: a card cannot be written.
     """
     layout = Layout(root.absolute())
-    wheels = _wheels(layout, project)
-    if not wheels:
-        return None
-    owned = frozenset(_listed(layout))
-    index = url or UNKNOWN_URL
-    by_gpu = [(arch, choice) for arch in _archs() for choice in _choose(wheels, arch, None, owned, index)]
-    page = _templates().get_template("project.html")
-    return page.render(
-        project=project,
-        wheels=wheels,
-        by_gpu=by_gpu,
-        question=_ask(wheels, gpu, driver, owned, index) if gpu or driver else Question("", ""),
-        asked=bool(gpu or driver),
-        form=form,
-        gpus=[one.name for one in all_gpus()],
-        url=url,
-        up="../../",
-    ).encode()
+    page = _page(layout, project, frozenset(_listed(layout)), url or UNKNOWN_URL)
+    return page.render(form=form, url=url, gpu=gpu, driver=driver)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One project's page, judged."""
+
+    project: str
+    wheels: tuple[Wheel, ...]
+    groups: tuple[Group, ...]
+    owned: frozenset[str]
+    index: str
+
+    def render(self, *, form: bool, url: str | None, gpu: str = "", driver: str = "") -> bytes | None:
+        """The page; None if the index does not list the project."""
+        if not self.wheels:
+            return None
+        versions = list(dict.fromkeys(wheel.version for wheel in self.wheels))[:_DETAILED]
+        detailed = [wheel for wheel in self.wheels if wheel.version in versions]
+        asked = bool(gpu or driver)
+        return (
+            _templates()
+            .get_template("project.html")
+            .render(
+                project=self.project,
+                line=self.line,
+                wheels=self.wheels,
+                detailed=detailed,
+                older=self.wheels[len(detailed) :],
+                groups=self.groups,
+                question=_ask(self.wheels, gpu, driver, self.owned, self.index) if asked else Question("", ""),
+                asked=asked,
+                form=form,
+                gpus=[one.name for one in all_gpus()],
+                url=url,
+                up="../../",
+            )
+            .encode()
+        )
+
+    @property
+    def line(self) -> Line:
+        """What the home page says."""
+        newest = self.wheels[0]
+        native = [arch for group in self.groups if group.choice.fit.answer == "yes" for arch in group.archs]
+        return Line(
+            name=self.project,
+            version=str(newest.version),
+            time=max(wheel.file["upload-time"] for wheel in self.wheels),
+            summary=_summary(newest),
+            gpus=tuple(dict.fromkeys(family(arch) for arch in sorted(native))),
+            has_code=any(group.choice.fit.answer != "host" for group in self.groups),
+            files=len(self.wheels),
+        )
+
+
+def _page(layout: Layout, project: str, owned: frozenset[str], index: str) -> _Page:
+    wheels = wheels_of(layout, project)
+    found: dict[tuple[object, ...], list[Arch]] = {}
+    choices: dict[tuple[object, ...], Choice] = {}
+    for arch in known_archs() if wheels else ():
+        for choice in choose(wheels, arch, None, owned, index):
+            key = (tuple(wheel.filename for wheel in choice.wheels), choice.fit, choice.commands)
+            found.setdefault(key, []).append(arch)
+            choices[key] = choice
+    groups = tuple(Group(tuple(archs), choices[key]) for key, archs in found.items())
+    return _Page(project, wheels, tuple(sorted(groups, key=lambda group: group.archs, reverse=True)), owned, index)
+
+
+def _summary(wheel: Wheel) -> str:
+    """The Summary of METADATA, which lies beside the wheel."""
+    try:
+        raw, _ = parse_email(wheel.metadata.read_bytes())
+    except OSError:
+        return ""
+    return " ".join(raw.get("summary", "").split())[:200]
 
 
 def _ask(wheels: Sequence[Wheel], gpu: str, driver: str, owned: frozenset[str], index: str) -> Question:
@@ -202,8 +234,8 @@ def _ask(wheels: Sequence[Wheel], gpu: str, driver: str, owned: frozenset[str], 
         version = Driver.parse(driver) if driver.strip() else None
     except (UnknownGpuError, TargetError) as error:
         return Question(gpu, driver, problem=f"{error.cause} {_without_options(error.remedy)}")
-    choices = _choose(wheels, arch, version, owned, index)
-    newer = () if choices else _choose(wheels, arch, None, owned, index)
+    choices = choose(wheels, arch, version, owned, index)
+    newer = () if choices else choose(wheels, arch, None, owned, index)
     return Question(gpu, driver, name=name, choices=choices, needs=newer[0].fit.driver if newer else None)
 
 
@@ -223,80 +255,6 @@ def _without_options(remedy: str) -> str:
     return remedy if "`" not in remedy else "Write a name from the list, or a compute capability such as 12.0."
 
 
-def _choose(
-    wheels: Sequence[Wheel], gpu: Arch, driver: Driver | None, owned: frozenset[str], index: str
-) -> tuple[Choice, ...]:
-    """For each platform the best wheels for a GPU under a driver; empty if none runs."""
-    found = []
-    platforms = {name for wheel in wheels for name in platforms_of(wheel.filename)}
-    for platform in sorted(platforms - {"any"} or {"any"}):
-        own = [wheel.candidate for wheel in wheels if {platform, "any"} & {*platforms_of(wheel.filename)}]
-        picked = ranked(own, WheelTarget(machine=_machine(gpu, driver), choices=wheels[0].choices))
-        if not picked:
-            continue
-        best = picked[0]
-        same = [one for one in picked if one.version == best.version and one.answer == best.answer]
-        fit = _fit(best.candidate.origin, best, gpu)
-        found.append(
-            Choice(tuple(o.candidate.origin for o in same), fit, _commands(best.candidate.origin, owned, index))
-        )
-    return tuple(found)
-
-
-def _machine(gpu: Arch, driver: Driver | None) -> Machine:
-    return Machine(((gpu.sm, gpu),), driver)
-
-
-def _fit(wheel: Wheel, picked: Picked, gpu: Arch) -> Fit:
-    assert picked.answer is not None, "a GPU was asked for"  # noqa: S101
-    driver = _oldest(wheel.card.summary, gpu, wheel.choices) if picked.answer in {"yes", "jit", "partly"} else None
-    return Fit(picked.answer, driver)
-
-
-@lru_cache(maxsize=8192)
-def _oldest(summary: WheelSummary, gpu: Arch, choices: tuple[RunTimeChoice, ...]) -> str | None:
-    return oldest_driver(summary, (gpu.sm, gpu), choices)
-
-
-def _commands(wheel: Wheel, owned: frozenset[str], index: str) -> tuple[str, ...]:
-    """Install what it needs from elsewhere by the usual way, then the wheel from this index and nowhere else."""
-    name = parse_wheel_filename(wheel.filename)[0]
-    others = [text for text in wheel.card.requires if canonicalize_name(Requirement(text).name) not in owned]
-    needs = ("pip install " + " ".join(map(shlex.quote, others)),) if others else ()
-    return (*needs, f"pip install --index-url {shlex.quote(index)} {shlex.quote(f'{name}=={wheel.version}')}")
-
-
-def _wheels(layout: Layout, project: str) -> tuple[Wheel, ...]:
-    """The wheels on a project's JSON page, newest first."""
-    try:
-        page = json.loads(layout.page(project, "json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    found = []
-    choices = choices_of(project)
-    for file in page["files"]:
-        _, version, _, tags = parse_wheel_filename(file["filename"])
-        wheel = unquote(file["url"]).removeprefix("../../")
-        if wheel.startswith(("/", "..")) or "://" in wheel:
-            continue  # a page that somebody else wrote
-        if provenance := file.get("provenance"):
-            file["provenance"] = urljoin(f"../../simple/{project}/", provenance)
-        if (layout.root / keys.statement(wheel)).is_file():
-            file["statement"] = f"../../{quote(keys.statement(wheel))}"
-        found.append(
-            Wheel(
-                file=file,
-                filename=file["filename"],
-                version=version,
-                python=", ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags})),
-                platform=", ".join(sorted({tag.platform for tag in tags})),
-                card=kept_of(layout.root, project, layout.root / wheel, file["hashes"]["sha256"]),
-                choices=choices,
-            )
-        )
-    return tuple(sorted(found, key=lambda wheel: (wheel.version, wheel.filename), reverse=True))
-
-
 def _listed(layout: Layout) -> list[str]:
     try:
         page = json.loads(layout.page(None, "json").read_bytes())
@@ -305,26 +263,20 @@ def _listed(layout: Layout) -> list[str]:
     return [project["name"] for project in page["projects"]]
 
 
-def _remove_gone(layout: Layout) -> None:
+def _remove_gone(layout: Layout, listed: frozenset[str]) -> None:
     folder = layout.root / "project"
     if not folder.is_dir():
         return
-    listed = set(_listed(layout))
     for path in folder.iterdir():
         if path.name not in listed:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_old_cards(layout: Layout, project: str) -> None:
-    listed = {wheel.filename for wheel in _wheels(layout, project)}
+def _remove_old_cards(layout: Layout, project: str, wheels: Iterable[Wheel]) -> None:
+    listed = {wheel.filename for wheel in wheels}
     for path in cards_folder(layout, project).glob("*.json"):
         if path.name.removesuffix(".json") not in listed:
             path.unlink(missing_ok=True)
-
-
-@cache
-def _archs() -> tuple[Arch, ...]:
-    return tuple(sorted({gpu.arch for gpu in all_gpus()}))
 
 
 def _megabytes(size: int) -> str:
