@@ -43,7 +43,7 @@ class Bench:
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Begin a build; every `name` has a cache, a wheel and a work directory of its own."""
         place = self.root / name
-        command = [sys.executable, "-m", "wheelsmith", "build", "toycuda", "--recipes", self.recipes]
+        command: list[str | Path] = [sys.executable, "-m", "wheelsmith", "build", "toycuda", "--recipes", self.recipes]
         command += ["--store", place / "store", "--index", place / "dist", "--toolkit", self.toolkit, "--verbose"]
         environment = os.environ | {"PYTHONPATH": str(self.source)}
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)

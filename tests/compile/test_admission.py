@@ -31,11 +31,29 @@ GB = 10**9
         ([Waiting(1, GB, 5, alone=True), Waiting(2, GB, 50)], [Running(GB, GB)], 4, 99 * GB, ()),
         ([Waiting(1, GB, 5, alone=True), Waiting(2, GB, 50)], [], 4, 99 * GB, (1,)),
         ([Waiting(2, GB, 50)], [Running(GB, GB, alone=True)], 4, 99 * GB, ()),
+        # those that nobody has measured before those that are known, however long these are
+        ([Waiting(1, GB, 50), Waiting(2, GB, 5, guessed=True)], [], 1, 9 * GB, (2,)),
         ([], [], 4, 99 * GB, ()),
     ],
 )
 def test_who_starts(waiting, running, jobs, free, start):
     assert admit(waiting, running, jobs=jobs, free=free).start == start
+
+
+@pytest.mark.parametrize(
+    ("unit", "to_come", "free", "widths"),
+    [
+        (Waiting(1, GB, 100, passes=2), 270.0, 9 * GB, {1: 2}),  # 370 s of work on 4: they could be done at 93
+        (Waiting(1, GB, 100, passes=2), 300.0, 9 * GB, {}),
+        (Waiting(1, GB, 100, passes=9), 0.0, 9 * GB, {1: 3}),  # no more than there are slots
+        (Waiting(1, GB, 100, passes=3), 0.0, 2 * GB, {1: 2}),  # nor than there is memory
+        (Waiting(1, GB, 100, passes=2, guessed=True), 0.0, 9 * GB, {}),
+        (Waiting(1, GB, 100, passes=2), float("inf"), 9 * GB, {}),
+    ],
+)
+def test_who_starts_wide(unit, to_come, free, widths):
+    decision = admit([unit], [Running(GB, GB)], jobs=4, free=free, to_come=to_come)
+    assert (decision.start, decision.widths) == ((1,), widths)
 
 
 def test_those_passed_over_are_named_only_when_somebody_went_ahead():

@@ -18,7 +18,7 @@ def read(line, directory="/b/src/build"):
             "/b/cuda/bin/nvcc -forward-unknown-to-host-compiler -DX -I../csrc -O3"
             " --generate-code=arch=compute_86,code=[sm_86] --generate-code=arch=compute_120,code=[compute_120,sm_120]"
             " -MD -MT a.o -MF a.o.d -x cu -c /b/src/csrc/a.cu -o a.o",
-            Unit("src/csrc/a.cu", "cuda", ("compute_120", "sm_120", "sm_86"), "-O3", 1, "/b/src/build/a.o"),
+            Unit("src/csrc/a.cu", "cuda", ("compute_120", "sm_120", "sm_86"), "-O3", 1, "/b/src/build/a.o", passes=2),
         ),
         (
             "nvcc -gencode arch=compute_90a,code=sm_90a -gencode=arch=compute_80,code=sm_80 -t 4 -c ../b.cu -o b.o",

@@ -4,7 +4,14 @@ import sys
 
 import pytest
 
-from wheelsmith.compile.memory import available_memory, oom_kills, parse_size, process_tree, tree_memory, usable_cpus
+from wheelsmith.compile.memory import (
+    available_memory,
+    oom_kills,
+    parse_size,
+    process_tree,
+    tree_usage,
+    usable_cpus,
+)
 from wheelsmith.errors import UsageError
 
 GB = 10**9
@@ -90,9 +97,9 @@ def test_a_process_is_measured_with_its_children():
     process = subprocess.Popen([sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdout.readline()
     assert len(process_tree(process.pid)) == 2
-    assert 30_000_000 < tree_memory([process.pid])[process.pid] < 100_000_000
+    assert 30_000_000 < tree_usage(process.pid).memory < 100_000_000
     process.communicate()
-    assert tree_memory([process.pid]) == {process.pid: 0}
+    assert tree_usage(process.pid).memory == 0
 
 
 def test_without_the_list_of_children_parents_are_asked(tmp_path):

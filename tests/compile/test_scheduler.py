@@ -4,6 +4,7 @@ import pytest
 
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import CostModel
+from wheelsmith.compile.memory import Usage
 from wheelsmith.compile.scheduler import Capacity, Outcome, Reading, Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.events import Note, UnitDone
@@ -29,7 +30,9 @@ class World:
 
     def decide(self):
         self.now += 1
-        return self.scheduler.decide(Reading(self.now, self.free, self.sizes))
+        return self.scheduler.decide(
+            Reading(self.now, self.free, {pid: Usage(size) for pid, size in self.sizes.items()})
+        )
 
     def finish(self, number, outcome=GOOD):
         again = self.scheduler.finish(number, outcome, self.now)
@@ -164,11 +167,45 @@ def test_what_is_told_while_it_compiles():
     world.decide()
     world.sizes = {101: GB}
     world.decide()
-    state = world.scheduler.state(10, 20)
+    world.scheduler.step(10, 20)
+    state = world.scheduler.state()
     assert (state.done, state.total, state.waiting, state.slots, state.memory) == (10, 20, 1, 2, GB)
     assert [(unit.name, unit.seconds, unit.memory) for unit in state.running] == [("1.cu", 1.0, GB), ("2.cu", 1.0, 0)]
-    assert state.eta_seconds == (19 + 19 + 20 + 7 * 20) / 2
+    assert state.eta_seconds is None  # nothing of it was ever measured
     world.finish(1, Outcome(0, 0.1, GB, cache="hit"))
     assert isinstance(world.told[-1], UnitDone)
-    state = world.scheduler.state(11, 20)
+    state = world.scheduler.state()
     assert (state.units, state.hits, state.misses) == (1, 1, 0)
+
+
+def test_the_time_left_is_that_of_the_work_left_on_the_slots_there_are():
+    world = World(jobs=2)
+    for number in range(1, 9):
+        world.scheduler.model.learn(Unit(f"{number}.cu", "cuda"), GB, 20.0)
+    world.scheduler.step(2, 10)
+    world.arrive(1, 2, 3)
+    world.decide()
+    world.scheduler.step(2, None)
+    assert world.scheduler.state().eta_seconds == 80.0  # the five that did not come yet are known from before
+    world.scheduler.step(2, 6)
+    assert world.scheduler.state().eta_seconds == 40.0  # only one of them will come
+    world.now, world.sizes = 11.0, {}
+    world.scheduler.decide(
+        Reading(11.0, 100 * GB, {pid: Usage(0, 5.0, 1) for pid in (101, 102)})
+    )  # others use the machine, too
+    assert world.scheduler.state().eta_seconds == pytest.approx(30.0 + 40.0)
+
+
+def test_a_unit_of_which_all_would_wait_in_the_end_starts_with_its_passes_side_by_side():
+    world = World(jobs=4)
+    for name, seconds in {"long": 500.0, "short": 100.0}.items():
+        world.scheduler.model.learn(Unit(name, "cuda", ("sm_80", "sm_90")), GB, seconds)
+    world.scheduler.arrive(1, Unit("short", "cuda", ("sm_80", "sm_90"), passes=2), 101, 0)
+    world.scheduler.arrive(2, Unit("long", "cuda", ("sm_80", "sm_90"), passes=2), 102, 0)
+    world.scheduler.step(0, 2)
+    assert world.decide() == (2, 1)
+    assert [world.scheduler.width(number) for number in (2, 1)] == [2, 1]
+    world.sizes = {102: 2 * GB, 101: GB}
+    assert world.decide() == ()
+    world.finish(2, Outcome(0, 500.0, GB))
+    assert world.scheduler.model.estimate(Unit("long", "cuda", ("sm_80", "sm_90"))).peak == GB  # of one pass

@@ -1,18 +1,25 @@
-"""Which compilers may start now: a pure decision.
+"""Which compilers may start now, and with how many of their passes side by side: a pure decision.
 
 In: who waits, who runs, how many may run and how much memory is free. Out: who starts, and whom that passed over. It
 cannot fail, and somebody always runs.
 
-Longest first, so that the end of a build is not one long unit on one processor. A unit that does not fit into memory
-lets shorter ones go ahead, but not for ever: after `PATIENCE` of them nobody starts until it fits.
+Longest first, so that the end of a build is not one long unit on one processor; those that nobody has measured before
+all others, as they may be the longest. A unit that does not fit into memory lets shorter ones go ahead, but not for
+ever: after `PATIENCE` of them nobody starts until it fits.
+
+A unit's device code passes run one after the other, as two units side by side use two processors better than one unit
+on two. But a unit that would still run when all the other work could be done, shared evenly, starts wide: it is what
+everybody would wait for in the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 PATIENCE = 16
+_CLEARLY = 1.07  # a wide unit takes a slot from another one: below this, replayed builds end no sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,8 @@ class Waiting:
     """A unit that asks to start.
 
     `memory`: bytes at its peak; `seconds`: how long it will take; `first`: others wait for it (a link); `alone`: it
-    died of memory, and must have the machine to itself; `passed`: how often others went ahead.
+    died of memory, and must have the machine to itself; `passed`: how often others went ahead; `passes`: how many of
+    its passes could run side by side; `guessed`: nobody has measured it or its like.
     """
 
     id: int
@@ -30,6 +38,8 @@ class Waiting:
     first: bool = False
     alone: bool = False
     passed: int = 0
+    passes: int = 1
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +54,17 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The ids of those who start, in order, and of those who were passed over for want of memory."""
+    """The ids of those who start, in order, and of those who were passed over for want of memory; of those who start
+    with more than one pass at once, how many these are."""
 
     start: tuple[int, ...] = ()
     passed: tuple[int, ...] = ()
+    widths: Mapping[int, int] = field(default_factory=dict)
 
 
-def admit(waiting: Sequence[Waiting], running: Sequence[Running], *, jobs: int, free: int) -> Decision:
+def admit(
+    waiting: Sequence[Waiting], running: Sequence[Running], *, jobs: int, free: int, to_come: float = math.inf
+) -> Decision:
     """Decide.
 
     Args:
@@ -58,6 +72,8 @@ def admit(waiting: Sequence[Waiting], running: Sequence[Running], *, jobs: int, 
         running: those at work.
         jobs: compilers that may run at once.
         free: bytes that are free now, beside what the running ones use.
+        to_come: seconds of work, on one processor, that is left in the running ones and in units that are not there
+            yet; infinite: nobody knows, and nobody starts wide.
     """
     if not waiting or any(unit.alone for unit in running):
         return Decision()
@@ -67,7 +83,9 @@ def admit(waiting: Sequence[Waiting], running: Sequence[Running], *, jobs: int, 
     room = free - sum(max(0, unit.expected - unit.memory) for unit in running)
     start: list[int] = []
     blocked: list[Waiting] = []
-    for unit in sorted(waiting, key=lambda unit: (not unit.first, -unit.seconds)):
+    widths: dict[int, int] = {}
+    fair = (to_come + sum(unit.seconds for unit in waiting)) / jobs  # when all would be done, shared evenly
+    for unit in sorted(waiting, key=lambda unit: (not unit.first, not unit.guessed, -unit.seconds)):
         threads = min(unit.threads, jobs)
         nobody = not running and not start
         if threads > slots:
@@ -78,6 +96,10 @@ def admit(waiting: Sequence[Waiting], running: Sequence[Running], *, jobs: int, 
                 break
             continue
         start.append(unit.id)
-        slots -= threads
-        room -= unit.memory
-    return Decision(tuple(start), tuple(unit.id for unit in blocked) if start else ())
+        width = min(unit.passes, slots, max(1, room // max(1, unit.memory)))
+        if width > 1 and unit.seconds > _CLEARLY * fair and not unit.guessed:
+            widths[unit.id] = width
+        taken = max(threads, widths.get(unit.id, 1))
+        slots -= taken
+        room -= unit.memory * (taken if unit.id in widths else 1)
+    return Decision(tuple(start), tuple(unit.id for unit in blocked) if start else (), widths)

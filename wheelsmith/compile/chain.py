@@ -13,6 +13,8 @@ from typing import Protocol
 
 #: The variables by which ccache, and the device code's own cache below it, are told where to write what they did.
 LOG_VARIABLES = ("CCACHE_STATSLOG", "WHEELSMITH_DEVICE_LOG")
+#: The variable that names a program for ccache to put before the compiler when it compiles (not part of its key).
+BELOW = "CCACHE_PREFIX"
 #: How the names of ccache's variables begin.
 PREFIX = "CCACHE_"
 

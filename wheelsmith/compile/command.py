@@ -49,6 +49,7 @@ class Unit:
         level: the optimisation option; `-O0` and `-O3` take different times.
         threads: compilers that run at once in it (nvcc's `--threads`).
         output: absolute path of what is written, as the build sees it; empty: not named.
+        passes: device code passes that could run side by side, and that nobody has asked to.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Unit:
     level: str = ""
     threads: int = 1
     output: str = ""
+    passes: int = 1
 
 
 def understand(arguments: Sequence[str], directory: str, root: str) -> Unit | None:
@@ -88,6 +90,7 @@ def understand(arguments: Sequence[str], directory: str, root: str) -> Unit | No
         level=levels[-1] if levels else "",
         threads=_threads(arguments, len(archs)),
         output=normpath(place) if output else "",
+        passes=1 if _asks_for_threads(arguments) else len({arch.rpartition("_")[2] for arch in archs}) or 1,
     )
 
 
@@ -126,6 +129,10 @@ def _threads(arguments: Sequence[str], archs: int) -> int:
     text = _value(arguments, "-t", "--threads") or "".join(joined[:1])
     asked = int(text) if text.isdigit() else 1
     return max(1, min(asked or archs, archs))
+
+
+def _asks_for_threads(arguments: Sequence[str]) -> bool:
+    return any(re.match(r"-t\d*$|--threads(=|$)|-t=", item) for item in arguments)
 
 
 def _inside(path: str, root: str) -> str:

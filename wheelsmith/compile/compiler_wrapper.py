@@ -8,7 +8,8 @@ saves a third of its time. It knows nothing about compilers; the jobserver reads
 Messages, each way: four bytes of length (big endian), then fields between NULs. To the jobserver: the working directory
 and the command line; after each run the wait status, CPU-seconds, peak RSS in bytes, what the cache said, and the end
 of stderr. From the jobserver one word: `exec` (nothing is compiled: get out of the way), `run`, `cached` (run it behind
-the cache), `done`, `stop` (another unit has failed: do not begin), `halt` (the build was interrupted: the same).
+the cache), `done`, `stop` (another unit has failed: do not begin), `halt` (the build was interrupted: the same). After
+`run` and `cached` may come a number: so many of nvcc's passes shall run at once.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main(compiler: str | None, launcher: str = "") -> None:
         _become(command)
     jobserver = _connect()
     _tell(jobserver, *(os.fsencode(field) for field in (os.getcwd(), *command)))  # noqa: PTH109
-    verdict = _answer(jobserver)
+    verdict, width = _answer(jobserver)
     if verdict in _REFUSED:
         os.write(2, _REFUSED[verdict])
         os._exit(1)
@@ -66,8 +67,8 @@ def main(compiler: str | None, launcher: str = "") -> None:
     path = os.environ.get("PATH", os.defpath).split(":")
     os.environ["PATH"] = ":".join(entry for entry in path if entry != place.BIN)
     while verdict in _ADMITTED:
-        status, errors = _run(command, verdict == "cached", jobserver)
-        verdict = _answer(jobserver)
+        status, errors = _run(command, verdict == "cached", width, jobserver)
+        verdict, width = _answer(jobserver)
         if verdict not in _ADMITTED:
             _copy(errors)  # of an attempt that is made good by another one nobody needs to read how it died
         os.close(errors)
@@ -107,17 +108,18 @@ def _tell(jobserver: _socket.socket | None, *fields: bytes) -> None:
             return
 
 
-def _answer(jobserver: _socket.socket | None) -> str:
-    """The jobserver's word; empty if it is gone."""
+def _answer(jobserver: _socket.socket | None) -> tuple[str, str]:
+    """The jobserver's word, and a number or nothing; both empty if it is gone."""
     if jobserver is None:
-        return ""
+        return "", ""
     try:
-        return str(jobserver.recv(int.from_bytes(jobserver.recv(4), "big")), "ascii")
+        word, _, number = str(jobserver.recv(int.from_bytes(jobserver.recv(4), "big")), "ascii").partition(" ")
     except OSError:
-        return ""
+        return "", ""
+    return word, number
 
 
-def _run(command: list[str], cached: bool, jobserver: _socket.socket | None) -> tuple[int, int]:
+def _run(command: list[str], cached: bool, width: str, jobserver: _socket.socket | None) -> tuple[int, int]:
     """Run the compiler and report; its wait status, and a descriptor of what it wrote to stderr."""
     errors = os.memfd_create("stderr")
     appending = os.open(f"/proc/self/fd/{errors}", os.O_WRONLY | os.O_APPEND)
@@ -127,8 +129,12 @@ def _run(command: list[str], cached: bool, jobserver: _socket.socket | None) -> 
         # What a launcher of the project's own, or the project, has set for its cache is not meant for ours.
         environment = {name: value for name, value in environment.items() if not name.startswith(place.CHAIN_PREFIX)}
         environment.update(place.ENVIRONMENT)
+        if width:  # below the cache, whose answer must not depend on it
+            environment.update({place.CHAIN_BELOW: f"{place.HERE}/wide", "WHEELSMITH_WIDTH": width})
         notes = {log: f"{place.HERE}/{log}-{os.getpid()}" for log in place.CHAIN_LOGS if log in environment}
         environment.update(notes)
+    elif width:
+        command = [*command, "--threads", width]
     try:
         child = os.posix_spawnp(command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, appending, 2)])
     except OSError as error:

@@ -7,6 +7,7 @@ In: a room's root directory as wheelsmith and as the build see it, the toolkit, 
     launch/bin/                    gcc, g++, c++, …: each is the wrapper; first on PATH. So are ccache and sccache, and
                                    their like where there is one: a project's own launcher leads to ours
     launch/run                     the wrapper for CMAKE_<LANG>_{COMPILER,LINKER}_LAUNCHER: what it runs comes first
+    launch/wide                    nvcc with more passes at once, for the cache to start
     launch/nvcc                    the wrapper that takes the place of the toolkit's bin/nvcc
     launch/toolkit/                the real nvcc, with a profile that names the toolkit's canonical path
 
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheelsmith.compile.chain import LOG_VARIABLES, PREFIX, Chain
+from wheelsmith.compile.chain import BELOW, LOG_VARIABLES, PREFIX, Chain
 from wheelsmith.compile.sandbox import Room
 
 #: Programs that projects put before their compilers when they find them.
@@ -74,6 +75,7 @@ def lay_wrappers(
         "ENVIRONMENT": {} if chain is None else dict(chain.environment),
         "CHAIN_LOGS": LOG_VARIABLES,
         "CHAIN_PREFIX": PREFIX,
+        "CHAIN_BELOW": BELOW,
     }
     (launch / "place.py").write_text("".join(f"{key} = {value!r}\n" for key, value in place.items()), "utf-8")
     shutil.copyfile(Path(__file__).with_name("compiler_wrapper.py"), launch / "compiler_wrapper.py")
@@ -84,6 +86,8 @@ def lay_wrappers(
             _write_program(launch / stub.removeprefix(f"{there}/"), there, f"{compiler!r}")
     for name, path in launchers.items():
         _write_program(launch / "bin" / name, there, f"None, {path!r}")
+    (launch / "wide").write_text('#!/bin/sh\nexec "$@" --threads "$WHEELSMITH_WIDTH"\n')
+    (launch / "wide").chmod(0o755)
     if not mounted:
         _lay_shadow(toolkit, root / "cuda", launch / "nvcc")
     names = [

@@ -1,19 +1,22 @@
 """What each unit took last time: peak memory and CPU time, learned from build to build.
 
-In: finished units, and the file of a package in the store (or shipped with its recipe). Out: estimates. A file that
+In: finished units, and the files of a package: in the store, and shipped with its recipe. Out: estimates. A file that
 cannot be read counts as none: it only makes builds better, so it must not stop one.
+
+A unit that nobody has measured is estimated from its like (see `likeness`), scaled by the number of archs.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wheelsmith.compile.command import Kind, Unit
+from wheelsmith.compile.likeness import Likeness
 from wheelsmith.store import write_atomic
 
 SCHEMA_VERSION = 1
@@ -22,45 +25,82 @@ _SECONDS: dict[Kind, float] = {"cuda": 20.0, "c++": 8.0, "c": 1.0, "link": 2.0}
 _ENOUGH = 3  # units of a kind that tell more about the rest than the recipe's one figure
 _MARGIN = 1.25
 
+#: Where an estimate comes from: the very unit, its like, or nothing at all.
+Basis = Literal["unit", "like", "nothing"]
+_Key = tuple[str, Kind]
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Bytes of memory at the peak, and CPU-seconds. `known`: measured on this very unit, not guessed."""
+    """Bytes of memory at the peak, and CPU-seconds, as far as `basis` tells."""
 
     peak: int
     cpu_seconds: float
-    known: bool = True
+    basis: Basis = "unit"
+
+    @property
+    def known(self) -> bool:
+        """Whether it was measured on this very unit."""
+        return self.basis == "unit"
 
 
 class CostModel:
     """The costs of one package's units. `prior` is what one compiler takes at its peak, in bytes, as far as the recipe
-    knows: what holds until something is measured."""
+    knows: what holds until something is measured. `shipped` is what others measured: it is not written again."""
 
-    def __init__(self, prior: int, costs: Iterable[tuple[Unit, Cost]] = ()) -> None:
+    def __init__(
+        self, prior: int, costs: Iterable[tuple[Unit, Cost]] = (), shipped: Iterable[tuple[Unit, Cost]] = ()
+    ) -> None:
         self._prior = prior
-        self._costs: dict[tuple[str, Kind], dict[tuple[tuple[str, ...], str], Cost]] = defaultdict(dict)
-        self._seen: dict[Kind, list[Cost]] = defaultdict(list)  # in this build
+        self._costs: dict[_Key, dict[tuple[tuple[str, ...], str], Cost]] = defaultdict(dict)
+        self._counts: dict[Kind, int] = defaultdict(int)  # measurements of each kind
+        self._own: set[_Key] = set()
+        self._fitted: dict[Kind, tuple[int, Likeness, Likeness]] = {}
+        self._guesses: dict[tuple[str, Kind, tuple[str, ...]], Cost] = {}
+        self.version = 0  # grows with all that is learned
+        for unit, cost in shipped:
+            self._keep(unit, cost)
+        self._own.clear()
         for unit, cost in costs:
             self._keep(unit, cost)
 
     def estimate(self, unit: Unit) -> Cost:
-        """What a unit will take: as last time; else as for other archs; else as others of its kind; else the prior."""
+        """What a unit will take: as last time; else as for other archs; else as its like; else the prior."""
         variants = self._costs.get((unit.name, unit.kind), {})
         if known := variants.get((unit.archs, unit.level)):
             return known
+        key = (unit.name, unit.kind, unit.archs)
+        self._refit(unit.kind)
+        if key not in self._guesses:
+            self._guesses[key] = self._guess(unit, variants)
+        return self._guesses[key]
+
+    def _guess(self, unit: Unit, variants: dict[tuple[tuple[str, ...], str], Cost]) -> Cost:
         if variants:
             (archs, _), cost = max(variants.items(), key=lambda item: item[1].peak)
-            scale = (1 + len(unit.archs)) / (1 + len(archs))
-            return Cost(cost.peak, cost.cpu_seconds * scale, known=False)
-        seen = self._seen[unit.kind]
-        if len(seen) >= _ENOUGH:
-            peak = int(max(cost.peak for cost in seen) * _MARGIN)
-            return Cost(peak, sum(cost.cpu_seconds for cost in seen) / len(seen), known=False)
-        return Cost(self._prior, _SECONDS[unit.kind] * max(1, len(unit.archs)), known=False)
+            return Cost(cost.peak, cost.cpu_seconds * _scale(unit.archs, archs), "like")
+        if unit.kind not in self._fitted:
+            return Cost(self._prior, _SECONDS[unit.kind] * max(1, len(unit.archs)), "nothing")
+        _, seconds, peaks = self._fitted[unit.kind]
+        return Cost(int(peaks.of(unit.name) * _MARGIN), seconds.of(unit.name) * _scale(unit.archs), "like")
+
+    def _refit(self, kind: Kind) -> None:
+        """Find CPU-seconds (for no arch) and peaks of names anew when enough, and then a twentieth more, has come."""
+        count, fitted = self._counts[kind], self._fitted.get(kind)
+        if count < _ENOUGH or (fitted is not None and count <= fitted[0] * 1.05):
+            return
+        rows = [
+            (name, archs, cost)
+            for (name, its), variants in self._costs.items()
+            for (archs, _), cost in variants.items()
+            if its == kind
+        ]
+        seconds = Likeness((name, cost.cpu_seconds / _scale(archs)) for name, archs, cost in rows)
+        self._fitted[kind] = count, seconds, Likeness((name, cost.peak) for name, _, cost in rows)
+        self._guesses.clear()
 
     def learn(self, unit: Unit, peak: int, cpu_seconds: float) -> None:
         """A unit ended well. A higher peak counts at once; a lower one lowers the estimate by a third of the way."""
-        self._seen[unit.kind].append(Cost(peak, cpu_seconds))
         old = self.estimate(unit)
         if old.known:
             peak = max(peak, old.peak - (old.peak - peak) // 3)
@@ -72,8 +112,23 @@ class CostModel:
         old = self.estimate(unit)
         self._keep(unit, Cost(int(max(peak * _MARGIN, old.peak if old.known else 0)), old.cpu_seconds))
 
+    def others(self, met: Iterable[Unit]) -> list[float]:
+        """CPU-seconds of the units that were built before for the same archs as those `met`, and are none of them."""
+        names = {(unit.name, unit.kind) for unit in met}
+        archs = {arch for unit in met for arch in unit.archs}
+        return [
+            max(fitting)
+            for key, variants in self._costs.items()
+            if key not in names
+            and (fitting := [c.cpu_seconds for (a, _), c in variants.items() if archs.issuperset(a)])
+        ]
+
     def _keep(self, unit: Unit, cost: Cost) -> None:
         self._costs[unit.name, unit.kind][unit.archs, unit.level] = cost
+        self._counts[unit.kind] += 1
+        self._guesses.pop((unit.name, unit.kind, unit.archs), None)
+        self.version += 1
+        self._own.add((unit.name, unit.kind))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -88,6 +143,7 @@ class CostModel:
             }
             for (name, kind), variants in sorted(self._costs.items())
             for (archs, level), cost in sorted(variants.items(), key=lambda item: item[0])
+            if (name, kind) in self._own
         ]
         return {"schema_version": SCHEMA_VERSION, "units": rows}
 
@@ -96,16 +152,18 @@ class CostModel:
         write_atomic(path, json.dumps(self.to_dict(), indent=0).encode())
 
 
-def load_model(prior: int, *paths: Path) -> CostModel:
-    """The model of the first of `paths` that can be read."""
-    for path in paths:
-        try:
-            data = json.loads(path.read_text("utf-8"))
-            if data["schema_version"] == SCHEMA_VERSION:
-                return CostModel(prior, [_row(row) for row in data["units"]])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return CostModel(prior)
+def load_model(prior: int, own: Path, shipped: Path | None = None) -> CostModel:
+    """The model of what was measured here, and else of what was shipped."""
+    return CostModel(prior, read_rows(own), [] if shipped is None else read_rows(shipped))
+
+
+def read_rows(path: Path) -> list[tuple[Unit, Cost]]:
+    """The units and costs in a file; none, if it is not one of ours."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        return [_row(row) for row in data["units"]] if data["schema_version"] == SCHEMA_VERSION else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _row(row: dict[str, Any]) -> tuple[Unit, Cost]:
@@ -114,3 +172,8 @@ def _row(row: dict[str, Any]) -> tuple[Unit, Cost]:
         raise ValueError(kind)
     unit = Unit(str(row["name"]), kind, tuple(map(str, row["archs"])), str(row["level"]))
     return unit, Cost(int(row["peak"]), float(row["cpu_seconds"]))
+
+
+def _scale(archs: Sequence[str], measured: Sequence[str] = ()) -> float:
+    """How many times as much: the host's part counts as much as an arch."""
+    return (1 + len(archs)) / (1 + len(measured))

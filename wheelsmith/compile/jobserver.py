@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wheelsmith.compile.command import understand
-from wheelsmith.compile.memory import available_memory, oom_kills, tree_memory
+from wheelsmith.compile.memory import available_memory, oom_kills, tree_usage
 from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
 
 _TICK = 0.25  # seconds between two looks at the machine
@@ -184,12 +184,13 @@ class Jobserver:
         self._changed = True
 
     def _decide(self) -> None:
-        running = self._scheduler.running
-        reading = Reading(self.now, available_memory(), tree_memory(running))
+        usage = {pid: tree_usage(pid) for pid in self._scheduler.running}
+        reading = Reading(self.now, available_memory(), usage)
         starting = self._scheduler.decide(reading)
         self._note()
         for number in starting:
-            self._say(self._wrappers[number], self._wrappers[number].word)
+            wrapper, width = self._wrappers[number], self._scheduler.width(number)
+            self._say(wrapper, wrapper.word if width == 1 else b"%s %d" % (wrapper.word, width))
 
     def _note(self) -> None:
         if self._scheduler.outputs != self._writing:

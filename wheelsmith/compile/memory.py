@@ -12,14 +12,15 @@ import contextlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from wheelsmith.errors import UsageError
 
 GB = 10**9
 _LEAST = 10**6  # below, a number of bytes is one whose unit was forgotten
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE, _TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _V1, _V2 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"), ("memory.max", "memory.current", "")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": GB, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
@@ -72,12 +73,29 @@ def usable_cpus(root: Path = Path("/")) -> int:
     return max(1, min(found))
 
 
-def tree_memory(tops: Iterable[int], root: Path = Path("/")) -> dict[int, int]:
-    """Bytes of anonymous memory of each process in `tops` together with its descendants (0: it is gone).
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and all its descendants use: bytes of anonymous memory, CPU-seconds (also of those that have
+    ended), and how many of them work: those that have no children and so wait for nobody.
 
     Pages of files are left out: compilers share those of their programs, and the kernel can drop them.
     """
-    return {top: sum(_anonymous(root, process) for process in process_tree(top, root)) for top in tops}
+
+    memory: int = 0
+    seconds: float = 0.0
+    workers: int = 0
+
+
+def tree_usage(top: int, root: Path = Path("/")) -> Usage:
+    """What `top` uses together with its descendants; nothing, if it is gone."""
+    memory, ticks, parents = 0, 0, set()
+    processes = process_tree(top, root)
+    for process in processes:
+        memory += _anonymous(root, process)
+        if fields := _read(root / "proc" / str(process) / "stat").rpartition(")")[2].split():
+            parents.add(int(fields[1]))
+            ticks += sum(map(int, fields[11:15]))  # utime, stime, and of children waited for cutime, cstime: proc(5)
+    return Usage(memory, ticks / _TICKS, sum(process not in parents for process in processes))
 
 
 def process_tree(top: int, root: Path = Path("/")) -> list[int]:

@@ -171,8 +171,6 @@ class _Loop:
         self._last: float | None = None  # when the build tool must have ended, after an interrupt
         self.halted = False  # by an interrupt
         self._rest = b""
-        self._done = 0
-        self._total: int | None = None
         self._tell, self._save = 0.0, _SAVE
 
     def run(self) -> None:
@@ -226,7 +224,7 @@ class _Loop:
             line = raw.decode("utf-8", errors="replace")
             self._log.write(line)
             if step := _STEP.match(line):
-                self._done, self._total = int(step[1]), int(step[2])
+                self._governed.scheduler.step(int(step[1]), int(step[2]))
             if self._governed.cached and (configured := _CONFIGURED.match(line)):
                 self._look(configured[1])
             # After an interrupt, those who are sent away fail, and the build tool says so.
@@ -246,7 +244,7 @@ class _Loop:
         if now >= self._tell:
             self._tell = now + _TELL
             self._log.flush()
-            self._listener(scheduler.state(self._done, self._total))
+            self._listener(scheduler.state())
         if now >= self._save:
             self._save = now + _SAVE
             self._governed.save()

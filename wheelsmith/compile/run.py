@@ -224,7 +224,7 @@ def _schedule(
     plan: Plan, work: _Work, capacity: Capacity, effort: Effort, cached: bool, listener: Listener
 ) -> Governed:
     costs = work.store.place("models", f"{plan.name}.json")
-    model = load_model(int(plan.expect.memory_gb * GB), costs, *([effort.known_costs] if effort.known_costs else []))
+    model = load_model(int(plan.expect.memory_gb * GB), costs, effort.known_costs)
     head: RunHead = {
         "name": plan.name,
         "version": plan.version,

@@ -10,27 +10,30 @@ takes a slot away; every eight units that end well give one back.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from wheelsmith.compile.admission import Running, Waiting, admit
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import Cost, CostModel
 from wheelsmith.compile.deaths import died_of_memory
-from wheelsmith.compile.memory import GB
+from wheelsmith.compile.forecast import Forecast, Work
+from wheelsmith.compile.memory import GB, Usage
 from wheelsmith.compile.timeline import Attempt, Sample, Timeline
 from wheelsmith.events import Compiling, Listener, Note, UnitAtWork, UnitDone
 
+_SETTLED = 8.0  # seconds: a unit's first steps are for all its passes, and only one of them works
 _FORGIVEN = 8  # units that end well, for each slot that a death took
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the machine says: the time in seconds, bytes free, and bytes used by each wrapper's process tree."""
+    """What the machine says: the time in seconds, bytes free, and what each wrapper's process tree uses."""
 
     now: float
     free: int
-    sizes: Mapping[int, int] = field(default_factory=dict)
+    usage: Mapping[int, Usage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,24 @@ class _Member:
     passed: int = 0
     memory: int = 0
     peak: int = 0
+    seconds: float = 0.0  # of CPU time, so far
+    width: int = 1  # passes at once, from the start
+    busy: int = 1  # passes at work now
+    below: float | None = None  # since when fewer work
     ended: bool = False
+
+    @property
+    def threads(self) -> int:
+        return max(self.unit.threads, self.busy)
+
+    def narrow(self, workers: int, now: float) -> None:
+        """One of the passes has come to its end, if fewer work for a while: between two steps none does."""
+        if not self.busy > max(1, workers) or now - (self.started or 0.0) < _SETTLED:
+            self.below = None
+        elif self.below is None:
+            self.below = now
+        elif now - self.below >= _SETTLED:
+            self.busy, self.below = max(1, workers), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,12 @@ class Scheduler:
         self._spoiled: set[str] = set()
         self._reading = Reading(0.0, 0)
         self._uncached: set[str] = set()
+        self._met: set[Unit] = set()
+        self._forecast = Forecast()
+        self._steps: tuple[int, int | None] = (0, None)
+        self._counted: object = None  # what `_coming` and `_remembered` were found for
+        self._coming: Sequence[Work] = ()
+        self._remembered = False
         self.stopping = False  # nothing new starts
 
     @property
@@ -131,8 +157,17 @@ class Scheduler:
         written = {m.unit.output for m in self._members.values() if m.started is not None}
         return tuple(sorted((written | self._spoiled) - {""}))
 
+    def width(self, number: int) -> int:
+        """How many passes of a unit that has started shall run at once."""
+        return self._members[number].width
+
+    def step(self, done: int, total: int | None) -> None:
+        """The build tool has done so many of its steps (None: it does not say of how many)."""
+        self._steps = (done, total)
+
     def arrive(self, number: int, unit: Unit, pid: int, now: float) -> None:
         """A wrapper asks for a slot."""
+        self._met.add(unit)
         self._members[number] = _Member(number, unit, pid, self.model.estimate(unit), now)
 
     def leave(self, number: int) -> None:
@@ -146,7 +181,9 @@ class Scheduler:
         self._reading = reading
         running = [member for member in self._members.values() if member.started is not None]
         for member in running:
-            member.memory = reading.sizes.get(member.pid, member.memory)
+            if used := reading.usage.get(member.pid):
+                member.memory, member.seconds = used.memory, max(member.seconds, used.seconds)
+                member.narrow(used.workers, reading.now)
             member.peak = max(member.peak, member.memory)
         if self.stopping:
             return ()
@@ -154,13 +191,20 @@ class Scheduler:
         for member in waiting:
             if not member.cost.known:  # others may have taught something since it came
                 member.cost = self.model.estimate(member.unit)
+        to_come = sum(max(0.0, m.cost.cpu_seconds - m.seconds) for m in running)
+        to_come += sum(work.expected for work in self._unseen())
         decision = admit(
-            [_waiting(m) for m in waiting], [_running(m) for m in running], jobs=self.slots, free=self.free
+            [_waiting(m) for m in waiting],
+            [_running(m) for m in running],
+            jobs=self.slots,
+            free=self.free,
+            to_come=to_come,
         )
         for number in decision.passed:
             self._members[number].passed += 1
         for number in decision.start:
             self._members[number].started = reading.now
+            self._members[number].width = self._members[number].busy = decision.widths.get(number, 1)
         running += [self._members[number] for number in decision.start]
         if len(running) > 1:
             for member in running:
@@ -202,7 +246,7 @@ class Scheduler:
         member.ended = not again
         if outcome.status == 0:
             self._spoiled.discard(member.unit.output)
-            self._praise(member, outcome)
+            self._praise(member, outcome, now)
         else:
             self._spoiled.add(member.unit.output)
         if sign:
@@ -216,7 +260,7 @@ class Scheduler:
 
     def _mourn(self, member: _Member, sign: str, again: bool, oom_kills: int) -> None:
         others = len(self.running) - 1
-        width = sum(min(m.unit.threads, self._jobs) for m in self._members.values() if m.started is not None)
+        width = sum(min(m.threads, self._jobs) for m in self._members.values() if m.started is not None)
         total = sum(m.memory for m in self._members.values() if m.started is not None)
         self.model.learn_death(member.unit, member.peak)
         member.cost = self.model.estimate(member.unit)
@@ -237,10 +281,15 @@ class Scheduler:
         self._listener(Note("compile", text, warning=True))
         if again:
             member.started, member.alone, member.shared, member.memory, member.peak = None, True, False, 0, 0
+            member.seconds, member.width, member.busy = 0.0, 1, 1
             member.attempt += 1
 
-    def _praise(self, member: _Member, outcome: Outcome) -> None:
+    def _praise(self, member: _Member, outcome: Outcome, now: float) -> None:
         self._done += 1
+        ran = now - (now if member.started is None else member.started)
+        guessed = member.cost.basis == "nothing"
+        wide = max(member.width, member.unit.threads) > 1
+        self._forecast.ended(Work(member.cost.cpu_seconds, guessed, outcome.cpu_seconds, ran, wide=wide))
         self._hits += outcome.cache == "hit"
         self._misses += outcome.cache in ("miss", "part")
         if outcome.uncached and outcome.uncached not in self._uncached:
@@ -248,20 +297,21 @@ class Scheduler:
             text = f"the compile cache cannot serve {member.unit.name} and its like: {outcome.uncached}"
             self._listener(Note("compile", text, warning=True))
         if outcome.cache not in ("hit", "part"):
-            self.model.learn(member.unit, member.peak, outcome.cpu_seconds)
+            # Passes side by side need memory together that they never need one after the other.
+            peak = member.peak if member.width == 1 else min(member.peak, member.cost.peak)
+            self.model.learn(member.unit, peak, outcome.cpu_seconds)
         self._well += 1
         if self._lowered and self._well >= _FORGIVEN:
             self._lowered, self._well = self._lowered - 1, 0
 
     @property
     def rest(self) -> float | None:
-        """Seconds until the last of the running units ends, by what their like took; None: nobody can know."""
-        running = [member for member in self._members.values() if member.started is not None]
-        return max((self._left(m) for m in running), default=0.0) if all(m.cost.known for m in running) else None
+        """Seconds until the last of the running units ends; None: nobody can know."""
+        return self._forecast.rest([self._work(m) for m in self._members.values() if m.started is not None])
 
-    def state(self, done: int, total: int | None) -> Compiling:
-        """Where the build is; `done` of `total` steps, as the build tool counts them."""
-        now = self._reading.now
+    def state(self) -> Compiling:
+        """Where the build is."""
+        now, (done, total) = self._reading.now, self._steps
         running = sorted(
             (m for m in self._members.values() if m.started is not None), key=lambda m: (m.started or 0, m.id)
         )
@@ -274,16 +324,11 @@ class Scheduler:
             slots=self.slots,
             memory=sum(m.memory for m in running),
             free=self.free,
-            eta_seconds=self.rest if self.stopping else self._eta(done, total),
+            eta_seconds=self.rest if self.stopping else self._eta(),
             hits=self._hits,
             misses=self._misses,
             stopping=self.stopping,
         )
-
-    def _left(self, member: _Member) -> float:
-        """Seconds that a member still takes."""
-        ran = 0.0 if member.started is None else self._reading.now - member.started
-        return max(0.0, member.cost.cpu_seconds / member.unit.threads - ran)
 
     def sample(self) -> Sample:
         """The present state, for the timeline."""
@@ -291,30 +336,59 @@ class Scheduler:
         used = sum(m.memory for m in members)
         return Sample(self._reading.now, used, self.free, len(self.running), len(self.waiting), self.slots)
 
-    def _eta(self, done: int, total: int | None) -> float | None:
-        """Seconds left: what runs and waits by its estimate, what has not come yet by the mean of what has."""
+    def _eta(self) -> float | None:
+        """Seconds left, of wall time."""
         members = list(self._members.values())
-        known = [m.cost.cpu_seconds for m in members] + list(self._timeline.cpu_seconds)
-        if total is None or not known:
+        running = [self._work(member) for member in members if member.started is not None]
+        waiting = [self._work(member) for member in members if member.started is None]
+        unseen = self._unseen()
+        if self._steps[1] is None and not self._remembered:
             return None
-        unseen = max(0, total - done - len(members))
-        left = unseen * sum(known) / len(known)
-        slowest = 0.0
-        for member in members:
-            ran = 0.0 if member.started is None else self._reading.now - member.started
-            rest = max(0.0, member.cost.cpu_seconds - ran)
-            left, slowest = left + rest, max(slowest, rest)
-        return max(left / self.slots, slowest)
+        # Where memory is short, fewer run than may.
+        slots = sum(work.width for work in running) if running and waiting else self.slots
+        return self._forecast.left(running, [*waiting, *unseen], slots)
+
+    def _unseen(self) -> Sequence[Work]:
+        """The units that are still to come: as many as the build tool has steps left, the longest of those that earlier
+        builds had, else as long as those that came, in the middle."""
+        state = (self._steps, len(self._met), len(self._members), self.model.version)
+        if state != self._counted:
+            (done, total), self._counted = self._steps, state
+            costs = [self.model.estimate(unit) for unit in self._met]
+            # Most of the units that came are those of an earlier build: the others will come as well.
+            self._remembered = sum(cost.known for cost in costs) > len(costs) / 2
+            others = sorted(self.model.others(self._met), reverse=True) if self._remembered else []
+            count = len(others) if total is None else max(0, total - done - len(self._members))
+            middle = median(cost.cpu_seconds for cost in costs) if costs else 0.0
+            guessed = sum(cost.basis == "nothing" for cost in costs) > len(costs) / 2
+            self._coming = [*map(Work, others), *[Work(middle, guessed)] * count][:count]
+        return self._coming
+
+    def _work(self, member: _Member) -> Work:
+        ran = 0.0 if member.started is None else self._reading.now - member.started
+        guessed = member.cost.basis == "nothing"
+        wide = max(member.width, member.unit.threads) > 1
+        return Work(member.cost.cpu_seconds, guessed, member.seconds, ran, member.threads if ran else 1, wide)
 
 
 def _waiting(member: _Member) -> Waiting:
     cost, unit = member.cost, member.unit
     seconds = cost.cpu_seconds / unit.threads
-    return Waiting(member.id, cost.peak, seconds, unit.threads, unit.kind == "link", member.alone, member.passed)
+    return Waiting(
+        id=member.id,
+        memory=cost.peak,
+        seconds=seconds,
+        threads=unit.threads,
+        first=unit.kind == "link",
+        alone=member.alone,
+        passed=member.passed,
+        passes=unit.passes,
+        guessed=cost.basis == "nothing",
+    )
 
 
 def _running(member: _Member) -> Running:
-    return Running(member.memory, member.cost.peak, member.unit.threads, member.alone)
+    return Running(member.memory, member.cost.peak * member.width, member.threads, member.alone)
 
 
 def _attempt(member: _Member, outcome: Outcome, started: float, now: float, sign: str) -> Attempt:
@@ -322,7 +396,7 @@ def _attempt(member: _Member, outcome: Outcome, started: float, now: float, sign
         name=member.unit.name,
         kind=member.unit.kind,
         archs=member.unit.archs,
-        threads=member.unit.threads,
+        threads=max(member.unit.threads, member.width),
         asked=member.asked,
         start=started,
         end=now,
