@@ -26,6 +26,7 @@ from wheelsmith.compile.cost_model import Cost, CostModel, read_rows
 from wheelsmith.compile.memory import Usage
 from wheelsmith.compile.scheduler import Capacity, Outcome, Reading, Scheduler
 from wheelsmith.compile.timeline import Timeline
+from wheelsmith.documents.builds import RunHead
 from wheelsmith.events import ignore
 
 SHIPPED = Path(__file__).parents[1] / "recipes/models/vllm.json"
@@ -67,7 +68,8 @@ def replay(
     `slowness`: wall seconds for each second of a true cost, of units that start at a moment; half of it is CPU time,
     half waiting for a processor.
     """
-    scheduler = Scheduler(model, Capacity(cores), timeline=Timeline({}, cores, []), listener=ignore)
+    head = RunHead(name="replay", version="", key="", started=0.0, jobs=cores, memory=None)
+    scheduler = Scheduler(model, Capacity(cores), timeline=Timeline(head, cores, []), listener=ignore)
     true = dict(enumerate(units))
     for number, (unit, _) in true.items():
         scheduler.arrive(number, unit, number, 0.0)
