@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from wheelsmith.cli.show import console
 from wheelsmith.events import Compiling, Event, Note, Progress, StageDone, StageStarted, ToolLine, UnitDone
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ class Reporter:
     def __init__(
         self, *, verbose: bool = False, quiet: bool = False, environment: Mapping[str, str] = os.environ
     ) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False)
+        self._console = console(stderr=True)
         self._verbose, self._quiet = verbose and not quiet, quiet
         self._groups = _Groups(environment)
         live = self._console.is_terminal and not verbose and not quiet and not self._groups.known

@@ -62,11 +62,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str |
     from rich.table import Table
     from rich.text import Text
 
-    console = _console()
+    screen = console()
+    if not screen.is_terminal:
+        screen = console(width=10_000)
     sheet = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         sheet.add_row(*(Text(cell) for cell in row))
-    console.print(sheet)
+    screen.print(sheet)
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> None:
@@ -159,8 +161,12 @@ def linkage(report: InspectDocument) -> None:
     )
 
 
-def _console() -> Console:
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console that leaves it to `main` what a broken pipe means; rich's own would end the program with 1."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=10_000)
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Ours(stderr=stderr, width=width, highlight=False)

@@ -70,20 +70,14 @@ class EditPatchFacts(TypedDict):
     why: str
 
 
-class ArchFacts(TypedDict):
-    """A compute capability; `suffix` is empty, `a` or `f`."""
-
-    major: int
-    minor: int
-    suffix: str
-
-
 class GpuFacts(TypedDict):
     """A GPU of the target."""
 
     name: str
-    arch: ArchFacts
+    arch: str
     family: str
+    machine: str | None
+    aliases: list[str]
 
 
 class TargetFacts(TypedDict):
