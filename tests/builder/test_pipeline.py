@@ -126,12 +126,12 @@ if not pathlib.Path("again").exists():
 
 
 def test_programs_of_the_current_environment_start_inside(tmp_path):
-    """pip writes the environment's own path into their first line."""
+    """Installers write the environment's own path into their first line."""
     inside = """
 import subprocess
-words = subprocess.run(["pip", "--version"], capture_output=True, text=True, check=True).stdout.split()
+words = subprocess.run(["auditwheel", "--version"], capture_output=True, text=True, check=True).stdout.split()
 files["toycuda/said.txt"] = " ".join(words[:1]).encode()
 """
-    assert (Path(sys.prefix) / "bin" / "pip").read_text().startswith(f"#!{sys.prefix}")
+    assert (Path(sys.prefix) / "bin" / "auditwheel").read_text().startswith(f"#!{sys.prefix}")
     result = build(pure_build.project(tmp_path / "p", inside), tmp_path)
-    assert in_wheel(result, "toycuda/said.txt") == "pip"
+    assert in_wheel(result, "toycuda/said.txt") == "auditwheel"
