@@ -57,9 +57,8 @@ def test_a_broken_recipe_is_named_with_its_line(capsys, recipe_dir):
     assert f"{path}:7" in capsys.readouterr().err
 
 
-def test_no_compiler_is_found_out_before_anything_is_fetched(capsys, recipe_dir, monkeypatch, tmp_path):
-
-    monkeypatch.setattr("wheelsmith.toolchain.host.BUILD_PATH", str(tmp_path))
+def test_no_compiler_is_found_out_before_anything_is_fetched(capsys, recipe_dir, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda *what, **where: None)
     assert main(["build", "toy", "--recipes", str(recipe_dir)]) == 30
     assert "apt-get install g++" in capsys.readouterr().err
 
