@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.compat.advise import Advice, advise, rules_of
-from wheelsmith.compat.choices import choices_of
+from wheelsmith.compat.choices import choices_of, made_at_run_time
 from wheelsmith.compat.judge import Fits, Machine, judge, with_dependencies
 from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
 from wheelsmith.compat.summary import WheelSummary, merged, summarise
@@ -44,6 +44,7 @@ from wheelsmith.wheel.inspect import inspect_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wheelsmith.contract import Choice
     from wheelsmith.recipe.loader import RecipeBook
 
 _MOST_DEPENDENCIES = 300
@@ -105,6 +106,19 @@ def gpus_named(text: str) -> tuple[tuple[str, Arch], ...]:
     return tuple(
         dict.fromkeys((one.name if one.gpu else one.arch.base.sm, one.arch.base) for one in parse_targets(text))
     )
+
+
+def all_choices(package: str | None, book: RecipeBook) -> tuple[Choice, ...]:
+    """What a package chooses among when it runs: as its recipe says, else as the table does."""
+    if package is not None:
+        try:
+            loaded, _ = book.find(package)
+        except (UnknownPackageError, UnknownVersionError, UsageError):
+            pass
+        else:
+            if own := loaded.recipe.contract.choices(package):
+                return own
+    return choices_of(package)
 
 
 def best_published(
@@ -229,8 +243,8 @@ def give_advice(words: AdviceWords, index: PackageIndex, book: RecipeBook) -> Ad
         return Advice(str(wanted), None, None, "build", command, f"{why}{'; ' if gap else ''}{gap}.")
     summary = summarise(inspect_path(wheel))
     machine = find_machine(words.machine, index, torch_symbols=False)
-    choices = choices_of(summary.name)
-    fits = judge(summary, machine, choices)
+    choices = all_choices(summary.name, book)
+    fits = judge(summary, machine, choices, made_at_run_time(summary.name))
     if words.dependencies:
         fits = judge_closure(fits, summary, index, words.python)
     command, gap = _command(wanted, words.machine.gpu, machine, book)

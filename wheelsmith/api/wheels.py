@@ -65,8 +65,14 @@ def fits(
         UnknownGpuError, TargetError: no such GPU, driver version, or no GPU in this machine.
         NetworkError, SourceError, OfflineError: what `torch` exports cannot be found out.
     """
-    from wheelsmith.api.judging import MachineWords, find_machine, judge_closure, needs_torch_symbols
-    from wheelsmith.compat.choices import choices_of
+    from wheelsmith.api.judging import (
+        MachineWords,
+        all_choices,
+        find_machine,
+        judge_closure,
+        needs_torch_symbols,
+    )
+    from wheelsmith.compat.choices import made_at_run_time
     from wheelsmith.compat.judge import judge
     from wheelsmith.compat.summary import summarise
     from wheelsmith.sources.published import PackageIndex
@@ -77,7 +83,8 @@ def fits(
         summary = summarise(inspect_path(Path(path)))
         words = MachineWords(gpu, driver, torch, glibc)
         machine = find_machine(words, index, torch_symbols=needs_torch_symbols(summary))
-        found = judge(summary, machine, choices_of(summary.name))
+        choices = all_choices(summary.name, book(()))
+        found = judge(summary, machine, choices, made_at_run_time(summary.name))
         return judge_closure(found, summary, index, python) if dependencies else found
 
 

@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wheelsmith.binary.names import Names, shown_names
+from wheelsmith.binary.names import Names
 from wheelsmith.binary.sass import LOOK, judge_body
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
@@ -154,7 +154,7 @@ def _read(cubin: Window, budget: Budget) -> CubinFacts | None:
         start = cubin.read(section.offset + value, length) if length > 0 else b""
         hollow = not start or judge_body(start, arch.major if arch else 0) != "code"
         (stubs if hollow else real).append(name)
-    return CubinFacts(arch, toolkit, Names.of(real, stubs, shown_names(real)), functions)
+    return CubinFacts(arch, toolkit, Names.of(real, stubs), functions)
 
 
 def _bounded(cubin: Window, section: _Section, limit: int) -> bytes:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from wheelsmith.binary.cubin import Budget, CubinFacts, read_cubin
@@ -56,6 +57,7 @@ class DeviceCode:
             input, or beyond the limits of reading).
         stubs: the same for kernels whose body is empty or only traps (see `wheelsmith.binary.sass` for how far that
             check goes). The names are there, and calling them computes nothing.
+        names: readable names, without template arguments, of the kernels in `entries`.
         label: what the fatbin's header says of the arch, where that differs from `arch`; else None. The CUDA runtime
             chooses by the label, and the driver loads by what the code says: it runs only where both allow it.
         toolkit: the CUDA release that compiled it, such as `"13.0"`, as a cubin says; else None.
@@ -73,6 +75,7 @@ class DeviceCode:
     kernels: tuple[str, ...] | None = None
     entries: frozenset[int] | None = None
     stubs: frozenset[int] = frozenset()
+    names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
     label: Arch | None = None
     toolkit: str | None = None
     section: str = ""
@@ -128,6 +131,7 @@ class FatbinReader:
         self._place = place
         self._budget = Budget(section.size)
         self._sets: dict[frozenset[int], frozenset[int]] = {}
+        self._named: dict[frozenset[int], Mapping[int, str]] = {}
         self.found: list[DeviceCode] = []
 
     def region(self, start: int) -> int:
@@ -181,6 +185,7 @@ class FatbinReader:
                 kernels=_shown(facts),
                 entries=self._shared(facts.names.real) if facts else None,
                 stubs=self._shared(facts.names.stubs) if facts else frozenset(),
+                names=self._named.setdefault(facts.names.real, facts.names.readable) if facts else {},
                 label=label if label != arch else None,
                 toolkit=facts.toolkit if isinstance(facts, CubinFacts) else None,
                 section=self._place,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-SHOWN = 32  # readable names kept of one piece
-_LOOKED_AT = 4096
+SHOWN = 4  # readable names shown of one piece
 _NESTED = re.compile(r"_ZN?K?(?:St)?(?=\d)")
 
 
@@ -28,27 +29,28 @@ class Names:
     Attributes:
         real: hashes (`name_hash`) of the kernels with a body.
         stubs: of those whose body is empty or only traps.
-        shown: readable names, without template arguments, of kernels of `real`, each once; at most 32.
+        readable: names, without template arguments, of the kernels of `real`, by their hash.
     """
 
     real: frozenset[int]
     stubs: frozenset[int]
-    shown: tuple[str, ...]
+    readable: Mapping[int, str]
 
     @classmethod
-    def of(cls, real: Iterable[bytes], stubs: Iterable[bytes], shown: tuple[str, ...]) -> Names:
-        """Hash the names."""
-        return cls(frozenset(map(name_hash, real)), frozenset(map(name_hash, stubs)), shown)
+    def of(cls, real: Iterable[bytes], stubs: Iterable[bytes]) -> Names:
+        """Hash the names, and make them readable."""
+        named = dict(map(_named, real))
+        return cls(frozenset(named), frozenset(map(name_hash, stubs)), named)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """A few of the readable names, each once."""
+        return tuple(itertools.islice(dict.fromkeys(self.readable.values()), SHOWN))
 
 
-def shown_names(mangled: Iterable[bytes]) -> tuple[str, ...]:
-    """What `Names.shown` holds of the mangled names of kernels."""
-    found: dict[str, None] = {}
-    for name in itertools.islice(mangled, _LOOKED_AT):
-        found[readable(name.decode("latin-1"))] = None
-        if len(found) == SHOWN:
-            break
-    return tuple(found)
+@lru_cache(maxsize=1 << 15)  # the archs of a unit, which follow each other, hold the same kernels
+def _named(mangled: bytes) -> tuple[int, str]:
+    return name_hash(mangled), sys.intern(readable(mangled.decode("latin-1")))
 
 
 def name_hash(mangled: bytes) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from wheelsmith.binary.names import Names, shown_names
+from wheelsmith.binary.names import Names
 
 _SPACE = rb"(?:\s|//[^\n]*\n|/\*(?:[^*]|\*(?!/))*+\*/)"
 _HEAD = re.compile(_SPACE + rb"*+\.version\s+(\d{1,2}\.\d{1,2})" + _SPACE + rb"*+\.target\s+sm_(\d{2,3}[af]?)\b")
@@ -70,6 +70,6 @@ def read_ptx(text: bytes) -> PtxFacts | None:
     return PtxFacts(
         version[1].decode(),
         target[1].decode() if target else None,
-        Names.of(real, stubs, shown_names(real)),
+        Names.of(real, stubs),
         _FUNCTION.search(text) is not None,
     )

@@ -93,6 +93,7 @@ def read_ptx_file(file: Window) -> DeviceCode | None:
         kernels=None if facts.functions and not facts.names.real and not facts.names.stubs else facts.names.shown,
         entries=facts.names.real,
         stubs=facts.names.stubs,
+        names=facts.names.readable,
         section="data",
     )
 
@@ -109,6 +110,7 @@ def _cubin(cubin: Window, budget: Budget, offset: int, unit: int, place: str) ->
         kernels=None if facts.functions and not names.real and not names.stubs else names.shown,
         entries=names.real,
         stubs=names.stubs,
+        names=names.readable,
         toolkit=facts.toolkit,
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wheelsmith.documents.builds import ProofFacts, StripFacts
     from wheelsmith.store import Store
     from wheelsmith.toolchain.environment import BuildEnvironment
+    from wheelsmith.wheel.inspect import WheelReport
 
 
 def prove(
@@ -32,6 +33,7 @@ def prove(
     listener: Listener,
 ) -> tuple[Path, ProofFacts]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
+    from wheelsmith.builder.imports import check_imports
     from wheelsmith.compat.contract import check, check_paths, enforce
     from wheelsmith.wheel.inspect import inspect_path
     from wheelsmith.wheel.repair import repair
@@ -78,10 +80,27 @@ def prove(
         )
     if leaks:
         listener(Note("proof", f"no canonical path here: machine paths are in {', '.join(leaks)}", warning=True))
-    proof: ProofFacts = {"report": report.to_dict(), "verdict": verdict.to_dict()}
+    proof: ProofFacts = {
+        "report": report.to_dict(),
+        "verdict": verdict.to_dict(),
+        "drivers": _drivers(report, plan),
+        "imports": check_imports(plan, sealed, root, tools),
+    }
     if slimmer is not None:
         proof["stripped"] = slimmer
     return sealed, proof
+
+
+def _drivers(report: WheelReport, plan: Plan) -> dict[str, str | None]:
+    """Since which driver the wheel runs on each arch, as the judge says."""
+    from wheelsmith.compat.choices import choices_of
+    from wheelsmith.compat.judge import oldest_driver
+    from wheelsmith.compat.summary import summarise
+
+    summary = summarise(report)
+    choices = (*plan.limits.choice, *choices_of(plan.name))
+    archs = plan.target.archs.native
+    return {str(arch): oldest_driver(summary, (arch.sm, arch.base), choices) for arch in archs}
 
 
 def _is_upstreams(wheel: Path, name: str, source: Path) -> bool:

@@ -107,8 +107,6 @@ def _summary(result: BuildResult, index: str) -> None:
     from wheelsmith.cli import show
 
     plan, tools = result.plan, result.record["toolchain"]
-    archs = ", ".join(arch.sm for arch in plan.target.archs.native)
-    driver = f", with driver {plan.minimum_driver} or newer" if plan.minimum_driver else ""
     how = "from the store, nothing compiled" if result.reused else f"compiled in {result.seconds:.0f} s"
     print()
     show.facts(
@@ -116,7 +114,8 @@ def _summary(result: BuildResult, index: str) -> None:
             ("wheel", str(result.wheel)),
             ("size", f"{result.published.size:,} bytes"),
             ("sha256", result.published.sha256),
-            ("runs natively", f"on {archs} (proved below){driver}"),
+            ("found in it", result.record["verdict"]["headline"]),
+            *_found(result),
             ("built with", f"Python {tools['python']}, CUDA {tools['cuda']}, {tools['host_compiler']}"),
             ("how", f"{how}; {result.bytes_fetched:,} bytes of sources fetched"),
             *_cache(result),
@@ -134,6 +133,17 @@ def _summary(result: BuildResult, index: str) -> None:
     print(f"  pip install --index-url {simple} --no-deps '{plan.requirement}'")
     print("or serve the directory with any static web server and give pip that URL. To try it in an empty environment:")
     print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}")
+
+
+def _found(result: BuildResult) -> list[tuple[str, str]]:
+    """What else the checks of the finished wheel said."""
+    drivers: dict[str, list[str]] = {}
+    for arch, driver in result.record.get("drivers", {}).items():
+        if driver is not None:
+            drivers.setdefault(driver, []).append(arch)
+    rows = [("driver", "; ".join(f"{driver} or newer for {', '.join(archs)}" for driver, archs in drivers.items()))]
+    imports = [f"{module}: {says}" for module, says in result.record.get("imports", {}).items()]
+    return [row for row in [*rows, ("imports", "; ".join(imports))] if row[1]]
 
 
 def _cache(result: BuildResult) -> list[tuple[str, str]]:

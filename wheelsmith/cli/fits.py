@@ -103,12 +103,17 @@ def print_fits(result: Fits) -> None:
     )
     print("(translation units with kernels: machine code, PTX for the driver, PTX it refuses, nothing for this GPU)")
     for fit in fits:
-        if fit.answer in {"partly", "no", "unknown", "jit"} or any(reason.rule == "choice" for reason in fit.reasons):
+        if fit.answer in {"partly", "no", "unknown", "jit"}:
             print(f"\n{fit.library} on {fit.gpu}: {_WORDS[fit.answer]}")
             for reason in fit.reasons:
                 print(f"  {reason.rule}: {reason.says}.")
                 if reason.remedy:
                     print(f"    what to do: {reason.remedy}")
+    others = [fit for fit in fits if fit.answer == "other"]
+    chosen = [(fit.gpu, reason.says) for fit in others for reason in fit.reasons if reason.rule == "choice"]
+    aside = dict.fromkeys(f"{gpu}: one that {says}" for gpu, says in chosen)
+    for says in aside:
+        print(f"\nnot used on {says}.")
     print()
     if result.note:
         print(f"{result.note}.")

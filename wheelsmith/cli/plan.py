@@ -101,7 +101,7 @@ def _checks(made: Plan) -> list[str]:
         f"version is {made.wheel_version}; no path of the build machine inside",
         *_limits(made),
         f"the true manylinux tag (auditwheel; not grafted: {', '.join(made.exclude) or 'nothing excluded'})",
-        f"imports without a GPU: {', '.join(made.imports) or 'none named'}",
+        f"imports in the build environment, without a GPU: {', '.join(made.imports) or 'none named'}",
     ]
 
 

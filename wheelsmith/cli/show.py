@@ -87,7 +87,8 @@ def proof(report: InspectDocument, verdict: VerdictFacts | None) -> None:
     outcomes: dict[tuple[str, str], str] = {}
     archs: list[str] = []
     for row in verdict["rows"] if verdict else ():
-        outcomes[row["library"], row["arch"]] = row["outcome"]
+        lacking = f" (-{row['lacking']})" if row["lacking"] else ""
+        outcomes[row["library"], row["arch"]] = row["outcome"] + lacking
         if row["arch"] not in archs:
             archs.append(row["arch"])
     columns = ["library", "bytes", "SASS (count, -empty)", "PTX (ISA)", "GLIBC", *(f"on {arch}" for arch in archs)]
@@ -100,7 +101,7 @@ def proof(report: InspectDocument, verdict: VerdictFacts | None) -> None:
                 " ".join(f"{item['arch']}:{_pieces(item)}" for item in library["sass"]) or "-",
                 " ".join(f"{item['arch']}:{_pieces(item)} ({item.get('isa')})" for item in library["ptx"]) or "-",
                 library["glibc"] or "-",
-                *(outcomes[library["path"], arch] for arch in archs),
+                *(outcomes.get((library["path"], arch), "-") for arch in archs),
             ]
             for library in report["libraries"]
         ),

@@ -64,6 +64,15 @@ def choices_of(package: str | None) -> tuple[Choice, ...]:
     return known_choices(own_table()).of(package)
 
 
+def made_at_run_time(package: str | None) -> str:
+    """Who makes a package's kernels when it runs; empty: nothing is known of that.
+
+    Raises:
+        UsageError: the user's table breaks the schema.
+    """
+    return known_choices(own_table()).made_at_run_time(package)
+
+
 def own_table() -> Path:
     """The user's own table: `WHEELSMITH_CHOICES`, else `choices.toml` in the user's configuration directory."""
     from pathlib import Path

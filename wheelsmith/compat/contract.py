@@ -10,6 +10,7 @@ breaks the contract, unless a rule allows it or its unit holds only code that wa
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from wheelsmith.gpu.arch import Arch, ArchSet
     from wheelsmith.wheel.inspect import LibraryReport, WheelReport
 
-#: `mixed`: some translation units are native, and others exist for this arch as PTX only.
-Outcome = Literal["native", "mixed", "jit", "missing", "no device code"]
+#: `mixed`: some translation units are native, and others exist for this arch as PTX only. `other`: the contract does
+#: not ask the library for this arch, or the package takes another one there.
+Outcome = Literal["native", "mixed", "jit", "missing", "other", "no device code"]
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_\w+")
 _SHOWN = 5
 
@@ -130,7 +132,7 @@ def headline(rows: Sequence[Row]) -> str:
         by_arch.setdefault(row.arch, []).append(row)
     groups: dict[str, list[str]] = {}
     for arch, own in by_arch.items():
-        coded = [row for row in own if row.units]
+        coded = [row for row in own if row.units and row.outcome != "other"]
         bad = sorted({row.library for row in coded if row.outcome == "missing" or row.lacking > row.allowed})
         compiled = sorted({row.library for row in coded if row.outcome in {"jit", "mixed"}})
         says = "machine code for {}"
@@ -178,8 +180,10 @@ def check(
     for item in checked:
         rule = next((rule for rule in rules if fnmatchcase(item.path, rule.path)), None)
         own = [_row(item.summary, arch, rule) for arch in archs.native]
+        if item.has_code:
+            own = [(_asked(row, rule, aside), lost) for row, lost in own]
         rows += [row for row, _ in own]
-        violations += _library_violations(item, rule, archs, own, aside)
+        violations += _library_violations(item, rule, archs, own)
     violations += _wheel_violations(report.filename, checked, archs, rules)
     violations += _beyond_limits(report, tuple(loaded), limits, torch)
     return Verdict(archs, tuple(checked), tuple(rows), tuple(violations))
@@ -300,6 +304,14 @@ def _row(library: Library, arch: Arch, rule: LibraryRule | None) -> tuple[Row, t
     return row, tuple(dict.fromkeys(names))
 
 
+def _asked(row: Row, rule: LibraryRule | None, aside: set[tuple[str, Arch]]) -> Row:
+    """The row of an arch that the library is not asked for says so."""
+    asked = rule is None or rule.archs is None or row.arch in rule.archs
+    if asked and (row.library, row.arch) not in aside:
+        return row
+    return dataclasses.replace(row, outcome="other", lacking=0, allowed=0)
+
+
 def _lost(item: Served, *, absent: bool) -> tuple[str, ...]:
     """Names of the kernels that are not there for the arch, as far as names were read."""
     return (item.taken.lost if item.taken else ()) or item.units.kernels if absent else _names_of(item)
@@ -375,7 +387,6 @@ def _library_violations(
     rule: LibraryRule | None,
     archs: ArchSet,
     rows: Sequence[tuple[Row, tuple[str, ...]]],
-    aside: set[tuple[str, Arch]],
 ) -> Iterator[str]:
     path = item.path
     if rule is not None and rule.code == "none":
@@ -383,12 +394,11 @@ def _library_violations(
             yield f"{path} holds GPU code, and its rule {rule.path!r} says none."
         return
     if not item.has_code:
-        if rule is not None and not all((path, arch) in aside for arch in archs.native):
+        if rule is not None:
             yield f"{path} holds no GPU code, and its rule {rule.path!r} says {rule.code}."
         return
     for row, lost in rows:
-        served = rule is None or rule.archs is None or row.arch in rule.archs
-        if served and (path, row.arch) not in aside:
+        if row.outcome != "other":
             yield from _row_violations(row, lost, "native" if rule is None else rule.code, f"it holds {_held(item)}.")
     for arch in archs.ptx:
         if not any(c.kind == "ptx" and ptx_runs_on(c.arch, arch) for group in item.summary.units for c in group.code):

@@ -113,7 +113,7 @@ class Fits:
         wheel: file name.
         machine: what it was held against.
         libraries: one answer for each library and GPU, and for each file that could not be read.
-        note: what else should be known where the wheel holds no GPU code; else empty.
+        note: what else should be known: that there is no GPU code, or that kernels are made at run time; else empty.
         dependencies: the same for what it requires, if that was followed.
         missing: requirements that were to be followed and were not found.
     """
@@ -171,13 +171,22 @@ class Fits:
         }
 
 
-def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = ()) -> Fits:
-    """Hold a wheel, folder or library against a machine."""
+def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (), run_time: str = "") -> Fits:
+    """Hold a wheel, folder or library against a machine.
+
+    Args:
+        summary: what it holds.
+        machine: where it is to run.
+        choices: what the package chooses among when it runs.
+        run_time: who makes its kernels when it runs, if that is known.
+    """
     offered = frozenset(name for library in summary.libraries for name in library.offered)
     cuda = int(summary.cuda.partition(".")[0]) if summary.cuda else None
+    unread = {path for path, _ in summary.unjudged}
     judged = [
         _fit(library, name, arch, machine, offered, cuda)
         for library in summary.libraries
+        if library.units or library.path not in unread
         for name, arch in machine.gpus
     ]
     judged += [
@@ -189,7 +198,7 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
         from wheelsmith.compat.choices import choose
 
         judged = choose(judged, machine, choices)
-    return Fits(summary.filename, machine, tuple(judged), _note(summary))
+    return Fits(summary.filename, machine, tuple(judged), _note(summary, run_time))
 
 
 def oldest_driver(summary: WheelSummary, gpu: tuple[str, Arch], choices: Sequence[Choice] = ()) -> str | None:
@@ -209,9 +218,11 @@ def with_dependencies(own: Fits, dependencies: Sequence[Fits], missing: Sequence
     return dataclasses.replace(own, dependencies=tuple(dependencies), missing=tuple(missing))
 
 
-def _note(summary: WheelSummary) -> str:
+def _note(summary: WheelSummary, run_time: str) -> str:
     if summary.has_code or summary.unjudged or summary.problem:
-        return ""
+        return run_time
+    if run_time:
+        return f"no GPU code here: {run_time}"
     plain = [text for text in summary.requires if "extra" not in text.partition(";")[2]]
     if not plain:
         return "no GPU code here"

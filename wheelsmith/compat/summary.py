@@ -300,7 +300,7 @@ def _alike(code: Sequence[DeviceCode], archs: Sequence[Arch] | None) -> Iterator
             continue
         key = tuple(dataclasses.replace(item, size=0, lost=()) for item in made)
         count, before, kernels = found.get(key, (0, [dataclasses.replace(c, size=0, lost=()) for c in key], ()))
-        named = dict.fromkeys(name for item in items for name in item.kernels or ())
+        named = dict.fromkeys(name for item in items for name in item.names.values() or item.kernels or ())
         both = [_joined(old, new) for old, new in zip(before, made, strict=True)]
         found[key] = count + 1, both, tuple(dict.fromkeys((*kernels, *named)))
     for count, both, kernels in found.values():
@@ -346,7 +346,7 @@ def _code(items: Sequence[DeviceCode], archs: Sequence[Arch] | None, *, loose: b
         held = frozenset().union(*(names for names in bodies if names))
         stubs = frozenset().union(*(item.stubs for item in pieces)) & every - held
         missing = every - held - stubs
-        lost = _lost_names(items, pieces, held) if missing or stubs else ()
+        lost = _names_of(missing | stubs, items) if missing or stubs else ()
         yield dataclasses.replace(code, size=size, kernels=len(held), missing=len(missing), stubs=len(stubs), lost=lost)
 
 
@@ -360,11 +360,9 @@ def _runs(item: DeviceCode, arch: Arch) -> bool:
     return (sass_runs_on if item.kind == "sass" else ptx_runs_on)(item.arch, arch)
 
 
-def _lost_names(items: Sequence[DeviceCode], pieces: Sequence[DeviceCode], held: frozenset[int]) -> tuple[str, ...]:
-    """Names of kernels that others have and these pieces have not, as far as names were kept."""
-    own = {name for item in pieces for name in item.kernels or ()} if held else set()
-    others = (name for item in items for name in item.kernels or () if name not in own)
-    return tuple(dict.fromkeys(others))
+def _names_of(kernels: frozenset[int], items: Sequence[DeviceCode]) -> tuple[str, ...]:
+    """Readable names of kernels, each once, in the order of the names."""
+    return tuple(sorted({item.names[one] for item in items for one in kernels if one in item.names}))
 
 
 def _slim(code: Code) -> dict[str, Any]:

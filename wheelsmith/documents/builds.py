@@ -99,6 +99,10 @@ class ProofFacts(TypedDict):
 
     report: InspectDocument
     verdict: VerdictFacts
+    drivers: NotRequired[dict[str, str | None]]
+    """The oldest driver of the tables with which the judge says that it runs, by arch; null: with none."""
+    imports: NotRequired[dict[str, str]]
+    """What came of importing each module without a GPU: `imported`, or why that was not checked."""
     stripped: NotRequired[StripFacts]
 
 
