@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-torch test-images lint clean
+.PHONY: demo test test-fast test-torch test-images lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/wheelsmith build cuvec==6.0.1 --gpu "RTX 5090,A40" --toolkit wheels
@@ -14,6 +14,10 @@ demo: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest -m "not torch and not images"
+
+# What a change is tried with again and again: no network, no real builds, pip or servers of others.
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not e2e and not torch and not images"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
