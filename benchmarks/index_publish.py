@@ -1,12 +1,12 @@
 """What it costs to fill a directory index and to add one wheel to it, against dumb-pypi on the same files.
 
-    python -m benchmarks.index_publish [--wheels 2500] [--projects 201] [--rounds 3] [--flat 100,10000]
+    python -m benchmarks.index_publish [--wheels 2500] [--projects 201] [--rounds 3] [--flat 30,3000,10000]
 
 Both programs start as processes of their own, in turn, on the same tiny wheels; medians and ratios are printed.
 dumb-pypi only writes pages (HTML and JSON): it gets names and digests in a file that is made before the clock starts,
 and copies, checks and syncs nothing. wheelsmith's `publish` copies, digests and checks every wheel, stores METADATA,
 writes merged, publication and variant pages, and syncs all of it; its `rebuild` is what dumb-pypi does. `--flat`
-measures one `publish()` into indexes of several sizes, within this process.
+measures one `wheelsmith publish` into indexes of several sizes, from the start of the command to its end.
 """
 
 from __future__ import annotations
@@ -93,22 +93,22 @@ def one_round(work: Path, wheels: list[Path], extra: Path, lists: tuple[Path, Pa
     return seconds
 
 
-def flat(work: Path, sizes: list[int], projects: int) -> None:
-    """Print milliseconds of one `publish()` into indexes of several sizes."""
+def flat(work: Path, sizes: list[int], projects: int, samples: int) -> None:
+    """Print seconds of one `wheelsmith publish` into indexes of several sizes, which take turns."""
+    took: dict[int, list[float]] = {size: [] for size in sizes}
     for size in sizes:
-        folder = work / f"flat{size}"
-        wheels = make_wheels(folder, size, min(projects, size))
-        index = work / f"index{size}"
-        wheelsmith.publish(wheels, index=index)
-        samples = []
-        for number in range(30):
-            wheel = make_wheel(folder, "project000", f"2.{number}")
-            started = time.perf_counter()
-            wheelsmith.publish([wheel], index=index)
-            samples.append((time.perf_counter() - started) * 1000)
-        print(
-            f"one publish into {size:,} wheels: median {statistics.median(samples):.1f} ms, max {max(samples):.1f} ms"
-        )
+        started = time.perf_counter()
+        wheelsmith.publish(make_wheels(work / f"flat{size}", size, min(projects, size)), index=work / f"index{size}")
+        print(f"filled with {size:,} wheels in {time.perf_counter() - started:.0f} s", flush=True)
+    for number in range(samples):
+        for size in sizes:
+            wheel = make_wheel(work / f"flat{size}", "project000", f"{9 + number}.0")
+            took[size].append(timed([*_START, "publish", "--index", str(work / f"index{size}"), str(wheel)]))
+    least = min(statistics.median(found) for found in took.values())
+    for size, found in took.items():
+        middle = statistics.median(found)
+        times = f"median {middle:.2f} s, least {min(found):.2f}, most {max(found):.2f}"
+        print(f"one `publish` into {size:,} wheels: {times}; {middle / least:.2f} times the fastest size")
 
 
 def main() -> None:
@@ -117,7 +117,8 @@ def main() -> None:
     parser.add_argument("--wheels", type=int, default=2500)
     parser.add_argument("--projects", type=int, default=201)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--flat", default="", metavar="SIZES", help="such as 100,10000")
+    parser.add_argument("--flat", default="", metavar="SIZES", help="such as 30,3000,10000")
+    parser.add_argument("--samples", type=int, default=7, help="publishes into each size")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -135,7 +136,7 @@ def main() -> None:
                 print(f"  {what}: wheelsmith takes {ratio:.2f} times as long as dumb-pypi")
             for name in ("ours", "theirs"):
                 print(f"  pages of {name}: {sum(1 for _ in (work / name).rglob('index*'))}")
-        flat(work, [int(size) for size in options.flat.split(",") if size], options.projects)
+        flat(work, [int(size) for size in options.flat.split(",") if size], options.projects, options.samples)
 
 
 if __name__ == "__main__":

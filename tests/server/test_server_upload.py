@@ -205,6 +205,27 @@ def test_a_form_that_ends_early_leaves_nothing(server: Running, tmp_path: Path) 
     assert server.stored() == set()
 
 
+def test_a_large_upload_and_the_next_request_share_a_connection(tmp_path: Path) -> None:
+    """What is left of a body in the last piece is not taken for headers."""
+    import http.client
+    import random
+
+    noise = random.Random(1).randbytes(2_000_000)
+    content = make_wheel(tmp_path / "in", "leaf", "1.0", more={"leaf.bin": noise}).read_bytes()
+    with running(tmp_path / "dist") as server:
+        token = server.token(publish=("leaf",))
+        body, content_type = form(content, NAME)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for _ in range(3):
+            headers = {"Content-Type": content_type, "Authorization": f"Bearer {token}"}
+            connection.request("POST", "/upload/", body, headers)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()[:3]) in {(200, b"Pub"), (200, b"Alr")}
+            connection.request("GET", "/simple/leaf/")
+            assert connection.getresponse().read().startswith(b"<!DOCTYPE html>")
+        connection.close()
+
+
 def test_an_uploader_who_stalls_is_cut_off(server: Running, tmp_path: Path) -> None:
     head, body = _request(server, tmp_path)
     with _connected(server) as connection:

@@ -127,7 +127,12 @@ def _uvicorn(settings: Settings, numbers: Path | None) -> uvicorn.Server:
         timeout_keep_alive=max(1, int(settings.request_seconds)),
         timeout_graceful_shutdown=max(1, int(settings.stall_seconds)),
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_not_noise)  # strangers could fill a disk with it
     return uvicorn.Server(config)
+
+
+def _is_not_noise(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("Invalid HTTP request", "Unsupported upgrade", "No supported WebSocket"))
 
 
 def _supervise(work: Callable[[], None], count: int) -> None:

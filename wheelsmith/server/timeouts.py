@@ -129,7 +129,7 @@ def bounded_protocol(
         def on_message_complete(self) -> None:
             if not self._wrong and not self._is_quick:
                 super().on_message_complete()
-            self._in_head = True
+            self._in_head = self._began = True  # what follows in this piece is at most one piece of the next head
 
         def on_response_complete(self) -> None:
             self._request_clock.cancel()

@@ -49,9 +49,15 @@ class Group:
     choice: Choice
 
     @property
-    def names(self) -> str:
+    def names(self) -> tuple[str, ...]:
         """The GPUs, by name."""
-        return ", ".join(gpu.name for arch in self.archs for gpu in gpus_of(arch))
+        return tuple(gpu.name for arch in self.archs for gpu in gpus_of(arch))
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """One or two GPUs of each compute capability."""
+        each = 2 if len(self.archs) < 4 else 1
+        return tuple(gpu.name for arch in self.archs for gpu in gpus_of(arch)[:each])
 
 
 @dataclass(frozen=True, slots=True)
