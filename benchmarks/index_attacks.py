@@ -5,7 +5,7 @@
 In: nothing. Out: tables of attacks on an index with one wheel that `wheelsmith index serve` serves on loopback: uploads
 (the answer, the word in the audit log, and the wheels that are stored afterwards: always the one), requests (the
 answer, how many there are, and how long `/health` takes then), and floods (memory of the server before and at the most,
-and how long `/health` takes meanwhile). The tests hold most of these against literal values; this is the table for people.
+and how long `/health` takes meanwhile). The tests hold most of these against literal values; this table is for people.
 """
 
 from __future__ import annotations
