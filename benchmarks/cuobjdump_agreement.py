@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.wheel.inspect import inspect_path
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel.inspect import LibraryReport
+    from wheelsmith.wheel.report import LibraryReport
 
 WHEELS = (
     "vllm==0.15.1",

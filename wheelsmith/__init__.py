@@ -148,8 +148,8 @@ if TYPE_CHECKING:
     from wheelsmith.recipe.loader import LoadedRecipe as LoadedRecipe
     from wheelsmith.recipe.schema import Recipe as Recipe
     from wheelsmith.server.tokens import Token as Token
-    from wheelsmith.wheel.inspect import LibraryReport as LibraryReport
-    from wheelsmith.wheel.inspect import WheelReport as WheelReport
+    from wheelsmith.wheel.report import LibraryReport as LibraryReport
+    from wheelsmith.wheel.report import WheelReport as WheelReport
 
 #: Where each name is; it is imported when it is first asked for, so that `import wheelsmith` costs nothing.
 _MODULES = {
@@ -205,7 +205,7 @@ _MODULES = {
     "wheelsmith.recipe.loader": "LoadedRecipe",
     "wheelsmith.recipe.schema": "Recipe",
     "wheelsmith.server.tokens": "Token",
-    "wheelsmith.wheel.inspect": "LibraryReport WheelReport",
+    "wheelsmith.wheel.report": "LibraryReport WheelReport",
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
 

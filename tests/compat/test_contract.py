@@ -10,7 +10,7 @@ from wheelsmith.compat.torch_abi import TorchExports
 from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import Arch, ArchSet
-from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 
 def library(path: str, sass: str = "", ptx: str = "") -> LibraryReport:

@@ -12,7 +12,7 @@ from wheelsmith.compat.torch_abi import TorchExports, _hash
 from wheelsmith.contract import Alternative, Choice
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver
-from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 CHECK = "_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_ib"
 

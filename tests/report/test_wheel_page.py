@@ -4,7 +4,7 @@ from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.fatbin import DeviceCode
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.report.wheel_page import wheel_page
-from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 EVIL = "<script>alert(1)</script>"
 

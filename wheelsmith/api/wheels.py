@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wheelsmith.attest.verify import WheelVerification
     from wheelsmith.compat.advise import Advice
     from wheelsmith.compat.judge import Fits
-    from wheelsmith.wheel.inspect import WheelReport
+    from wheelsmith.wheel.report import WheelReport
 
 
 def inspect(path: PathLike) -> WheelReport:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wheelsmith.documents.builds import ProofFacts, StripFacts
     from wheelsmith.store import Store
     from wheelsmith.toolchain.environment import BuildEnvironment
-    from wheelsmith.wheel.inspect import WheelReport
+    from wheelsmith.wheel.report import WheelReport
 
 
 def prove(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from wheelsmith.compat.torch_abi import TorchExports
     from wheelsmith.documents.wheels import VerdictFacts
     from wheelsmith.gpu.arch import Arch, ArchSet
-    from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+    from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 #: `mixed`: some translation units are native, and others exist for this arch as PTX only. `other`: the contract does
 #: not ask the library for this arch, or the package takes another one there.

@@ -21,7 +21,7 @@ from wheelsmith.gpu.drivers import ptx_cuda
 
 if TYPE_CHECKING:
     from wheelsmith.binary.fatbin import DeviceCode
-    from wheelsmith.wheel.inspect import LibraryReport, WheelReport
+    from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 SCHEMA_VERSION = 2
 _NAMED = 7  # one more than a sentence shows, so that it can say "and more"

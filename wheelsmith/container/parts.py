@@ -25,7 +25,7 @@ from wheelsmith.container.preflight import make_preflight
 from wheelsmith.wheel.archive import open_archive
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel.inspect import WheelReport
+    from wheelsmith.wheel.report import WheelReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from wheelsmith.compat.choices import choices_of
 from wheelsmith.compat.summary import summarise
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel.inspect import WheelReport
+    from wheelsmith.wheel.report import WheelReport
 
 _MODULES = (
     ("wheelsmith", ("contract.py", "errors.py")),

@@ -26,7 +26,7 @@ def _capability(text: str) -> str:
 
 
 def _gpu_name(text: str) -> str:
-    from wheelsmith.gpu.names import words
+    from wheelsmith.gpu.words import words
 
     if not words(text) or "," in text or ";" in text:
         raise ValueError(f"{text!r} is not a name of a GPU")

@@ -12,7 +12,7 @@ from wheelsmith.gpu.facts import family
 from wheelsmith.report.html import Html, join, page, table, tag
 
 if TYPE_CHECKING:
-    from wheelsmith.wheel.inspect import CodeSize, LibraryReport, WheelReport
+    from wheelsmith.wheel.report import CodeSize, LibraryReport, WheelReport
 
 _KINDS = {"sass": "machine code", "ptx": "PTX", "ltoir": "LTO input"}
 _ABI = {"none": "not used", "stable": "stable interface", "unstable": "tied to one version"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wheelsmith.wheel.inspect import LibraryReport
+    from wheelsmith.wheel.report import LibraryReport
 
 _MACHINES = {3: "i686", 62: "x86_64", 183: "aarch64"}
 

@@ -24,7 +24,8 @@ from wheelsmith.errors import DiskFullError, NoCompilerError, NotPortableError
 from wheelsmith.events import Listener, ToolLine
 from wheelsmith.fsutil import sync_directory
 from wheelsmith.wheel.archive import Archive, invalid, open_archive
-from wheelsmith.wheel.inspect import LibraryReport, inspect_path
+from wheelsmith.wheel.inspect import inspect_path
+from wheelsmith.wheel.report import LibraryReport
 from wheelsmith.wheel.rewrite import Changes, write_wheel
 
 if TYPE_CHECKING:
