@@ -120,6 +120,30 @@ def test_render_refuses_what_would_not_work(capsys, index, more, code, words):
     assert words in capsys.readouterr().err
 
 
+def test_of_several_platforms_the_one_of_the_image_is_taken(capsys, tmp_path):
+    import wheelsmith
+
+    library = build_library(tmp_path, region(entry(SASS, 86)), flags=["-nostdlib"])
+    tags = ("win_amd64", "manylinux_2_28_x86_64", "manylinux_2_41_x86_64", "manylinux_2_28_aarch64")
+    wheels = [
+        build_wheel(tmp_path / f"toy-1.0+cu128-{python}-{abi}-{tag}.whl", {"toy/_C.abi3.so": library})
+        for tag in tags
+        for python, abi in (("cp312", "cp312"), ("cp311", "cp311"))
+        if not tag.endswith("aarch64")
+    ]
+    wheels.append(build_wheel(tmp_path / "toy-1.1+cu128-cp312-cp312-win_amd64.whl", {"toy/x.py": b""}))
+    wheelsmith.publish(wheels, index=tmp_path / "dist")
+    digests = {hashlib.sha256(wheel.read_bytes()).hexdigest(): wheel.name for wheel in wheels}
+
+    def pinned(*more):
+        assert main(["image", "render", "toy", "--index-url", URL, "--index", str(tmp_path / "dist"), *more]) == 0
+        return digests[re.search("sha256:([0-9a-f]{64})", capsys.readouterr().out)[1]]
+
+    assert pinned() == pinned("--gpu", "A40") == "toy-1.0+cu128-cp312-cp312-manylinux_2_28_x86_64.whl"
+    assert pinned("--python", "3.11") == "toy-1.0+cu128-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert pinned("--base", "debian:sid") == "toy-1.0+cu128-cp312-cp312-manylinux_2_41_x86_64.whl"
+
+
 def test_parts_beside_the_wheels(capsys, index, tmp_path):
     directory, sha256 = index
     (wheel,) = directory.glob("*.whl")

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from wheelsmith.errors import TargetError
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.gpu.drivers import Driver, DriverRange, gpu_driver, ptx_cuda, ptx_driver, published_rules
+from wheelsmith.gpu.drivers import Driver, DriverRange, gpu_driver, ptx_cuda, ptx_driver
 from wheelsmith.gpu.facts import known_toolkits, minimum_driver, toolkit_facts, torch_cuda
 from wheelsmith.gpu.machine import Found, gpus_here, read_smi
 from wheelsmith.gpu.select import parse_driver
@@ -112,13 +112,6 @@ def test_the_driver_of_this_machine_can_be_meant(monkeypatch):
     monkeypatch.setattr("wheelsmith.gpu.machine.gpus_here", lambda: here)
     assert parse_driver(" Native ").text == "575.57.08"
     assert parse_driver("570.x").branch == 570
-
-
-def test_the_rules_of_thumb_are_data():
-    assert {rule["then"] for rule in published_rules()} == {
-        "the published wheel is fine",
-        "build from source for 12.0",
-    }
 
 
 def test_nvidia_smi_is_read():

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from wheelsmith.sources.published import PackageIndex
 
 
+_DEFAULT_GLIBC = "2.39"  # of ubuntu:24.04, the base image that a Dockerfile gets where nothing else is said
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a build runs: in `engine` (None: on this machine), from `image`; and why, in one sentence."""
@@ -235,7 +238,7 @@ def image_render(
         reports = []
         packages = PackageIndex(index_url, open_store(store), listener)
         for requirement in requirements:
-            found, fits = _wheel(requirement, index, gpu, python, packages)
+            found, fits = _wheel(requirement, index, gpu, (python, _DEFAULT_GLIBC if image is None else None), packages)
             if fits is not None:
                 _refuse_misfit(fits)
             reports.append(inspect_path(found))
@@ -245,9 +248,11 @@ def image_render(
 
 
 def _wheel(
-    requirement: str, index: PathLike | None, gpus: str | None, python: str, packages: PackageIndex
+    requirement: str, index: PathLike | None, gpus: str | None, inside: tuple[str, str | None], packages: PackageIndex
 ) -> tuple[Path, Fits | None]:
-    """The wheel for Linux on x86-64 that runs best on the GPUs, and how it does.
+    """The wheel for Linux on this processor that runs best on the GPUs, and how it does.
+
+    `inside` is the image's Python and C library (None: not known).
 
     Raises:
         SourceError: there is none for this Python and platform.
@@ -273,7 +278,8 @@ def _wheel(
         ]
     else:
         candidates = list(_kept_candidates(Path(index), canonical(wanted.name)))
-    tags = linux_tags(python, platform.machine())
+    python, glibc = inside
+    tags = linux_tags(python, platform.machine(), glibc)
     target = WheelTarget(tags, python, wanted.specifier, machine if index is not None else None, choices)
     picked = pick(candidates, target) or pick(candidates, WheelTarget(tags, python, wanted.specifier))
     if picked is None:

@@ -175,11 +175,6 @@ def _releases(_key: tuple[str | None, ...]) -> dict[tuple[int, int], tuple[int, 
     return found | {_pair(isa): _pair(cuda) for isa, cuda in table("drivers")["first_cuda"].items()}
 
 
-def published_rules() -> tuple[dict[str, str], ...]:
-    """The guide's own rules for when a published wheel is enough: `when`, `then`, `why`."""
-    return tuple(table("drivers")["rule"])
-
-
 def _pair(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)

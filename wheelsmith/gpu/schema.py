@@ -73,14 +73,6 @@ class ToolkitTable(_Table):
     ptx: Release = Field(description="newest PTX version that its compiler writes")
 
 
-class RuleTable(_Table):
-    """A rule of thumb for people."""
-
-    when: str
-    then: str
-    why: str
-
-
 class Gpus(_Table):
     """gpus.toml."""
 
@@ -101,7 +93,6 @@ class Drivers(_Table):
     schema_version: Literal[1]
     minor_version_compatibility: dict[Major, DriverVersion] = {}
     first_cuda: dict[Release, Release] = {}
-    rule: tuple[RuleTable, ...] = Field((), strict=False)
 
 
 class Torch(_Table):
