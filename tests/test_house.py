@@ -52,7 +52,7 @@ ROOMS: dict[str, set[str]] = {
 #: Functions whose signatures say `Any`; it may fall, never rise.
 MOST_ANY = 64
 #: Modules that import each other, inside functions: a factory, and what it makes.
-KNOWN_CIRCLES = {"wheelsmith.index.storage", "wheelsmith.gpu.tables"}
+KNOWN_CIRCLES = {"wheelsmith.index.storage"}
 
 
 @cache
