@@ -6,14 +6,18 @@ import dataclasses
 import os
 import resource
 import sys
+from pathlib import Path
 
 import pytest
 
 import wheelsmith
 from wheelsmith.compile.limits import most_waiting, processes
 from wheelsmith.compile.preflight import preflight
-from wheelsmith.compile.versions import gcc_check, supported_gcc
-from wheelsmith.toolchain.host import HostCompiler
+from wheelsmith.compile.versions import host_compiler_check, supported_gcc, try_host_compiler
+from wheelsmith.diagnostics.diagnose import diagnose
+from wheelsmith.errors import NoCompilerError
+from wheelsmith.toolchain.cuda import CudaToolkit
+from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
 
 
 @pytest.fixture
@@ -25,30 +29,99 @@ def check(plan, tmp_path, name):
     return {item.name: item for item in preflight(plan, tmp_path)}[name]
 
 
-def with_gcc(monkeypatch, version):
-    compiler = HostCompiler("/usr/bin/g++", version)
-    monkeypatch.setattr("wheelsmith.compile.versions.find_host_compiler", lambda: compiler)
+def table_check(plan, version):
+    return host_compiler_check(plan, HostCompiler("/usr/bin/g++", version), None, None)
 
 
-def test_gcc_that_nvcc_accepts(plan, monkeypatch):
-    with_gcc(monkeypatch, "g++ (Debian 12.2.0-14+deb12u1) 12.2.0")
-    found = gcc_check(plan)
+def test_gcc_that_nvcc_accepts(plan):
+    """For a toolkit that is not here yet."""
+    found = table_check(plan, "g++ (Debian 12.2.0-14+deb12u1) 12.2.0")
     assert (found.found, found.needed, found.ok) == ("12.2.0", "6 to 15 for CUDA 13.0", True)
 
 
 def test_gcc_that_is_too_new_stops_a_build(plan, monkeypatch):
-    with_gcc(monkeypatch, "g++ (GCC) 16.1.1 20260501 (Red Hat 16.1.1-2)")
-
-    found = gcc_check(plan)
+    monkeypatch.setattr("wheelsmith.compile.versions.other_compilers", lambda *_: iter(()))
+    found = table_check(plan, "g++ (GCC) 16.1.1 20260501 (Red Hat 16.1.1-2)")
     assert (found.ok, found.stops, found.error.exit_code) == (False, True, 30)
-    assert found.error.cause == "g++ is version 16.1.1; nvcc of CUDA 13.0 accepts 6 to 15."
-    assert "g++-15" in found.error.remedy
+    assert found.error.cause == "The host compiler is g++ 16.1.1 (/usr/bin/g++); nvcc of CUDA 13.0 accepts 6 to 15."
+    assert "--host-compiler g++-15" in found.error.remedy
 
 
-def test_gcc_that_is_too_new_only_warns_if_the_plan_allows_it(plan, monkeypatch):
-    with_gcc(monkeypatch, "g++ (Ubuntu 16.1.0-1) 16.1.0")
-    allowed = dataclasses.replace(plan, environment=(("NVCC_PREPEND_FLAGS", "-allow-unsupported-compiler"),))
-    assert (gcc_check(allowed).ok, gcc_check(allowed).stops) == (False, False)
+NVCC = """\
+#!/bin/sh
+# Stands for nvcc: takes g++ 13 only, and chooses it by itself if $CHOOSES says so.
+echo run >> "$(dirname "$0")/runs"
+cxx=${NVCC_CCBIN:-@default@}
+case $cxx in
+    *13) ;;
+    *) echo "143:2: error: #error -- unsupported GNU version! gcc versions later than 13 are not supported!"
+       exit 1 ;;
+esac
+while [ $# -gt 1 ]; do [ "$1" = -o ] && printf 'GCC: (Debian 13.3.0-1) 13.3.0\\0' > "$2"; shift; done
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A toolkit whose nvcc takes g++-13 only, on a machine whose g++ is 14; how often nvcc ran."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, version in (("g++", "14.2.0"), ("g++-13", "13.3.0")):
+        (folder / name).write_text(f"#!/bin/sh\necho 'g++ (Debian {version}-1) {version}'\n")
+        (folder / name).chmod(0o755)
+    for module in ("compile.versions", "toolchain.host", "toolchain.trial"):
+        monkeypatch.setattr(f"wheelsmith.{module}.BUILD_PATH", f"{folder}:/usr/bin:/bin")
+    for name in ("CUDAHOSTCXX", "NVCC_CCBIN"):
+        monkeypatch.delenv(name, raising=False)
+
+    def make(default: str) -> tuple[CudaToolkit, Path]:
+        root = tmp_path / "cuda"
+        (root / "bin").mkdir(parents=True)
+        (root / "bin/nvcc").write_text(NVCC.replace("@default@", default))
+        (root / "bin/nvcc").chmod(0o755)
+        return CudaToolkit(root, "12.4", "12.4.131", "test"), root / "bin/runs"
+
+    return make
+
+
+def test_an_nvcc_that_prefers_another_compiler_is_believed(plan, machine, tmp_path):
+    toolkit, runs = machine("/usr/bin/g++-13")
+    compiler = find_host_compiler(None, {})
+    found = host_compiler_check(plan, compiler, toolkit, tmp_path)
+    assert (found.ok, found.found.partition(" (")[0]) == (True, "13.3.0, which nvcc prefers to 14.2.0")
+    assert host_compiler_check(plan, compiler, toolkit, tmp_path).found.endswith("(tried before)")
+    assert runs.read_text() == "run\n"
+    tried, _ = try_host_compiler(plan, compiler, toolkit, tmp_path)
+    assert tried.facts == "g++ (Debian 14.2.0-1) 14.2.0; nvcc takes 13.3.0"
+
+
+def test_what_does_not_work_names_glibc_and_toolkit_and_what_was_tried(plan, machine, tmp_path):
+    toolkit, runs = machine("g++")
+    error = host_compiler_check(plan, find_host_compiler(None, {}), toolkit, tmp_path).error
+    assert error.cause.startswith(f"nvcc of CUDA 12.4.131 in {toolkit.root} with {tmp_path}/bin/g++ (14.2.0) on glibc ")
+    assert error.cause.endswith("does not compile a one-line program: the host compiler is newer than nvcc supports.")
+    assert error.remedy == f"Choose --host-compiler {tmp_path}/bin/g++-13, which was tried here and works."
+    assert "unsupported GNU version" in error.detail
+    assert not list(tmp_path.glob("trials/*"))  # what fails is tried again
+    assert runs.read_text() == "run\n" * 2
+
+
+@pytest.mark.parametrize("how", ["--host-compiler", "CUDAHOSTCXX", "NVCC_CCBIN"])
+def test_a_named_compiler_is_tried_and_given_to_the_build(plan, machine, tmp_path, how):
+    toolkit, _ = machine("g++")
+    choice, environment = ("g++-13", {}) if how.startswith("--") else (None, {how: "g++-13"})
+    tried, _ = try_host_compiler(plan, find_host_compiler(choice, environment), toolkit, tmp_path)
+    assert tried.asked == how
+    assert tried.variables == dict.fromkeys(("CUDAHOSTCXX", "NVCC_CCBIN"), f"{tmp_path}/bin/g++-13")
+    with pytest.raises(NoCompilerError, match=f"The host compiler g\\+\\+-99, which {how} names, is not in"):
+        find_host_compiler("g++-99" if choice else None, dict.fromkeys(environment, "g++-99"))
+
+
+def test_headers_that_contradict_glibc_are_told_as_that():
+    words = (
+        'mathcalls.h(79): error: exception\n  specification is incompatible with that of previous function "cospi"\n'
+    )
+    assert diagnose(words).id == "glibc-newer-than-toolkit"
 
 
 def test_the_table_of_compilers_covers_every_toolkit():

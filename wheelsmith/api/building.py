@@ -100,6 +100,7 @@ def build(
     index_url: str | None = None,
     torch_index: str | None = None,
     toolkit: str = "auto",
+    host_compiler: str | None = None,
     sign: PathLike | None = None,
     memory: int | str | None = None,
     cache: str | None = None,
@@ -124,6 +125,8 @@ def build(
         index_url: package index for sdists and build requirements; default: the clients' own configuration.
         torch_index: package index that has the builds for a nightly torch; default: WHEELSMITH_TORCH_INDEX.
         toolkit: `auto`, `wheels`, or the root directory of a CUDA toolkit.
+        host_compiler: name or path of the C++ compiler that nvcc hands host code to; default: CUDAHOSTCXX, NVCC_CCBIN,
+            else the one that nvcc chooses by itself.
         sign: Ed25519 private key (PEM) that signs the provenance beside the published wheel.
         listener: told of every step.
         **target: see `plan`.
@@ -153,6 +156,7 @@ def build(
             cache or os.environ.get("WHEELSMITH_CACHE"),
             use_cache,
             None if stop_after is None else time.monotonic() + 60 * stop_after,
+            host_compiler,
         )
         result = run_build(made, open_store(store), settings, listener)
         if not result.published.already_there:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import time
@@ -24,6 +25,7 @@ from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
 from wheelsmith.compile.run import Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import isolation_here
+from wheelsmith.compile.versions import try_host_compiler
 from wheelsmith.config import NO_MIRRORS, Mirrors
 from wheelsmith.errors import CompileError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from wheelsmith.wheel.strip import StripTool
 
 RECORD_VERSION = 1
+#: Set inside a container to the name of its base image.
+IMAGE_VARIABLE = "WHEELSMITH_CONTAINER_IMAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Settings:
     cache: str | None = None  # directory or URL of the compile cache; None: the store's own
     cached: bool = True  # whether compiled objects may come from a cache
     until: float | None = None  # moment (time.monotonic()) after which no compiler starts; None: never
+    host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +180,8 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
         from wheelsmith.wheel.strip import find_strip
 
         strip = find_strip()
-    compiler = find_host_compiler()
     environment, toolkit = _toolchain(plan, store, settings, listener)
+    compiler, _ = try_host_compiler(plan, find_host_compiler(settings.host_compiler), toolkit, store.root)
     key = _build_key(plan, environment, toolkit, compiler, strip)
     return Tools(environment, toolkit, compiler, strip, isolation_here(), key)
 
@@ -197,7 +202,11 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     )
     with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):
         supplies = Supplies(
-            tools.environment, tools.toolkit, tools.isolation, lambda directory: _lay_out(plan, store, directory)
+            tools.environment,
+            tools.toolkit,
+            tools.isolation,
+            lambda directory: _lay_out(plan, store, directory),
+            tools.compiler,
         )
         effort = Effort(
             settings.jobs,
@@ -293,7 +302,7 @@ def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -
 
 
 def _refuse_unfit_machine(plan: Plan, store: Store, settings: Settings, listener: Listener) -> None:
-    for item in preflight(plan, store.root, settings.toolkit):
+    for item in preflight(plan, store.root, settings.toolkit, settings.host_compiler):
         if item.error is not None and item.stops:
             raise item.error
         if item.error is not None:
@@ -318,8 +327,12 @@ def _toolchain(
 def _build_key(
     plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler, strip: StripTool | None
 ) -> str:
-    """What the bytes of the wheel depend on: the plan, and the tools that a machine brings itself."""
-    parts = [plan.digest, environment.digest, toolkit.release, compiler.version, platform.libc_ver()[1]]
+    """What the work directory and the wheel depend on: the plan, and the tools that a machine brings itself.
+
+    That is also where they are, and in which image: what CMake has found out in one holds in no other.
+    """
+    parts = [plan.digest, environment.digest, toolkit.release, toolkit.identity, os.environ.get(IMAGE_VARIABLE, "")]
+    parts += [compiler.facts, *compiler.variables.values(), platform.libc_ver()[1]]
     if strip is not None:
         parts.append(strip.version)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
@@ -331,7 +344,7 @@ def _toolchain_facts(tools: Tools) -> ToolchainFacts:
         "packages": dict(tools.environment.packages),
         "cuda": tools.toolkit.release,
         "cuda_origin": tools.toolkit.origin,
-        "host_compiler": tools.compiler.version,
+        "host_compiler": tools.compiler.facts,
         "libc": " ".join(platform.libc_ver()),
     }
     if tools.strip:

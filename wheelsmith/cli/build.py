@@ -44,6 +44,11 @@ def configure(commands: Commands[Parser]) -> None:
         metavar="MIN",
         help="start no compiler after MIN minutes, let those that run end, and exit with 130: the next run continues",
     )
+    parser.add_argument(
+        "--host-compiler",
+        metavar="CXX",
+        help="the C++ compiler that nvcc uses, as in g++-13 (default: CUDAHOSTCXX, NVCC_CCBIN, else nvcc's own choice)",
+    )
     parser.add_argument("--sign", metavar="KEY", help="sign the provenance (see `wheelsmith verify --help`)")
     group = parser.add_argument_group("container")
     group.add_argument(
@@ -93,6 +98,7 @@ def execute(options: argparse.Namespace) -> int:
             index_url=options.index_url,
             torch_index=options.torch_index,
             toolkit=options.toolkit,
+            host_compiler=options.host_compiler,
             sign=options.sign,
             listener=listener,
         )

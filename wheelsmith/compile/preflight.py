@@ -15,33 +15,35 @@ from wheelsmith.compile.checks import Check
 from wheelsmith.compile.limits import address_space, inotify, open_files, processes
 from wheelsmith.compile.memory import GB, available_memory
 from wheelsmith.compile.sandbox import isolation_here
-from wheelsmith.compile.versions import cmake_check, gcc_check, torch_check
+from wheelsmith.compile.versions import cmake_check, host_compiler_check, torch_check
 from wheelsmith.errors import DiskFullError, NoCompilerError, PythonNotFoundError, ToolkitError, WheelsmithError
 from wheelsmith.planning.model import GitSource, Plan
-from wheelsmith.toolchain.cuda import find_toolkits, pick_toolkit
+from wheelsmith.toolchain.cuda import CudaToolkit, find_toolkits, pick_toolkit
 from wheelsmith.toolchain.host import find_host_compiler
 from wheelsmith.toolchain.python import find_interpreter
 
 _FILES = 50_000  # a build of vLLM with its trees and its environment lays out about 40,000 files
 
 
-def preflight(plan: Plan | None, store_root: Path, toolkit: str = "auto") -> tuple[Check, ...]:
+def preflight(
+    plan: Plan | None, store_root: Path, toolkit: str = "auto", host_compiler: str | None = None
+) -> tuple[Check, ...]:
     """Look at everything that a build of `plan` (None: any build) needs from the machine.
 
     Args:
         plan: what will be built.
         store_root: where the store is, or will be.
         toolkit: where the CUDA toolkit shall come from, as for a build.
+        host_compiler: the compiler that nvcc shall use, as for a build.
     """
     place = store_root
     while not place.exists():
         place = place.parent
     return (
-        _compiler(),
-        *(check for check in (gcc_check(plan), cmake_check(plan), torch_check(plan)) if check is not None),
+        *_compilers(plan, store_root, toolkit, host_compiler),
+        *(check for check in (cmake_check(plan), torch_check(plan)) if check is not None),
         _git(plan),
         _python(plan),
-        _toolkits(plan, toolkit),
         _disk(plan, store_root, place),
         *_files(place),
         *_temporary(plan, place),
@@ -55,12 +57,21 @@ def preflight(plan: Plan | None, store_root: Path, toolkit: str = "auto") -> tup
     )
 
 
-def _compiler() -> Check:
+def _compilers(plan: Plan | None, store: Path, choice: str, host_compiler: str | None) -> Iterator[Check]:
+    """The host compiler, the toolkits, and whether they go together."""
+    toolkits, about_toolkits = _toolkits(plan, choice)
     try:
-        compiler = find_host_compiler()
+        compiler = find_host_compiler(host_compiler)
     except NoCompilerError as error:
-        return Check("C++ compiler", "none", "g++", False, error, stops=True)
-    return Check("C++ compiler", f"{compiler.path}: {compiler.version}", "g++", True, stops=True)
+        yield Check("C++ compiler", "none", "g++", False, error, stops=True)
+        yield about_toolkits
+        return
+    yield Check("C++ compiler", f"{compiler.path}: {compiler.version}", "g++", True, stops=True)
+    yield about_toolkits
+    if about_toolkits.ok is not False:
+        for toolkit in toolkits:
+            if (check := host_compiler_check(plan, compiler, toolkit, store)) is not None:
+                yield check
 
 
 def _git(plan: Plan | None) -> Check:
@@ -87,16 +98,18 @@ def _python(plan: Plan | None) -> Check:
     return Check("Python", f"{found.version} ({found.executable})", needed, True, None, stops)
 
 
-def _toolkits(plan: Plan | None, choice: str) -> Check:
+def _toolkits(plan: Plan | None, choice: str) -> tuple[tuple[CudaToolkit | None, ...], Check]:
+    """The toolkits that may serve (None: one that is yet to be assembled), and what there is to say of them."""
     if plan is None:
-        found = ", ".join(f"{t.release} in {t.root} ({t.origin})" for t in find_toolkits()) or "none installed"
-        return Check("CUDA toolkit", found)
+        toolkits = find_toolkits()
+        words = ", ".join(f"{t.release} in {t.root} ({t.origin})" for t in toolkits) or "none installed"
+        return toolkits, Check("CUDA toolkit", words)
     try:
         picked = pick_toolkit(plan.target.cuda, math=plan.target.torch is not None, choice=choice)
     except ToolkitError as error:
-        return Check("CUDA toolkit", error.cause.rstrip("."), plan.target.cuda, False, error, stops=True)
+        return (), Check("CUDA toolkit", error.cause.rstrip("."), plan.target.cuda, False, error, stops=True)
     found = f"{picked.release} in {picked.root} ({picked.origin})" if picked else "none; assembled from NVIDIA's wheels"
-    return Check("CUDA toolkit", found, plan.target.cuda, True, stops=True)
+    return (picked,), Check("CUDA toolkit", found, plan.target.cuda, True, stops=True)
 
 
 def _disk(plan: Plan | None, store_root: Path, place: Path) -> Check:

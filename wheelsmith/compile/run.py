@@ -38,6 +38,7 @@ from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.store import Store
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
+from wheelsmith.toolchain.host import HostCompiler
 
 if TYPE_CHECKING:
     from wheelsmith.documents.builds import RunHead
@@ -74,12 +75,14 @@ class Supplies:
         toolkit: the CUDA toolkit.
         isolation: what the build is kept apart from.
         lay_out: called with a directory, once, to place the sources there, when there is nothing to resume.
+        compiler: the host compiler.
     """
 
     environment: BuildEnvironment
     toolkit: CudaToolkit
     isolation: Isolation
     lay_out: Callable[[Path], None]
+    compiler: HostCompiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +161,13 @@ def compile_wheel(
         width = str(_width(jobs))
         request["environment"] |= {"MAX_JOBS": width, "CMAKE_BUILD_PARALLEL_LEVEL": width}
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
-        request["environment"] = dict(wrappers.variables) | request["environment"]
+        request["environment"] = dict(wrappers.variables) | request["environment"] | supplies.compiler.variables
         (root / "request.json").write_text(json.dumps(request), "utf-8")
         work = _Work(key, store, room, record, resumed)
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
-        paths = [(driver, False), *(chain.paths if chain else ())]
+        paths = [(driver, False), *supplies.compiler.installation, *(chain.paths if chain else ())]
         enter = partial(room.command, binds=binds, paths=paths)
         room.hand_over(*(path for path, writable in paths if writable))
         command = enter(program, leashed=True)

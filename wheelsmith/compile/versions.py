@@ -1,16 +1,19 @@
 """Whether the versions of compiler, CMake, torch and toolkit go together.
 
 In: a plan and what is installed. Out: a `Check` each, or None where there is nothing to say. Nothing can fail. Which
-versions go together is data: `compilers.toml`, and `torch.toml` of `wheelsmith.gpu`.
+versions go together is data: `compilers.toml`, and `torch.toml` of `wheelsmith.gpu`. What can be tried is tried.
 """
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -21,10 +24,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from wheelsmith.compile.checks import Check
+from wheelsmith.diagnostics.diagnose import Explanation, diagnose
+from wheelsmith.diagnostics.excerpt import is_error
 from wheelsmith.errors import EnvironmentBuildError, NoCompilerError
 from wheelsmith.gpu.facts import torch_cuda
 from wheelsmith.planning.model import NIGHTLY, Plan
-from wheelsmith.toolchain.host import BUILD_PATH, find_host_compiler
+from wheelsmith.toolchain.cuda import CudaToolkit
+from wheelsmith.toolchain.host import BUILD_PATH, HostCompiler, find_host_compiler, other_compilers
+from wheelsmith.toolchain.trial import Trial, try_compiler
 
 _VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
 
@@ -40,25 +47,105 @@ def supported_gcc(cuda: str) -> tuple[int, int] | None:
     return None if found is None else (found[0], found[1])
 
 
-def gcc_check(plan: Plan | None) -> Check | None:
-    """The host compiler against what nvcc accepts (nvcc: `unsupported GNU version!`)."""
-    supported = supported_gcc(plan.target.cuda) if plan else None
+def host_compiler_check(
+    plan: Plan | None, compiler: HostCompiler, toolkit: CudaToolkit | None, store: Path | None
+) -> Check | None:
+    """The host compiler with nvcc: tried with a toolkit that is there, else held against what its nvcc accepts.
+
+    Args:
+        plan: what will be built, if that is known.
+        compiler: the host compiler that was found.
+        toolkit: the toolkit; None: it will be assembled from NVIDIA's wheels.
+        store: root of the store that keeps the results of trials.
+    """
+    if toolkit is None:
+        return None if plan is None else _by_table(plan.target.cuda, compiler)
+    needed = f"one that CUDA {toolkit.release} in {toolkit.root} works with"
     try:
-        words = find_host_compiler().version
-    except NoCompilerError:
-        return None  # that is a check of its own
-    numbers = _VERSION.findall(words)
-    if plan is None or supported is None or not numbers:
+        tried, seconds = try_host_compiler(plan, compiler, toolkit, store)
+    except NoCompilerError as error:
+        return Check("host compiler", compiler.number or compiler.version, needed, False, error, stops=plan is not None)
+    found = f"{tried.preferred}, which nvcc prefers to {tried.number}" if tried.preferred else tried.number
+    when = f"tried in {seconds:.1f} s" if seconds else "tried before"
+    return Check("host compiler", f"{found} ({when})", needed, True, stops=True)
+
+
+def try_host_compiler(
+    plan: Plan | None, compiler: HostCompiler, toolkit: CudaToolkit, store: Path | None
+) -> tuple[HostCompiler, float]:
+    """The host compiler with what is known of it after it has worked; and the seconds that took (0: it did before).
+
+    Raises:
+        NoCompilerError: nvcc does not compile a one-line program with it.
+    """
+    variables = dict(plan.environment) if plan else {}
+    trial = try_compiler(toolkit, compiler, variables, store)
+    if not trial.ok:
+        raise _misfit(toolkit, compiler, trial, variables)
+    preferred = trial.used if trial.used != compiler.number and not compiler.asked else ""
+    return replace(compiler, preferred=preferred), trial.seconds
+
+
+def _by_table(cuda: str, compiler: HostCompiler) -> Check | None:
+    """For a toolkit that is not here yet (nvcc would say: `unsupported GNU version!`)."""
+    supported = supported_gcc(cuda)
+    if supported is None or not compiler.number or "clang" in compiler.version:
         return None
-    major, needed = int(numbers[-1].partition(".")[0]), f"{supported[0]} to {supported[1]} for CUDA {plan.target.cuda}"
-    if supported[0] <= major <= supported[1]:
-        return Check("GCC version", numbers[-1], needed, True, stops=True)
-    allowed = any("allow-unsupported-compiler" in value for _, value in plan.environment)
+    needed = f"{supported[0]} to {supported[1]} for CUDA {cuda}"
+    if supported[0] <= int(compiler.number.partition(".")[0]) <= supported[1]:
+        return Check("host compiler", compiler.number, needed, True, stops=True)
+    fitting = next(other_compilers(*supported), None)
     error = NoCompilerError(
-        f"g++ is version {numbers[-1]}; nvcc of CUDA {plan.target.cuda} accepts {needed.partition(' for')[0]}.",
-        f"Install g++-{supported[1]} and make it the default g++, or choose another toolkit with --cuda.",
+        f"The host compiler is g++ {compiler.number} ({compiler.path}); nvcc of CUDA {cuda} accepts"
+        f" {supported[0]} to {supported[1]}.",
+        f"Choose --host-compiler {fitting.path}." if fitting else _install(supported[1]),
     )
-    return Check("GCC version", numbers[-1], needed, False, error, stops=not allowed)
+    return Check("host compiler", compiler.number, needed, False, error, stops=True)
+
+
+def _install(major: int) -> str:
+    return (
+        f"Install g++-{major} and name it with --host-compiler g++-{major}, choose another toolkit with --cuda, or"
+        " build in an image with --container."
+    )
+
+
+def _misfit(
+    toolkit: CudaToolkit, compiler: HostCompiler, trial: Trial, variables: Mapping[str, str]
+) -> NoCompilerError:
+    """Why the two do not go together, and what was tried in their place."""
+    libc = " ".join(platform.libc_ver()).strip() or "this C library"
+    supported = supported_gcc(toolkit.version)
+    candidates = [find_host_compiler(None, {})] if compiler.asked and shutil.which("g++", path=BUILD_PATH) else []
+    candidates += other_compilers(*supported) if supported else ()
+    said, tried, remedy = diagnose(trial.words), "", ""
+    for other in candidates:
+        if Path(other.path).samefile(compiler.path):
+            continue
+        again = try_compiler(toolkit, other, variables)
+        if again.ok:
+            remedy = f"Choose --host-compiler {other.path}, which was tried here and works."
+            break
+        said = diagnose(again.words)
+        tried += f" {other.path} ({other.number}) was tried, too: {_reason(said)}."
+    if not remedy:
+        too_new = said.id == "host-compiler-too-new" and supported is not None
+        remedy = _install(supported[1]) if too_new and supported else f"{said.remedy or _OTHER}."
+    name = f"{compiler.path} ({compiler.number})" + (f", which {compiler.asked} names," if compiler.asked else "")
+    return NoCompilerError(
+        f"nvcc of CUDA {toolkit.release} in {toolkit.root} with {name} on {libc} does not compile a one-line program:"
+        f" {_reason(diagnose(trial.words))}.{tried}",
+        remedy,
+        detail=diagnose(trial.words).excerpt,
+    )
+
+
+_OTHER = "Choose another compiler with --host-compiler, another toolkit with --cuda, or an image with --container"
+
+
+def _reason(said: Explanation) -> str:
+    first = next((line for line in said.excerpt.splitlines() if is_error(line)), said.excerpt.partition("\n")[0])
+    return said.cause or first.strip().rstrip(".") or "it says nothing"
 
 
 def cmake_check(plan: Plan | None) -> Check | None:

@@ -30,6 +30,7 @@ _RELEASE = re.compile(r"release (?P<version>\d+\.\d+), V(?P<release>[\d.]+)")
 #: Below the root directory: where NVIDIA's installers and distributions put toolkits.
 USUAL_PLACES = ("usr/local/cuda", "usr/local/cuda-*", "opt/cuda")
 
+_ASSEMBLED = "NVIDIA's wheels"
 #: torch's headers include these; a compiler-only installation lacks them.
 _MATH_HEADERS = ("cublas_v2.h", "cusparse.h", "cusolverDn.h")
 
@@ -42,6 +43,12 @@ class CudaToolkit:
     version: str
     release: str
     origin: str
+
+    @property
+    def identity(self) -> str:
+        """What tells it from another of the same release: its root; of an assembled one, the digest of its lock, as a
+        store may move."""
+        return self.root.parent.name if self.origin == _ASSEMBLED else str(self.root)
 
     @property
     def has_math(self) -> bool:
@@ -197,7 +204,7 @@ def _assemble(version: str, math: bool, store: Store, uv: Uv) -> CudaToolkit:
 
     name = hashlib.sha256(lock.encode()).hexdigest()[:32]
     directory, _ = store.make_directory("cuda", name, make)
-    toolkit = inspect_toolkit(directory / "toolkit", "NVIDIA's wheels")
+    toolkit = inspect_toolkit(directory / "toolkit", _ASSEMBLED)
     if toolkit is None or toolkit.version != version:
         raise ToolkitError(f"The toolkit assembled in {directory} does not run.", f"Remove {directory} and run again.")
     return toolkit

@@ -1,39 +1,110 @@
-"""The C++ compiler of the machine.
+"""The C++ compiler of the machine that nvcc hands host code to.
 
-In: PATH. Out: which `g++` or `c++` it is. Fails with `NoCompilerError`.
+In: a choice, the environment, PATH. Out: which compiler it is. Fails with `NoCompilerError`.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from wheelsmith.errors import NoCompilerError
 
 #: Where the build looks too (`PATH` of every plan), so that doctor and build see the same compiler.
 BUILD_PATH = "/usr/local/bin:/usr/bin:/bin"
+#: Variables that name it: CMake's, which hands it to nvcc as `-ccbin`, before nvcc's own.
+VARIABLES = ("CUDAHOSTCXX", "NVCC_CCBIN")
+
+_VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
 
 
 @dataclass(frozen=True, slots=True)
 class HostCompiler:
-    """The compiler that nvcc hands host code to. `version` is the first line of `--version`."""
+    """The compiler that nvcc hands host code to.
+
+    Attributes:
+        path: where it is.
+        version: the first line of `--version`.
+        asked: what named it, as in `--host-compiler`; empty: nobody, it is the g++ that a build finds.
+        preferred: version of the compiler that nvcc takes instead, if nobody has named one (Debian's nvcc has its own
+            opinion); empty: none, or not tried.
+    """
 
     path: str
     version: str
+    asked: str = ""
+    preferred: str = ""
+
+    @property
+    def number(self) -> str:
+        """Its version alone, such as `14.2.0`; empty: not known."""
+        found = _VERSION.findall(self.version)
+        return found[-1] if found else ""
+
+    @property
+    def installation(self) -> tuple[tuple[Path, bool], ...]:
+        """What a build must see of it, to read, if somebody has named it: all that is installed with it, where that is
+        a folder of its own, such as /opt/gcc-13."""
+        real = Path(self.path).resolve()
+        if not self.asked or real.is_relative_to("/usr"):  # which every build sees
+            return ()
+        prefix, home = real.parent.parent, Path.home()
+        alone = real.parent.name == "bin" and prefix not in (home, *home.parents)
+        return tuple(dict.fromkeys(((prefix if alone else real, False), (Path(self.path), False))))
+
+    @property
+    def facts(self) -> str:
+        """What compiles, for a build's record: the version, and the other one that nvcc takes."""
+        return f"{self.version}; nvcc takes {self.preferred}" if self.preferred else self.version
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What leads CMake and nvcc to it; nothing, if nobody has named it."""
+        return dict.fromkeys(VARIABLES, self.path) if self.asked else {}
 
 
-def find_host_compiler() -> HostCompiler:
-    """Find g++ where the build will look for it.
+def find_host_compiler(choice: str | None = None, environment: Mapping[str, str] = os.environ) -> HostCompiler:
+    """The compiler of that name or path, else that of CUDAHOSTCXX or NVCC_CCBIN, else the g++ that a build will find.
 
     Raises:
-        NoCompilerError: there is none.
+        NoCompilerError: it is not there, or does not run.
     """
-    path = shutil.which("g++", path=BUILD_PATH)
-    if path is None:
+    named = [("--host-compiler", choice), *((name, environment.get(name)) for name in VARIABLES)]
+    asked, name = next(((what, value) for what, value in named if value), ("", "g++"))
+    path = shutil.which(name, path=BUILD_PATH if "/" not in name else None)
+    if path is not None and Path(name).is_dir():  # nvcc's -ccbin takes a directory, too
+        path = shutil.which(f"{name}/g++")
+    if path is None and not asked:
         raise NoCompilerError(
             f"There is no C++ compiler (g++) in {BUILD_PATH}.",
             "Install one: `apt-get install g++` on Debian and Ubuntu, `dnf install gcc-c++` on Fedora and RHEL.",
         )
-    output = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    return HostCompiler(path, output.partition("\n")[0].strip())
+    version = _version(path) if path is not None else ""
+    if path is None or not version:
+        lack = "does not run" if path is not None else f"is not in {BUILD_PATH}" if "/" not in name else "is not there"
+        raise NoCompilerError(
+            f"The host compiler {name}, which {asked or 'PATH'} names, {lack}.",
+            "Name a C++ compiler that is installed, such as /usr/bin/g++-13, or leave it away.",
+        )
+    return HostCompiler(str(Path(path).absolute()), version, asked)
+
+
+def other_compilers(oldest: int, newest: int) -> Iterator[HostCompiler]:
+    """The `g++-N` of this machine with a major version in that range, the newest first."""
+    for major in range(newest, oldest - 1, -1):
+        path = shutil.which(f"g++-{major}", path=BUILD_PATH)
+        if path is not None and (version := _version(path)):
+            yield HostCompiler(path, version, "--host-compiler")
+
+
+def _version(path: str) -> str:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.partition("\n")[0].strip() if done.returncode == 0 else ""
