@@ -106,6 +106,7 @@ def toolkit(directory: Path, release: str = "13.0.88") -> Path:
     (directory / "include" / "cuda_runtime.h").write_text("")
     nvcc = directory / "bin" / "nvcc"
     short = release.rpartition(".")[0]
-    nvcc.write_text(f'#!/bin/sh\necho "Cuda compilation tools, release {short}, V{release}"\n')
+    made = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done\n'  # it takes every program
+    nvcc.write_text(f'#!/bin/sh\necho "Cuda compilation tools, release {short}, V{release}"\n{made}')
     nvcc.chmod(0o755)
     return directory
