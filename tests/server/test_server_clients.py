@@ -217,7 +217,7 @@ def test_the_command_serves_and_stops(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_the_nginx_example_serves_the_same(tmp_path: Path, pip_here: str) -> None:
     publish([make_wheel(tmp_path / "in", "leaf", "1.0+cu130", code="leaf = True")], tmp_path / "dist")
-    example = Path(__file__).parents[3] / "docs/nginx.conf"
+    example = Path(__file__).parents[2] / "docs/nginx.conf"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         socket_address = f"127.0.0.1:{free.getsockname()[1]}"
