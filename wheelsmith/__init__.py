@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from wheelsmith.errors import InstallError as InstallError
     from wheelsmith.errors import InterruptedBuildError as InterruptedBuildError
     from wheelsmith.errors import InvalidWheelError as InvalidWheelError
+    from wheelsmith.errors import IsolationError as IsolationError
     from wheelsmith.errors import NetworkError as NetworkError
     from wheelsmith.errors import NoCompilerError as NoCompilerError
     from wheelsmith.errors import NotPortableError as NotPortableError
@@ -180,7 +181,7 @@ _MODULES = {
     "wheelsmith.errors": (
         "BROKEN_PIPE BusyError CompileError ContractError DIFFERS DOES_NOT_FIT DiskFullError EngineError "
         "EngineNotFoundError EnvironmentBuildError HashMismatchError IndexConflictError InstallError "
-        "InterruptedBuildError InvalidWheelError NetworkError NoCompilerError NotPortableError "
+        "InterruptedBuildError InvalidWheelError IsolationError NetworkError NoCompilerError NotPortableError "
         "OfflineError PatchError PythonNotFoundError RecipeError SourceError StoreError TargetError "
         "ToolkitError UnknownGpuError UnknownPackageError UnknownVersionError UsageError "
         "VerificationError WheelsmithError"

@@ -4,6 +4,8 @@ In: a TOML file (`WHEELSMITH_CONFIG`, else `config.toml` in the user's configura
 empty one if there is no file. Fails with `UsageError`, which names file and key. A mirror says where bytes come from,
 never which bytes: the commits and hashes of the recipe decide, and a plan is the same with and without mirrors.
 
+    require_isolation = true
+
     [mirrors]
     "https://github.com/" = ["/srv/mirror/github.com/", "https://git.example.org/github/"]
 """
@@ -62,6 +64,7 @@ class Config:
 
     mirrors: Mirrors = NO_MIRRORS
     origin: Path | None = None
+    require_isolation: bool = False  # builds that cannot be confined are refused
 
 
 def config_path() -> Path:
@@ -88,13 +91,17 @@ def load_config(path: Path | None = None) -> Config:
         return Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"The configuration file {path} cannot be read: {error}.", "Correct the file.") from error
-    unknown = sorted(data.keys() - {"mirrors"})
+    unknown = sorted(data.keys() - {"mirrors", "require_isolation"})
     if unknown:
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}.", "Valid here is mirrors.")
+        raise UsageError(f"{path}: unknown key {unknown[0]!r}.", "Valid here are mirrors and require_isolation.")
+    required = data.get("require_isolation", False)
+    if not isinstance(required, bool):
+        raise UsageError(f"{path}: require_isolation is {required!r}.", "It is true or false.")
     table = data.get("mirrors", {})
     if not isinstance(table, dict):
         raise _wrong(path, "mirrors", "is not a table")
-    return Config(Mirrors(tuple((prefix, _places(path, prefix, value)) for prefix, value in table.items())), path)
+    mirrors = Mirrors(tuple((prefix, _places(path, prefix, value)) for prefix, value in table.items()))
+    return Config(mirrors, path, required)
 
 
 def _places(path: Path, prefix: str, value: Any) -> tuple[str, ...]:

@@ -142,6 +142,12 @@ class EngineError(WheelsmithError):
     exit_code = 35
 
 
+class IsolationError(WheelsmithError):
+    """The kernel allows no confinement of a build, and `--require-isolation` asks for it."""
+
+    exit_code = 36
+
+
 class CompileError(WheelsmithError):
     """The build backend failed."""
 

@@ -15,20 +15,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wheelsmith.errors import BusyError, StoreError
-from wheelsmith.fsutil import sync_directory
+from wheelsmith.fsutil import is_debris, remove_tree, sync_directory
+
+_MAKING = ".new"
+_YOUNG = 60.0  # seconds: between the birth of a file and the lock on it
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, even after a power cut."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
         try:
+            fcntl.flock(temporary, fcntl.LOCK_EX | fcntl.LOCK_NB)  # who collects debris leaves it alone
             temporary.write(data)
             temporary.flush()
             os.fsync(temporary.fileno())
@@ -88,17 +92,46 @@ class Store:
         with self.lock(f"{kind}-{name}", wait=True):
             if final.is_dir():
                 return final, True
-            temporary = final.with_name(f".{name}.new")
-            shutil.rmtree(temporary, ignore_errors=True)
+            temporary = final.with_name(f".{name}{_MAKING}")
+            remove_tree(temporary)
             temporary.mkdir()
             try:
                 make(temporary)
             except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
+                remove_tree(temporary)
                 raise
             temporary.rename(final)
             sync_directory(final.parent)
         return final, False
+
+    def collect(self) -> int:
+        """Remove what killed processes left unfinished, and nobody works on; how many files and directories.
+
+        Everything of that kind has a name that begins with a dot.
+        """
+        collected = 0
+        for path in self.root.glob("*/.*"):
+            kind, name = path.parent.name, path.name
+            with suppress(OSError, BusyError):
+                if is_debris(name):
+                    remove_tree(path)
+                elif name.endswith(_MAKING) and path.is_dir():
+                    with self.lock(f"{kind}-{name[1:].removesuffix(_MAKING)}"):
+                        remove_tree(path)
+                elif name.endswith(".part"):  # see sources/http.py
+                    with self.lock(f"blob-{name[1:].removesuffix('.part')}"):
+                        path.unlink()
+                elif path.is_file() and not _is_held(path):
+                    path.unlink()
+                else:
+                    continue
+                collected += 1
+        for path in self.root.glob("work/[!.]*"):  # it has served, and was about to be removed
+            if (self.root / "wheels" / path.name).is_dir():
+                with suppress(OSError, BusyError), self.lock(f"build-{path.name}"):
+                    remove_tree(path)
+                    collected += 1
+        return collected
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
@@ -115,3 +148,15 @@ class Store:
                     f"Another wheelsmith process is working on {name}.", "Wait for it to end, then try again."
                 ) from error
             yield
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody writes this file at the moment, or may be about to."""
+    with path.open("rb") as file:
+        if time.time() - os.fstat(file.fileno()).st_mtime < _YOUNG:
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -27,7 +27,7 @@ def check(tmp_path, *modules):
     root = tmp_path / "root"
     for name in ("home", "tmp", "proof"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    here = SimpleNamespace(base_prefix=Path(sys.base_prefix), executable=Path(sys.executable))
+    here = SimpleNamespace(base_prefix=Path(sys.base_prefix), executable=Path(sys.executable).resolve())
     environment = SimpleNamespace(prefix=tmp_path / "none", interpreter=here)
     tools = SimpleNamespace(
         environment=environment, toolkit=SimpleNamespace(root=tmp_path), isolation=Isolation(False, None, "a test")

@@ -28,9 +28,9 @@ def test_where_there_is_no_process_namespace_the_build_dies_with_wheelsmith_all_
     (tmp_path / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "b"\n')
     request = {"source": str(tmp_path), "out": str(tmp_path), "python": str(python), "environment": dict(os.environ)}
     (tmp_path / "request").write_text(json.dumps(request | {"config_settings": {}, "check": False}))
-    room = Room(tmp_path, tmp_path, tmp_path, Isolation(False))
+    room = Room(tmp_path, Path(sys.prefix), tmp_path, Isolation(False))
     program = [sys.executable, "-IS", driver.__file__, f"{tmp_path}/request", f"{tmp_path}/result"]
-    command = room.command([*program, *room.libraries])
+    command = room.command([*program, *room.libraries], paths=[(Path(driver.__file__), False)])
     start = "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)"
     wheelsmith = subprocess.Popen([sys.executable, "-c", start, *command])
     while not (pids.is_file() and len(pids.read_text().split()) == 3):

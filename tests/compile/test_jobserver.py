@@ -70,7 +70,8 @@ class House:
 
     def run(self, script: str, *, jobs: int = 2, until: float | None = None) -> int:
         head = f"cd {self.root}/src; PATH={self.wrappers.path}:{self.root}/cuda/bin:{self.root}/real:$PATH; "
-        command = self.room.command(["sh", "-c", head + script], leashed=True)
+        paths = [(self.root.parent, True)] if self.chain else []  # where the tests have their caches
+        command = self.room.command(["sh", "-c", head + script], paths=paths, leashed=True)
         return run_process(command, self.root / "log", self.governed(jobs, until), self.told.append)
 
     @property

@@ -24,7 +24,7 @@ from wheelsmith.events import Listener, ignore
 if TYPE_CHECKING:
     from wheelsmith.builder.build import BuildResult
     from wheelsmith.builder.rebuild import Rebuilt
-    from wheelsmith.config import Mirrors
+    from wheelsmith.config import Config
     from wheelsmith.planning.model import Plan
 
 
@@ -97,6 +97,7 @@ def build(
     store: PathLike | None = None,
     jobs: int | None = None,
     offline: bool = False,
+    require_isolation: bool = False,
     index_url: str | None = None,
     torch_index: str | None = None,
     toolkit: str = "auto",
@@ -122,6 +123,8 @@ def build(
         use_cache: whether compiled objects may come from a cache.
         stop_after: minutes after which no compiler starts any more, as after an interrupt; default: never.
         offline: fetch nothing.
+        require_isolation: refuse (IsolationError) where the kernel allows no confinement of the build; otherwise the
+            build warns. `require_isolation = true` in the configuration file does the same.
         index_url: package index for sdists and build requirements; default: the clients' own configuration.
         torch_index: package index that has the builds for a nightly torch; default: WHEELSMITH_TORCH_INDEX.
         toolkit: `auto`, `wheels`, or the root directory of a CUDA toolkit.
@@ -151,12 +154,13 @@ def build(
             toolkit,
             key,
             limit,
-            _mirrors(),
+            _config().mirrors,
             _torch_index(torch_index),
             cache or os.environ.get("WHEELSMITH_CACHE"),
             use_cache,
             None if stop_after is None else time.monotonic() + 60 * stop_after,
             host_compiler,
+            require_isolation or _config().require_isolation,
         )
         result = run_build(made, open_store(store), settings, listener)
         if not result.published.already_there:
@@ -192,7 +196,7 @@ def fetch(
             False,
             chosen_index_url(index_url),
             toolkit,
-            mirrors=_mirrors(),
+            mirrors=_config().mirrors,
             torch_index=_torch_index(torch_index),
         )
         return run_fetch(made, open_store(store), settings, listener)
@@ -206,6 +210,7 @@ def rebuild(
     store: PathLike | None = None,
     jobs: int | None = None,
     offline: bool = False,
+    require_isolation: bool = False,
     index_url: str | None = None,
     torch_index: str | None = None,
     toolkit: str = "auto",
@@ -230,9 +235,10 @@ def rebuild(
             offline,
             chosen_index_url(index_url),
             toolkit,
-            mirrors=_mirrors(),
+            mirrors=_config().mirrors,
             torch_index=_torch_index(torch_index),
             cached=False,  # what is compiled again must be compiled
+            require_isolation=require_isolation or _config().require_isolation,
         )
         return run_rebuild(
             Path(wheel),
@@ -248,8 +254,8 @@ def _torch_index(url: str | None) -> str | None:
     return url or os.environ.get("WHEELSMITH_TORCH_INDEX")
 
 
-def _mirrors() -> Mirrors:
-    """The mirrors of the user's configuration file."""
+def _config() -> Config:
+    """The user's configuration file."""
     from wheelsmith.config import load_config
 
-    return load_config().mirrors
+    return load_config()

@@ -27,9 +27,9 @@ from wheelsmith.compile.run import Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import try_host_compiler
 from wheelsmith.config import NO_MIRRORS, Mirrors
-from wheelsmith.errors import CompileError, UsageError
+from wheelsmith.errors import CompileError, IsolationError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
-from wheelsmith.fsutil import sha256_of
+from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.index.publish import Published, publish
 from wheelsmith.index.storage import local_directory
 from wheelsmith.planning.model import CANONICAL, Plan
@@ -107,6 +107,7 @@ class Settings:
     cached: bool = True  # whether compiled objects may come from a cache
     until: float | None = None  # moment (time.monotonic()) after which no compiler starts; None: never
     host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
+    require_isolation: bool = False  # refuse to build where a build cannot be confined
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Made:
 
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
     """Bring in everything that a build of the plan needs from outside; bytes of sources fetched."""
+    store.collect()
     fetched = _sources(plan, store, settings, listener)
     _toolchain(plan, store, settings, listener)
     return sum(item.bytes_fetched for item in fetched)
@@ -168,6 +170,14 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
 
 def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) -> Tools:
     """Find or make everything that compiles, and refuse a machine that cannot, before anything is compiled."""
+    isolation = isolation_here()
+    if settings.require_isolation and not isolation.confined:
+        raise IsolationError(
+            f"A build cannot be confined here, and that is required: {isolation.reason}.",
+            "Run wheelsmith as root, allow unprivileged user namespaces (docs/security.md says how), or in a container"
+            " give it the capability SYS_ADMIN; or leave --require-isolation away.",
+        )
+    store.collect()
     _refuse_unfit_machine(plan, store, settings, listener)
     if settings.cached:
         check_setting(settings.cache)
@@ -183,7 +193,7 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
     environment, toolkit = _toolchain(plan, store, settings, listener)
     compiler, _ = try_host_compiler(plan, find_host_compiler(settings.host_compiler), toolkit, store.root)
     key = _build_key(plan, environment, toolkit, compiler, strip)
-    return Tools(environment, toolkit, compiler, strip, isolation_here(), key)
+    return Tools(environment, toolkit, compiler, strip, isolation, key)
 
 
 def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
@@ -200,6 +210,9 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
         listener=listener,
     )
+    if not tools.isolation.confined:
+        text = f"this build is not confined ({tools.isolation.reason}): {tools.isolation.unconfined}"
+        listener(Note("compile", text, warning=True))
     with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):
         supplies = Supplies(
             tools.environment,
@@ -361,7 +374,7 @@ def _keep(store: Store, key: str, made: Made) -> None:
         write_atomic(directory / "build.json", json.dumps(made.record, indent=1, sort_keys=True).encode())
 
     store.make_directory("wheels", key, make)
-    shutil.rmtree(store.place("work", key))
+    remove_tree(store.place("work", key))
 
 
 def _publish_provenance(statement: Path, index: Path, key: Path | None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.attest.verify import verify_wheel
 from wheelsmith.builder.build import Settings, make_wheel, prepare
-from wheelsmith.fsutil import sha256_of
+from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.planning.planfile import read_plan
 from wheelsmith.store import Store
 from wheelsmith.wheel.compare import Difference, compare
@@ -89,7 +89,7 @@ def run_rebuild(
         if digest != verified.sha256:
             again = store.place("rebuilt", made.wheel.name)
             shutil.move(made.wheel, again)
-        shutil.rmtree(store.place("work", name))
+        remove_tree(store.place("work", name))
     return Rebuilt(
         wheel=wheel,
         sha256=verified.sha256,

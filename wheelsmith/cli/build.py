@@ -12,6 +12,7 @@ from wheelsmith.cli.options import (
     Parser,
     add_command,
     add_index,
+    add_isolation,
     add_jobs,
     add_network,
     add_store,
@@ -32,6 +33,7 @@ def configure(commands: Commands[Parser]) -> None:
     add_store(parser)
     add_network(parser)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    add_isolation(parser)
     add_jobs(parser)
     parser.add_argument("--memory", metavar="SIZE", help="memory for all of them, as in 12GB (default: what is free)")
     parser.add_argument(
@@ -95,6 +97,7 @@ def execute(options: argparse.Namespace) -> int:
             use_cache=not options.no_cache,
             stop_after=options.stop_after,
             offline=options.offline,
+            require_isolation=options.require_isolation,
             index_url=options.index_url,
             torch_index=options.torch_index,
             toolkit=options.toolkit,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from wheelsmith.errors import UsageError, did_you_mean
+from wheelsmith.errors import IsolationError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from wheelsmith import TargetOptions
@@ -185,3 +185,12 @@ def unknown_words(parser: Parser, words: Sequence[str]) -> UsageError:
         )
     name = option.partition("=")[0]
     return UsageError(f"`{parser.prog}` has no option {name}.", did_you_mean(name, parser.options))
+
+
+def add_isolation(parser: argparse.ArgumentParser) -> None:
+    """Add the option that refuses to run strangers' code unconfined."""
+    parser.add_argument(
+        "--require-isolation",
+        action="store_true",
+        help=f"refuse (exit code {IsolationError.exit_code}) where the kernel allows no confinement of the build",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wheelsmith.cli.options import Commands, Parser, add_command, add_jobs, add_network, add_store
+from wheelsmith.cli.options import Commands, Parser, add_command, add_isolation, add_jobs, add_network, add_store
 from wheelsmith.cli.verify import add_origin
 from wheelsmith.errors import VerificationError
 
@@ -23,6 +23,7 @@ def configure(commands: Commands[Parser]) -> None:
     add_store(parser)
     add_network(parser)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    add_isolation(parser)
     add_jobs(parser)
     parser.add_argument("--verbose", action="store_true", help="show the compilers' output")
 
@@ -41,6 +42,7 @@ def execute(options: argparse.Namespace) -> int:
             store=options.store,
             jobs=options.jobs,
             offline=options.offline,
+            require_isolation=options.require_isolation,
             index_url=options.index_url,
             torch_index=options.torch_index,
             toolkit=options.toolkit,

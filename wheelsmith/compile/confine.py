@@ -210,19 +210,28 @@ def _step(step: list[Any], sources: dict[str, int]) -> dict[str, bool]:
 
 def _seal(writable: dict[str, bool]) -> None:
     """Give every mount its flags. What came along below a bind mount is treated as the bind mount is."""
-    points = []
-    with open("/proc/self/mountinfo") as file:  # noqa: PTH123
-        for line in file:
-            point = line.split()[4].encode().decode("unicode_escape").encode("latin-1").decode()
-            if point == _SCAFFOLD or point.startswith(f"{_SCAFFOLD}/"):
-                points.append(point)
-    for point in dict.fromkeys(points):
+    for point in dict.fromkeys(_mount_points()):
         owner = max((top for top in writable if point == top or point.startswith(f"{top}/")), key=len)
         device = point.startswith(f"{_SCAFFOLD}/dev/")
         found = os.statvfs(point).f_flag
         flags = sum(new for old, new in _KEPT.items() if found & old) | _NOSUID | (0 if device else _NODEV)
         flags |= 0 if writable[owner] or device else _RDONLY
         _mount("none", point, None, _REMOUNT | _BIND | flags)
+
+
+def _mount_points() -> list[str]:
+    """Of the mounts on the scaffold. Others may lie under it, in the directory that it hides."""
+    points = []
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:  # noqa: PTH123
+        rows = [line.split()[:5] for line in file]
+    ours = {[number for number, _, _, _, text in rows if text == _SCAFFOLD][-1]}
+    for number, parent, _, _, text in rows:  # parents first
+        first, *escaped = text.split("\\")  # \040 for a space; no codec: Python itself may be hidden now
+        point = first + "".join(chr(int(part[:3], 8)) + part[3:] for part in escaped)
+        if number in ours or parent in ours:
+            ours.add(number)
+            points.append(point)
+    return points
 
 
 def _raise_loopback() -> None:

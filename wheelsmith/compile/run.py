@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wheelsmith.children import hide_from_children
 from wheelsmith.compile.chain import Chain, OpenChain
 from wheelsmith.compile.compiler_wrappers import CompilerWrappers, lay_wrappers
 from wheelsmith.compile.cost_model import load_model
@@ -169,6 +170,8 @@ def compile_wheel(
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
         paths = [(driver, False), *supplies.compiler.installation, *(chain.paths if chain else ())]
         enter = partial(room.command, binds=binds, paths=paths)
+        if not isolation.confined:
+            hide_from_children()
         room.hand_over(*(path for path, writable in paths if writable))
         command = enter(program, leashed=True)
         listener(Note("compile", f"up to {jobs} jobs, as memory allows; isolation: {isolation}; log: {log}"))

@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wheelsmith.compile.landlock import landlock_rules, landlock_version
 from wheelsmith.compile.memory import available_memory, usable_cpus
 from wheelsmith.compile.syscalls import syscall_filter
 from wheelsmith.errors import StoreError
@@ -77,9 +78,15 @@ class Isolation:
         """Whether the build can reach a network."""
         return not self.confined
 
+    @property
+    def unconfined(self) -> str:
+        """What it means where there is no confinement."""
+        files = "reach the network and local sockets" if landlock_version() else "read and write what its user can"
+        return f"a build can {files}, and its wheel need not have the bytes of another machine's"
+
     def __str__(self) -> str:
         if not self.confined:
-            return f"none ({self.reason}): a build can do what its user can, and wheels differ between machines"
+            return f"none ({self.reason}): {self.unconfined}"
         who = "the caller's user" if self.user is None else f"user {self.user}"
         return f"own files, own processes, no network, no rights, as {who}"
 
@@ -92,6 +99,7 @@ class Isolation:
             "network": self.network,
             "user": "its own" if self.user is not None else "the caller's",
             "system_calls_filtered": bool(syscall_filter()),
+            "files_restricted": self.confined or bool(landlock_version()),
         }
 
 
@@ -193,9 +201,24 @@ class Room:
             leashed: the caller starts it itself, and when the caller dies, however it dies, so does the program.
         """
         if not self.isolation.confined:
-            return _command(None, [], str(self.root), program, parent=leashed)
+            return _command(None, [], str(self.root), program, parent=leashed, rules=self._rules(paths))
         steps = [*_system_steps(self._hidden()), *self._steps(binds, paths)]
         return _command(self.isolation.user, steps, CANONICAL, program, parent=leashed)
+
+    def _rules(self, paths: Sequence[tuple[Path, bool]]) -> dict[str, Any] | None:
+        """The same as `_steps`, as far as it goes without mounts."""
+        readable = [*_SYSTEM, "/proc", "/dev", *(f"/etc/{name}" for name in _ETC), "/etc/passwd", "/etc/group"]
+        readable += [str(path) for path in (*self._prefixes(), self.toolkit, self.environment, *_packages())]
+        readable += [str(path) for path, writable in paths if not writable]
+        writable = [*(f"/dev/{name}" for name in _DEVICES), "/dev/shm", str(self.root)]  # noqa: S108
+        writable += [str(path) for path, may_write in paths if may_write]
+        return landlock_rules(readable, writable, self.libraries)
+
+    def _prefixes(self) -> list[Path]:
+        prefixes = dict.fromkeys((Path(sys.base_prefix), self.interpreter))
+        if not (self.environment / "pyvenv.cfg").is_file():  # --env current, outside a virtual environment
+            prefixes[self.environment] = None
+        return [path / name for path in prefixes for name in _PREFIX if (path / name).is_dir()]
 
     def _hidden(self) -> tuple[Path, ...]:
         return (Path.home(), self.root.parent.parent)
@@ -208,13 +231,8 @@ class Room:
         return (self.environment / "pyvenv.cfg").is_file() and not self.environment.is_relative_to(ours)
 
     def _steps(self, binds: Sequence[tuple[Path, str]], paths: Sequence[tuple[Path, bool]]) -> Iterator[list[Any]]:
-        prefixes = dict.fromkeys((Path(sys.base_prefix), self.interpreter))
-        if not (self.environment / "pyvenv.cfg").is_file():  # --env current, outside a virtual environment
-            prefixes[self.environment] = None
-        readable = [path / name for path in prefixes for name in _PREFIX if (path / name).is_dir()]
-        if self._own_environment:
-            readable.append(self.environment)
-        for path, writable in (*((path, False) for path in (*readable, self.toolkit)), *paths):
+        own = [self.environment] if self._own_environment else []
+        for path, writable in (*((path, False) for path in (*self._prefixes(), *own, self.toolkit)), *paths):
             if writable or not _is_system(path):
                 yield from _bind(path, str(path), writable=writable)
         for path in _packages():
@@ -290,7 +308,13 @@ def _system_steps(hidden: Sequence[Path]) -> Iterator[list[Any]]:
 
 
 def _command(
-    user: int | None, steps: list[list[Any]], directory: str, program: list[str], *, parent: bool
+    user: int | None,
+    steps: list[list[Any]],
+    directory: str,
+    program: list[str],
+    *,
+    parent: bool,
+    rules: dict[str, Any] | None = None,
 ) -> list[str]:
     limits = {"RLIMIT_CORE": _NO_CORE, "RLIMIT_FSIZE": _LARGEST_FILE}
     if steps:
@@ -302,7 +326,7 @@ def _command(
         "cwd": directory,
         "limits": limits,
         "filter": syscall_filter().hex(),
-        "landlock": None,
+        "landlock": rules,
     }
     text = json.dumps(specification, separators=(",", ":"))
     return [sys.executable, "-IS", str(_PROGRAM), text, *program]

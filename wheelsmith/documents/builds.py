@@ -53,6 +53,8 @@ class IsolationFacts(TypedDict):
     """Whether the build could reach a network."""
     user: Literal["its own", "the caller's"]
     system_calls_filtered: bool
+    files_restricted: bool
+    """Whether files outside of the build's own could not be opened: by confinement, else by Landlock."""
 
 
 class CompileSummary(TypedDict):

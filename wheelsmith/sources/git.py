@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError, StoreError
 from wheelsmith.events import ignore
+from wheelsmith.fsutil import remove_tree
 from wheelsmith.sources.git_process import RefusedError, ask_git, fetch_git, make_repository, start_git
 from wheelsmith.sources.git_tree import DamagedError, Writer
 from wheelsmith.sources.mirrors import ask_places
@@ -142,7 +142,7 @@ def lay_out(source: GitSource, store: Store, into: Path) -> None:
                 assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes
                 Writer(process.stdin, process.stdout, source).write(into)
         except (DamagedError, BrokenPipeError) as error:
-            shutil.rmtree(repository, ignore_errors=True)
+            remove_tree(repository)
             raise _not_held(source, str(error)) from error
 
 
@@ -161,7 +161,7 @@ def _opened(source: GitSource, store: Store) -> Iterator[Path]:
     with store.lock(f"git-{name}", wait=True):
         if not repository.is_dir():
             temporary = repository.with_name(f".{name}.new")
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_tree(temporary)
             make_repository(temporary)
             temporary.rename(repository)
         yield repository

@@ -1,0 +1,80 @@
+"""What it costs to confine a build: CPU-seconds and wall time of compilers inside and outside, and the start.
+
+    python -m benchmarks.confinement [--toolkit DIR] [--rounds 5]
+
+The same units, C++ and (where there is a toolkit) CUDA, are compiled by the same commands, in turns inside the sandbox
+and outside of it. Printed are medians over the rounds; on a machine that others use, trust the CPU-seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from wheelsmith.compile.sandbox import Room, isolation_here
+from wheelsmith.toolchain.cuda import pick_toolkit
+
+CXX = """#include <iostream>
+#include <regex>
+int f(const char *s) { return std::regex_match(s, std::regex(s)); }
+"""
+CUDA = """#include <cooperative_groups.h>
+__global__ void k(float *x) { cooperative_groups::this_grid().sync(); x[threadIdx.x] *= 2; }
+"""
+SCRIPT = """cd "$1/src" || exit
+for i in 1 2 3 4; do g++ -O2 -c unit.cpp -o $i.o || exit; done
+[ -z "$2" ] || for i in 1 2 3; do "$2/bin/nvcc" -O2 -arch=sm_86 -c unit.cu -o c$i.o || exit; done
+i=0; while [ $i -lt 100 ]; do g++ --version > /dev/null; i=$((i+1)); done
+"""
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """CPU-seconds and seconds of a command."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, env={"PATH": os.environ["PATH"]}, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, time.monotonic() - started
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toolkit", default="auto")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    isolation = isolation_here()
+    if not isolation.confined:
+        raise SystemExit(f"isolation here: {isolation}")
+    toolkit = pick_toolkit("13.0", math=False, choice=options.toolkit)
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-bench-") as name:
+        root = Path(name)
+        for directory in ("src", "trees", "home", "tmp", "out", "launch", "cache", "env", "cuda"):
+            (root / directory).mkdir()
+        (root / "src/unit.cpp").write_text(CXX, "utf-8")
+        (root / "src/unit.cu").write_text(CUDA, "utf-8")
+        room = Room(root, root, toolkit.root if toolkit else root / "cuda", isolation)
+        room.hand_over()
+        real = str(toolkit.root) if toolkit else ""
+        inside = room.command(["sh", "-c", SCRIPT, "sh", room.place, real and f"{room.place}/cuda"])
+        outside = ["sh", "-c", SCRIPT, "sh", str(root), real]
+        start = room.command(["true"])
+        rows = [(measure(outside), measure(inside)) for _ in range(options.rounds)]
+        starts = [measure(start)[1] - measure(["true"])[1] for _ in range(4 * options.rounds)]
+    print(f"isolation: {isolation}")
+    for label, index in (("CPU-seconds", 0), ("seconds", 1)):
+        plain = statistics.median(out[index] for out, _ in rows)
+        confined = statistics.median(within[index] for _, within in rows)
+        ratio = statistics.median(within[index] / out[index] for out, within in rows)
+        print(f"{label:12} outside {plain:7.2f}  inside {confined:7.2f}  ratio {ratio:.3f}")
+    print(f"start-up     {1000 * statistics.median(starts):.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
