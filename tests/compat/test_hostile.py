@@ -199,7 +199,12 @@ def test_the_headline_says_what_was_found(tmp_path, honest):
     [
         ([region(sass({"C": REAL}, "86"), sass({"C": TRAPPING}, "120"))], "no", "no body for 12.0"),
         ([region(sass({"A": REAL}, "86"), sass({"A": REAL}, "86", label="120"))], "no", "calls 12.0"),
-        ([region(sass({"A": REAL, "B": REAL}, "86"), sass({"A": REAL, "B": EMPTY}, "120"))], "yes", "no body for 12.0"),
+        (
+            [region(sass({"A": REAL, "B": REAL}, "86"), sass({"A": REAL, "B": EMPTY}, "120"))],
+            "yes",
+            "not there for 12.0",
+        ),
+        ([region(sass({"A": REAL, "B": REAL}, "86"), sass({"A": REAL}, "120"))], "yes", "not there for 12.0"),
     ],
 )
 def test_the_judge_reads_the_same_code(tmp_path, regions, answer, says):
@@ -207,3 +212,14 @@ def test_the_judge_reads_the_same_code(tmp_path, regions, answer, says):
     (fit,) = judge(summarise(report), Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("580.65.06"))).libraries
     assert fit.answer == answer
     assert any(says in reason.says for reason in fit.reasons)
+
+
+@pytest.mark.parametrize(("name", "answer"), [("_Z1BPf", "partly"), ("_Z1DPf", "yes")])
+def test_a_kernel_that_the_program_registers_is_missed(tmp_path, name, answer):
+    """The host's half names the kernels that it can launch; an overload for other GPUs is not among them."""
+    fatbin = region(sass({"A": REAL, "_Z1BPf": REAL}, "86"), sass({"A": REAL}, "120"))
+    source = f'const char *registered(void) {{ return "{name}"; }}'
+    library = build_library(tmp_path / "lib", fatbin, source=source, flags=["-nostdlib"])
+    _, report = hold(tmp_path, {"t/a.so": library})
+    (fit,) = judge(summarise(report), Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("580.65.06"))).libraries
+    assert fit.answer == answer

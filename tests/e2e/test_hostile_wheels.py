@@ -13,7 +13,10 @@ import pytest
 
 from tests.support.wheel_makers import build_wheel
 from wheelsmith.compat.contract import check
-from wheelsmith.gpu.arch import ArchSet
+from wheelsmith.compat.judge import Machine, judge
+from wheelsmith.compat.summary import summarise
+from wheelsmith.gpu.arch import Arch, ArchSet
+from wheelsmith.gpu.drivers import Driver
 from wheelsmith.wheel.inspect import inspect_path
 
 pytestmark = pytest.mark.e2e
@@ -119,3 +122,13 @@ def test_only_what_would_run_meets_the_contract(made, tmp_path, files, sound):
     verdict = check(inspect_path(wheel), ArchSet.parse("8.6;12.0"), ())
     assert (not verdict.violations) is sound, verdict.violations
     assert ("not whole" in verdict.headline) is not sound
+
+
+def test_the_judge_says_what_a_gpu_finds_in_them(made, tmp_path):
+    machine = Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("580.65.06"))
+    # nvcc's host half does not register B of `fewer`, so nothing launches it: that it is not there is only said.
+    for name, answer in (("fewer", "yes"), ("hollow", "no"), ("honest", "yes"), ("only", "no")):
+        (tmp_path / f"{name}.so").write_bytes(made[name])
+        (fit,) = judge(summarise(inspect_path(tmp_path / f"{name}.so")), machine).libraries
+        assert fit.answer == answer, name
+        assert any("(B)" in reason.says for reason in fit.reasons) is (name == "fewer")

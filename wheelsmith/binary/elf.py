@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wheelsmith.binary.abi import is_torch_symbol
 from wheelsmith.binary.fatbin import DeviceCode, read_fatbin
+from wheelsmith.binary.names import name_hash
 from wheelsmith.binary.scan import scan
 from wheelsmith.binary.window import Window, damaged
 
@@ -30,6 +31,8 @@ _MAX_KEPT = 200_000  # undefined symbols
 _MAX_OFFERED = 20_000
 _MAX_SYMBOL = 1 << 18
 _SLICE = 1 << 20
+_MAX_READ_ONLY = 128 << 20
+_IDENTIFIER = re.compile(rb"(?<![\w$.])([A-Za-z_$][\w$.]{0,4095})\0")
 _VERSION = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d{1,6}(?:\.\d{1,6}){1,3})")
 _PROGBITS, _NOBITS, _DYNSYM = 1, 8, 11
 _NULL, _NEEDED, _RPATH, _RUNPATH = 0, 1, 15, 29
@@ -56,6 +59,8 @@ class ElfFacts:
         undefined: dynamic symbols that other libraries must define; weak ones, which may be missing, are left out.
         format: `elf`; `pe` for Windows, of which neither versions nor symbols are read; `data` as for `kind`.
         rocm: whether it holds code for AMD GPUs (`.hip_fatbin`), which is not judged.
+        registered: hashes of the kernels that not every piece of their unit has and that the program can launch with
+            `<<<>>>`: their names lie in its read-only data, for `__cudaRegisterFunction`. None: not looked for.
         unread: offsets of what has the header of a fatbin, lies outside the fatbin section, and cannot be read.
         offered: the symbols in torch's namespaces that it defines itself, for its neighbours; at most 20,000.
     """
@@ -73,6 +78,7 @@ class ElfFacts:
     format: Literal["elf", "pe", "data"] = "elf"
     rocm: bool = False
     unread: tuple[int, ...] = ()
+    registered: frozenset[int] | None = None
 
 
 class _Layout(NamedTuple):
@@ -205,7 +211,25 @@ class _Reader:
             offered=offered,
             rocm=any(self._name(text, section.name) == ".hip_fatbin" for section in self._sections if section.size),
             unread=elsewhere.unread,
+            registered=self._registered(text, code),
         )
+
+    def _registered(self, text: Window, code: list[DeviceCode]) -> frozenset[int] | None:
+        """Those of the kernels which differ within a unit that read-only data name; it is read only if any differ."""
+        units: dict[int, list[frozenset[int]]] = {}
+        for item in code:
+            if item.kind == "sass" and item.entries is not None:
+                units.setdefault(item.unit, []).append(item.entries)
+        differing = frozenset().union(*(s.union(*sets) - s.intersection(*sets) for s, *sets in units.values()))
+        if not differing:
+            return None
+        found: set[int] = set()
+        for section in self._sections:
+            named = section.kind == _PROGBITS and self._name(text, section.name).startswith(".rodata")
+            if named and section.size <= _MAX_READ_ONLY:
+                data = self._window.read(section.offset, section.size)
+                found.update(map(name_hash, (match[1] for match in _IDENTIFIER.finditer(data))))
+        return differing & found
 
     def _fatbins(self, text: Window) -> list[tuple[int, int]]:
         """Offset and size of the sections that are read as fatbins, or hold what a device linker has used up."""

@@ -111,9 +111,9 @@ def print_fits(result: Fits) -> None:
                     print(f"    what to do: {reason.remedy}")
     others = [fit for fit in fits if fit.answer == "other"]
     chosen = [(fit.gpu, reason.says) for fit in others for reason in fit.reasons if reason.rule == "choice"]
-    aside = dict.fromkeys(f"{gpu}: one that {says}" for gpu, says in chosen)
+    aside = dict.fromkeys(f"{gpu}: a library that {says}" for gpu, says in chosen)
     for says in aside:
-        print(f"\nnot used on {says}.")
+        print(f"\n{says}.")
     print()
     if result.note:
         print(f"{result.note}.")

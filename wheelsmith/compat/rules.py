@@ -174,12 +174,11 @@ def _lost(service: Service, arch: Arch) -> Iterator[Finding]:
     served = [item for item in (*service.native, *service.jit) if item.lost]
     units = [code for item in served if not item.units.loose for code in item.lost]
     loose = [code for item in served if item.units.loose for code in item.lost]
-    # What the host's half of the program can launch at all is not known: an overload for other GPUs is missed nowhere.
     if missing := [code for code in units if code.missing]:
-        says = f"the code for {arch} has not all kernels that its own translation units have for other GPUs"
-        yield Finding(None, Reason("kernels", f"{says}{_named(missing)}: the package must not call them here"))
+        says = f"the code for {arch} lacks kernels that the program registers and has for other GPUs"
+        yield Finding("partly", Reason("kernels", f"{says}{_named(missing)}", f"Build it for {arch} whole."))
     if stubs := [code for code in units if code.stubs and not code.missing]:
-        says = f"some kernels have no body for {arch}, or one that only traps{_named(stubs)}"
+        says = f"some kernels are not there for {arch}, or have no body, or one that only traps{_named(stubs)}"
         yield Finding(None, Reason("kernels", f"{says}: the package must not call them here"))
     if loose:
         says = f"some of the plain cubins hold kernels that no other holds for {arch}{_named(loose)}"

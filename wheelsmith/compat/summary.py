@@ -45,8 +45,10 @@ class Code:
         cuda: the CUDA release of the compiler that wrote it, `13.0`; None: not known.
         size: bytes, over all the units.
         kernels: kernels of a unit that it holds with a body; None: not looked into.
-        missing: kernels that another piece of the unit has a body for, and this one has not at all.
-        stubs: kernels that another piece of the unit has a body for, and this one has with an empty or a trapping one.
+        missing: kernels that another piece of the unit has a body for, and this one has not at all, though the program
+            may launch them: it registers them with the runtime.
+        stubs: kernels that another piece of the unit has a body for, and this one has with an empty or a trapping one;
+            and those that it has not at all and of which nothing says that they are launched.
         lost: names of some of these.
     """
 
@@ -280,9 +282,10 @@ def summarised(library: LibraryReport, archs: Sequence[Arch] | None = None) -> L
     """The summary of one library. With `archs`, only kernels that run on one of these can be missed."""
     inside = [code for code in library.facts.device_code if not code.section]
     beside = [code for code in library.facts.device_code if code.section]
+    registered = library.facts.registered if archs is None else None
     return Library(
         path=library.path,
-        units=(*_alike(inside, archs), *_loose(beside, archs)),
+        units=(*_alike(inside, archs, registered), *_loose(beside, archs)),
         glibc=library.glibc,
         cudart=library.cudart_major,
         torch_symbols=library.torch_symbols,
@@ -290,12 +293,14 @@ def summarised(library: LibraryReport, archs: Sequence[Arch] | None = None) -> L
     )
 
 
-def _alike(code: Sequence[DeviceCode], archs: Sequence[Arch] | None) -> Iterator[Units]:
+def _alike(
+    code: Sequence[DeviceCode], archs: Sequence[Arch] | None, registered: frozenset[int] | None = None
+) -> Iterator[Units]:
     """Units by the code that they hold, in file order of the first of each; what serves nothing is left out."""
     found: dict[tuple[Code, ...], tuple[int, list[Code], tuple[str, ...]]] = {}
     for _, group in groupby((item for item in code if item.kind != "ltoir"), key=lambda item: item.unit):
         items = tuple(group)
-        made = tuple(_code(items, archs, loose=False))
+        made = tuple(_code(items, archs, registered, loose=False))
         if not made:
             continue
         key = tuple(dataclasses.replace(item, size=0, lost=()) for item in made)
@@ -313,7 +318,7 @@ def _loose(code: Sequence[DeviceCode], archs: Sequence[Arch] | None) -> Iterator
     groups = [tuple(group) for _, group in groupby(usable, key=lambda item: item.unit)]
     yield from _alike([item for group in groups if len(group) > 1 for item in group], archs)
     single = [group[0] for group in groups if len(group) == 1]
-    if made := tuple(_code(single, archs, loose=True)):
+    if made := tuple(_code(single, archs, None, loose=True)):
         named = (name for item in single for name in item.kernels or ())
         yield Units(1, made, tuple(dict.fromkeys(named)), loose=True)
 
@@ -323,7 +328,9 @@ def _joined(old: Code, new: Code) -> Code:
     return dataclasses.replace(old, size=old.size + new.size, lost=lost)
 
 
-def _code(items: Sequence[DeviceCode], archs: Sequence[Arch] | None, *, loose: bool) -> Iterator[Code]:
+def _code(
+    items: Sequence[DeviceCode], archs: Sequence[Arch] | None, registered: frozenset[int] | None, *, loose: bool
+) -> Iterator[Code]:
     """The code of one unit, pieces that are alike together, each held against all kernels that any of them has.
 
     Nothing, if no piece has a kernel with a body: such a unit runs nothing anywhere, and is missed nowhere.
@@ -346,6 +353,9 @@ def _code(items: Sequence[DeviceCode], archs: Sequence[Arch] | None, *, loose: b
         held = frozenset().union(*(names for names in bodies if names))
         stubs = frozenset().union(*(item.stubs for item in pieces)) & every - held
         missing = every - held - stubs
+        if archs is None:
+            stubs |= missing - (registered or frozenset())
+            missing -= stubs
         lost = _names_of(missing | stubs, items) if missing or stubs else ()
         yield dataclasses.replace(code, size=size, kernels=len(held), missing=len(missing), stubs=len(stubs), lost=lost)
 
