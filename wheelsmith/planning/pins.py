@@ -27,7 +27,7 @@ def locked_pins(lock: str, python: str) -> Iterator[tuple[str, str]]:
         "platform_python_implementation": "CPython",
     }
     for line in lock.splitlines():
-        text = line.split("#")[0].rstrip("\\ \t")
+        text = line.split("#")[0].partition(" --hash")[0].rstrip("\\ \t")
         if not text or text[0].isspace() or text.startswith("-"):
             continue
         parsed = Requirement(text)
