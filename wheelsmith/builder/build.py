@@ -360,6 +360,8 @@ def _toolchain_facts(tools: Tools) -> ToolchainFacts:
         "host_compiler": tools.compiler.facts,
         "libc": " ".join(platform.libc_ver()),
     }
+    if tools.environment.served_by:
+        facts["packages_served_by"] = tools.environment.served_by
     if tools.strip:
         facts["strip"] = tools.strip.version
     return facts

@@ -112,7 +112,11 @@ def statement_of(
         lock=lock,
         materials=materials,
     )
-    facts = {"isolation": record["isolation"], "toolchain": record["toolchain"], "compile": record["compile"]}
+    facts: dict[str, Any] = {key: record[key] for key in ("isolation", "toolchain", "compile")}
+    facts["sources"] = [
+        {"what": item["what"], "digest": item["digest"], "served_by": _public(item["served_by"] or "") or "files"}
+        for item in record["sources"]
+    ]
     builder = {"wheelsmith": own_version()} | {name: version(name) for name in tools}
     run = Run(builder, record["key"], started, finished, {"host": _host(), **facts})
     return make_statement(origin, run)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wheelsmith.events import Listener
 
 SCHEMA_VERSION = 1
+_PLACES = ("cuda_origin", "packages_served_by")  # where tools came from: another place may serve the same tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _changed(then: Mapping[str, object], now: Mapping[str, object]) -> list[tupl
     flat = [_flat(then), _flat(now)]
     names = sorted(flat[0].keys() | flat[1].keys())
     pairs = [(name, flat[0].get(name, "none"), flat[1].get(name, "none")) for name in names]
-    return [pair for pair in pairs if pair[1] != pair[2] and pair[0] != "cuda_origin"]
+    return [pair for pair in pairs if pair[1] != pair[2] and pair[0] not in _PLACES]
 
 
 def _flat(toolchain: Mapping[str, object]) -> dict[str, str]:

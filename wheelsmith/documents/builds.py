@@ -36,6 +36,8 @@ class ToolchainFacts(TypedDict):
     packages: dict[str, str]
     cuda: str
     cuda_origin: str
+    packages_served_by: NotRequired[str]
+    """The index that the packages were installed from."""
     host_compiler: str
     libc: str
     strip: NotRequired[str]

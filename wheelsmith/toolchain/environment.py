@@ -27,11 +27,13 @@ from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.python import Interpreter, ask, find_interpreter, running_python
 from wheelsmith.toolchain.uv import Uv
 
+_ORIGIN = "served-by.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class BuildEnvironment:
     """Where the build's packages are. `digest` identifies the interpreter and every package that the plan requires,
-    directly or not, with its files."""
+    directly or not, with its files; `served_by` says which index they came from, empty if that is not known."""
 
     prefix: Path
     interpreter: Interpreter
@@ -39,6 +41,7 @@ class BuildEnvironment:
     lock: str | None
     digest: str
     reused: bool
+    served_by: str = ""
 
 
 def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
@@ -71,9 +74,12 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
         purpose = "Installing the build requirements"
         uv.run("pip", "sync", *syncing, *_torch_index(plan, uv), requirements, purpose=purpose)
         _compile_bytecode(interpreter, venv / "lib")
+        (directory / _ORIGIN).write_text(uv.origin, "utf-8")
 
     directory, reused = store.make_directory("envs", digest, make)
-    return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused)
+    origin = directory / _ORIGIN
+    served_by = origin.read_text("utf-8") if origin.is_file() else ""
+    return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused, served_by)
 
 
 def _compile_bytecode(interpreter: Interpreter, directory: Path) -> None:

@@ -37,6 +37,13 @@ class Uv:
     listener: Listener
     torch_index: str | None = None
 
+    @property
+    def origin(self) -> str:
+        """Where packages come from, in words that may be published: no credentials, no path of this machine."""
+        if self.index_url is None:
+            return "the index of uv's own configuration"
+        return "files" if self.index_url.startswith("file:") else _CREDENTIALS.sub("//", self.index_url)
+
     def run(self, *arguments: str | Path, purpose: str) -> str:
         """Run `uv ARGUMENTS` and return what it prints. `purpose` is a phrase for messages.
 
