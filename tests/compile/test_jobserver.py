@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from wheelsmith.compile.command import Unit
 from wheelsmith.compile.compiler_wrappers import lay_wrappers
 from wheelsmith.compile.cost_model import CostModel
 from wheelsmith.compile.jobserver import Jobserver
@@ -56,7 +57,7 @@ class House:
             path.write_text(f"#!/bin/sh\n{text}")
             path.chmod(0o755)
         self.search = [(root / "real", f"{root}/real"), (Path("/usr/bin"), "/usr/bin"), (Path("/bin"), "/bin")]
-        self.timeline = Timeline({}, cpus=2, earlier=[])
+        self.timeline, self.model = Timeline({}, cpus=2, earlier=[]), CostModel(1000)
         self.lay()
 
     def lay(self) -> None:
@@ -64,7 +65,7 @@ class House:
         self.wrappers = lay_wrappers(self.room, self.search, fallback_jobs=1, chain=self.chain)
 
     def governed(self, jobs: int, until: float | None = None) -> Governed:
-        scheduler = Scheduler(CostModel(1000), Capacity(jobs), timeline=self.timeline, listener=self.told.append)
+        scheduler = Scheduler(self.model, Capacity(jobs), timeline=self.timeline, listener=self.told.append)
         cached = self.chain is not None
         return Governed(self.root / "launch", str(self.root), scheduler, self.timeline, cached, lambda: None, until)
 
@@ -277,7 +278,7 @@ def test_the_first_interrupt_lets_those_who_run_end_and_nobody_else_begin(tmp_pa
     assert remove_unfinished(tmp_path, Path) == 0
     assert house.units == [("src/a.cpp", 0, False)]
     (note,) = [event for event in house.told if isinstance(event, Note)]
-    assert note.text.startswith("interrupted: nothing new starts, 1 compilers run to their end, for nobody knows")
+    assert note.text.startswith("interrupted: nothing new starts, 1 compiler runs to its end, for nobody knows")
     assert any(event.stopping and event.running for event in house.told if isinstance(event, Compiling))
     # Who waited, and who came later, is refused, so that the build tool ends by itself and writes down what is done.
     assert sorted(house.lines) == ["b 1", "half", *2 * ["wheelsmith: not begun, as the build was interrupted"]]
@@ -301,6 +302,24 @@ def test_when_the_time_is_over_nothing_new_starts(tmp_path):
     packing = House(tmp_path / "more", gxx="true")  # what is no compiler may end in time
     assert packing.run("sleep 1; echo packed", until=time.monotonic()) == 0
     assert packing.lines == ["packed"]
+
+
+NVCC = "nvcc -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90 -c a.cu -o a.o"
+
+
+def test_a_units_passes_run_side_by_side_where_slots_are_free_and_the_cache_does_not_notice(tmp_path):
+    """The cache puts its prefix before nvcc when it compiles, and leaves it out of its key."""
+    house = House(tmp_path / "a", nvcc='echo "$@" | cut -d" " -f 7-')
+    house.model.learn(Unit("src/a.cu", "cuda", ("sm_80", "sm_90")), 1000, 300.0)
+    assert house.run(f"{NVCC}; {NVCC} --threads 1", jobs=2) == 0
+    assert house.lines == ["--threads 2", "--threads 1"]
+    text = '#!/bin/sh\necho cache: "$@" | cut -d" " -f 8-; exec $CCACHE_PREFIX "$@"\n'
+    cached = with_cache(tmp_path, text, nvcc='echo "$@" | cut -d" " -f 7-')
+    cached.model = house.model
+    assert cached.run(NVCC, jobs=2) == 0
+    assert cached.lines == ["a.o", "--threads 2"]
+    assert cached.run(NVCC, jobs=1) == 0
+    assert cached.lines[2:] == ["a.o", ""]
 
 
 # ---- a project's own compiler launcher ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wheelsmith.compile.compiler_wrappers import WIDE
 from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
@@ -158,6 +159,15 @@ def test_adding_an_arch_compiles_the_device_code_of_that_arch_only(builder, flag
     assert (first.device_hits, first.device_misses) == (0, 4)  # cicc and ptxas, for two archs
     third = builder.compile(*flags, archs=(86, 89, 120))
     assert (third.hits, third.misses, third.device_hits, third.device_misses) == (0, 1, 4, 2)
+
+
+def test_passes_side_by_side_make_the_same_bytes_under_the_same_key(builder):
+    wide = builder.root / "tmp/wide"
+    wide.write_text(WIDE)
+    wide.chmod(0o755)
+    both = {"CCACHE_PREFIX": f"{CANONICAL}/tmp/wide", "WHEELSMITH_WIDTH": "2"}
+    assert builder.compile(**both).device_misses == 4  # and the bytes are compared with nvcc's own, one after the other
+    assert builder.compile().hits == 1
 
 
 def test_a_unit_that_prints_is_remembered_by_its_device_code(builder):

@@ -31,6 +31,8 @@ from wheelsmith.compile.sandbox import Room
 
 #: Programs that projects put before their compilers when they find them.
 LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "cachepot"})
+#: Started by the cache in front of nvcc; see `compiler_wrapper`.
+WIDE = '#!/bin/sh\nexec "$@" --threads "$WHEELSMITH_WIDTH"\n'
 _STOOD_IN_FOR = ("ccache", "sccache")  # also where there is none: a recipe or a project may name them all the same
 _COMPILERS = re.compile(r"(?:[\w.]+-linux-(?:gnu|musl)\w*-)?(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)*)?")
 
@@ -86,7 +88,7 @@ def lay_wrappers(
             _write_program(launch / stub.removeprefix(f"{there}/"), there, f"{compiler!r}")
     for name, path in launchers.items():
         _write_program(launch / "bin" / name, there, f"None, {path!r}")
-    (launch / "wide").write_text('#!/bin/sh\nexec "$@" --threads "$WHEELSMITH_WIDTH"\n')
+    (launch / "wide").write_text(WIDE)
     (launch / "wide").chmod(0o755)
     if not mounted:
         _lay_shadow(toolkit, root / "cuda", launch / "nvcc")

@@ -39,16 +39,15 @@ class Forecast:
 
     def __init__(self) -> None:
         self._expected = self._used = 0.0
-        self._alone, self._wall = 0.0, 0.0  # CPU-seconds of units of one process at a time, and their wall seconds
+        self._ideal = self._wall = 0.0  # wall seconds if nobody else used the machine, and as it was
 
     def ended(self, work: Work) -> None:
         """A unit ended well."""
         if not work.guessed:
             self._expected = self._expected * _FORGET + work.expected
             self._used = self._used * _FORGET + work.used
-        if not work.wide:
-            self._alone = self._alone * _FORGET + work.used
-            self._wall = self._wall * _FORGET + work.ran
+        self._ideal = self._ideal * _FORGET + work.used * _share(work)
+        self._wall = self._wall * _FORGET + work.ran
 
     @property
     def speed(self) -> float:
@@ -56,10 +55,10 @@ class Forecast:
         return self._used / self._expected if self._expected > _ENOUGH else 1.0
 
     def crowding(self, running: Sequence[Work]) -> float:
-        """Wall seconds for each CPU-second."""
-        alone = self._alone + sum(work.used for work in running if not work.wide)
-        wall = self._wall + sum(work.ran for work in running if not work.wide)
-        return max(1.0, wall / alone) if alone > _ENOUGH else 1.0
+        """Wall seconds for each one that would be enough if nobody else used the machine."""
+        ideal = self._ideal + sum(work.used * _share(work) for work in running)
+        wall = self._wall + sum(work.ran for work in running)
+        return max(1.0, wall / ideal) if ideal > _ENOUGH else 1.0
 
     def left(self, running: Sequence[Work], waiting: Sequence[Work], slots: int) -> float | None:
         """Seconds until all is done; None: most of the work is guessed."""
@@ -70,7 +69,7 @@ class Forecast:
         speed, crowding = self.speed, self.crowding(running)
         free = [0.0] * max(0, slots - sum(item.width for item in running))
         for item in running:
-            free += [self._rest(item, speed, crowding)] * item.width
+            free += [_rest(item, speed, crowding)] * item.width
         heapq.heapify(free)
         last = max(free)
         for seconds in sorted((item.expected * speed * crowding for item in waiting), reverse=True):
@@ -84,9 +83,13 @@ class Forecast:
         if any(item.guessed for item in running):
             return None
         crowding = self.crowding(running)
-        return max((self._rest(item, self.speed, crowding) for item in running), default=0.0)
+        return max((_rest(item, self.speed, crowding) for item in running), default=0.0)
 
-    def _rest(self, item: Work, speed: float, crowding: float) -> float:
-        whole = item.expected * speed * crowding * (_WIDE if item.wide else 1.0)
-        done = item.ran if item.wide else item.used * crowding
-        return max(whole - done, _OVERDUE * item.ran)
+
+def _rest(item: Work, speed: float, crowding: float) -> float:
+    return max((item.expected * speed - item.used) * _share(item) * crowding, _OVERDUE * item.ran)
+
+
+def _share(item: Work) -> float:
+    """Wall seconds for each CPU-second of a unit."""
+    return _WIDE if item.wide else 1.0

@@ -203,7 +203,8 @@ class _Loop:
             if running := len(scheduler.running):
                 rest = scheduler.rest
                 left = "for nobody knows how long" if rest is None else f"for about {max(1, round(rest / 60))} min"
-                text = f"{self._interrupt.reason}: nothing new starts, {running} compilers run to their end, {left};"
+                who = "1 compiler runs to its end" if running == 1 else f"{running} compilers run to their end"
+                text = f"{self._interrupt.reason}: nothing new starts, {who}, {left};"
                 self._listener(Note("compile", f"{text} another Ctrl-C stops them at once", warning=True))
         idle = not scheduler.running and not scheduler.waiting and self._last is None
         if scheduler.running or (idle and self._interrupt.reason == self._interrupt.late):
