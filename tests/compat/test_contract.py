@@ -5,11 +5,12 @@ import pytest
 from tests.support.wheel_makers import build_wheel
 from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.fatbin import DeviceCode
-from wheelsmith.compat.contract import Row, check, check_paths, enforce
+from wheelsmith.compat.contract import Row, check, enforce
 from wheelsmith.compat.torch_abi import TorchExports
 from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import Arch, ArchSet
+from wheelsmith.wheel.paths import check_paths
 from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 

@@ -149,3 +149,21 @@ def test_a_path_of_this_machine_is_a_file_url_and_a_relative_one_is_refused(reci
     write_recipe(recipe_dir, "toy", TOY_RECIPE.replace(url, 'url = "../toy.tar.gz"'))
     with pytest.raises(RecipeError, match=r"must be a URL or an absolute path, not '\.\./toy\.tar\.gz'"):
         wheelsmith.plan("toy", recipes=[recipe_dir])
+
+
+def test_the_contract_of_a_recipe_has_the_keys_of_what_the_judge_takes():
+    """One contract: each key of the recipe's tables is a field of the plan's values, and the other way round."""
+    from dataclasses import fields
+
+    from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
+    from wheelsmith.recipe.schema import AlternativeTable, ChoiceTable, ContractTable, LackTable, LibraryTable
+
+    pairs = [
+        (LibraryTable, LibraryRule, {"when"}, set()),  # an option decides whether the rule is in the plan
+        (LackTable, Lack, set(), set()),
+        (ContractTable, Limits, {"max_size_mb"}, {"max_size"}),
+        (ChoiceTable, Choice, set(), {"package"}),
+        (AlternativeTable, Alternative, set(), set()),
+    ]
+    for table, value, only_there, only_here in pairs:
+        assert set(table.model_fields) - only_there == {field.name for field in fields(value)} - only_here, table

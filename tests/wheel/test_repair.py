@@ -5,10 +5,10 @@ import zipfile
 import pytest
 
 from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
-from wheelsmith.compat.contract import check_paths
 from wheelsmith.errors import InvalidWheelError, NotPortableError
 from wheelsmith.events import ToolLine, ignore
 from wheelsmith.wheel.inspect import inspect_path
+from wheelsmith.wheel.paths import check_paths
 from wheelsmith.wheel.repair import repair
 from wheelsmith.wheel.seal import seal
 

@@ -34,8 +34,9 @@ def prove(
 ) -> tuple[Path, ProofFacts]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
     from wheelsmith.builder.imports import check_imports
-    from wheelsmith.compat.contract import check, check_paths, enforce
+    from wheelsmith.compat.contract import check, enforce
     from wheelsmith.wheel.inspect import inspect_path
+    from wheelsmith.wheel.paths import check_paths
     from wheelsmith.wheel.repair import repair
     from wheelsmith.wheel.seal import seal
 

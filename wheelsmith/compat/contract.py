@@ -1,17 +1,15 @@
 """Whether a wheel holds the GPU code that was asked for.
 
 In: a `WheelReport`, the requested archs, the recipe's rules per library and its limits for all of them. Out: a
-`Verdict` with one row per library and arch. `enforce` turns a broken one into `ContractError` with the table;
-`check_paths` looks for paths of the build machine. Pure, except that `check_paths` reads the wheel. Kernels are
-compared by name, unit by unit, across the requested archs: one that has a body for one of them and none for another
-breaks the contract, unless a rule allows it or its unit holds only code that was asked for one GPU by name (`sm_90a`,
-`sm_100f`). Empty code, which nvcc adds for every `-gencode` of the link command, counts as none.
+`Verdict` with one row per library and arch. `enforce` turns a broken one into `ContractError` with the table. Pure.
+Kernels are compared by name, unit by unit, across the requested archs: one that has a body for one of them and none for
+another breaks the contract, unless a rule allows it or its unit holds only code that was asked for one GPU by name
+(`sm_90a`, `sm_100f`). Empty code, which nvcc adds for every `-gencode` of the link command, counts as none.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,11 +21,9 @@ from wheelsmith.compat.units import Served, kernel_names, listed, serve, units_o
 from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import ptx_runs_on
-from wheelsmith.wheel.archive import open_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from wheelsmith.compat.torch_abi import TorchExports
     from wheelsmith.documents.wheels import VerdictFacts
@@ -231,39 +227,6 @@ def enforce(verdict: Verdict) -> None:
         "Ask for other archs, make the build pass them to nvcc, or allow it in the recipe's contract.",
         detail="\n".join((verdict.table(), "", *(f"- {violation}" for violation in verdict.violations))),
     )
-
-
-def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
-    """Names of the members whose bytes name one of the absolute paths in `forbidden`, or something below it, sorted.
-
-    Compressed GPU code is not looked into.
-
-    Raises:
-        InvalidWheelError: the wheel is not sound.
-        UsageError: an item of `forbidden` is no absolute path, or is the root.
-    """
-    needles = [path.rstrip("/").encode() for path in forbidden]
-    if bad := [path for path, needle in zip(forbidden, needles, strict=True) if not needle.startswith(b"/")]:
-        raise UsageError(f"{bad[0]!r} cannot be a forbidden path.", "Give absolute paths other than the root.")
-    with open_archive(wheel) as archive:
-        return tuple(
-            sorted(member.filename for member in archive.members if _contains(archive.chunks(member), needles))
-        )
-
-
-def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
-    if not needles:
-        return False
-    # Whole names only: /root is not in /rootfs. The byte after the name may be in the next chunk, or there is none.
-    named = re.compile(rb"(?:%s)[^\w.-]" % b"|".join(map(re.escape, needles)))
-    overlap = max(map(len, needles))
-    tail = b""
-    for chunk in itertools.chain(chunks, (b"\0",)):
-        window = tail + chunk
-        if named.search(window):
-            return True
-        tail = window[-overlap:]
-    return False
 
 
 def _row(library: Library, arch: Arch, rule: LibraryRule | None) -> tuple[Row, tuple[str, ...]]:
