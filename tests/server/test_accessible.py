@@ -106,10 +106,14 @@ async def _visit(url: str, folder: Path) -> None:
 
     async with browsing(folder / "profile") as tab:
         home = await look(tab, "")
-        assert names(home, "link") == ["Skip to the content", "simple/", "gpu", "leaf"]
+        assert names(home, "link") == ["Skip to the content", "simple/", "leaf", "gpu"]  # newest first
+        assert names(home, "searchbox")[0].startswith("Search a name")
+        await tab.run("q.value = 'lea'; q.dispatchEvent(new Event('input'))")
+        assert names(await tab.tree(), "link")[2:] == ["leaf"]
+        assert await tab.run("found.textContent") == "1 of the 2 listed here match."
         leaf = await look(tab, "project/leaf/?gpu=H100")
         assert names(leaf, "heading") == [
-            "leaf",
+            "leaf 2.0",
             "My GPU and my driver",
             "By GPU",
             "All wheels",
@@ -119,12 +123,22 @@ async def _visit(url: str, folder: Path) -> None:
         assert names(leaf, "combobox") == ["GPU name or compute capability"]
         assert names(leaf, "textbox") == ["Driver as nvidia-smi shows it; may be empty"]
         assert names(leaf, "status") == ["Answer"]
-        assert names(leaf, "region") == ["Install commands", "Install commands for any GPU"]
+        assert names(leaf, "region") == ["Install commands", "Any GPU, 1", "Install commands for any GPU"]
+        assert names(leaf, "button") == ["Find the wheel", "Copy the commands", "Copy the commands"]
+        await tab.run("document.querySelector('.copy').click()")
+        await asyncio.sleep(0.3)
+        assert await tab.run("document.querySelector('.copy').textContent") in {"Copied", "Selected"}
         gpu = await look(tab, "project/gpu/?gpu=nonsense")
-        assert names(gpu, "table") == ["By GPU"]
-        assert names(gpu, "columnheader") == ["GPU", "Version", "Runs", "Oldest driver", "Install"]
-        assert names(gpu, "rowheader")[0].startswith("8.6 workstation and consumer Ampere")
-        assert len(names(gpu, "rowheader")) == len(names(gpu, "row")) - 1 == 3
+        groups = [name for name in names(gpu, "region") if not name.startswith("Install")]
+        assert any("workstation and consumer Ampere 8.6" in name for name in groups)
+        assert [name for name in names(gpu, "heading") if name in groups] == groups
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        for width in (320, 390, 1200):
+            await tab.call(
+                "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=True
+            )
+            assert not await tab.run(wide), width
+        await tab.call("Emulation.clearDeviceMetricsOverride")
         assert await tab.run("document.querySelector('[name=gpu]').getAttribute('aria-describedby')") == "answer"
         await _tab_through(tab, url)
         for scheme in ("light", "dark"):
@@ -139,7 +153,7 @@ async def _tab_through(tab: "object", url: str) -> None:
     """The keyboard reaches everything in reading order, sees where it is, and gets out again."""
     await tab.open(f"{url}project/leaf/")
     seen = []
-    for _ in range(8):
+    for _ in range(9):
         await tab.press_tab()
         script = "[document.activeElement.innerText || document.activeElement.name, %s]"
         style = "getComputedStyle(document.activeElement)"
@@ -152,6 +166,7 @@ async def _tab_through(tab: "object", url: str) -> None:
         "gpu",
         "driver",
         "Find the wheel",
+        "Copy",
         "pip install --index-url " + f"{url}simple/ leaf==2.0",
         "leaf-2.0-py3-none-any.whl",
         "leaf-1.0-py3-none-any.whl",
