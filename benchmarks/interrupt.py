@@ -40,16 +40,27 @@ class Bench:
         content = toyproject.files() | {f"{name}.cu": unit(n) for n, name in enumerate(("one", "two", "three"), 1)}
         self.recipes = toyproject.make(root, content)
 
+    def fetch(self, name: str) -> None:
+        """Make all that a build needs: sources, environment, toolkit."""
+        command = self._command("fetch", name)
+        subprocess.run(command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Begin a build; every `name` has a cache, a wheel and a work directory of its own."""
-        place = self.root / name
-        command: list[str | Path] = [sys.executable, "-m", "wheelsmith", "build", "toycuda", "--recipes", self.recipes]
-        command += ["--store", place / "store", "--index", place / "dist", "--toolkit", self.toolkit, "--verbose"]
-        environment = os.environ | {"PYTHONPATH": str(self.source)}
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        command = [*self._command("build", name), "--index", self.root / name / "dist", "--verbose"]
+        return subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+    def _command(self, what: str, name: str) -> list[str | Path]:
+        command: list[str | Path] = [sys.executable, "-m", "wheelsmith", what, "toycuda", "--recipes", self.recipes]
+        return [*command, "--store", self.root / name / "store", "--toolkit", self.toolkit]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(self.source)}
 
     def whole(self, name: str) -> tuple[float, float]:
         """CPU-seconds of a build to its end, and wall seconds from the first unit on."""
+        self.fetch(name)
         before, process = _used(), self.start(name)
         begun = _compiling(process)
         assert process.stderr is not None
@@ -60,6 +71,7 @@ class Bench:
 
     def interrupted(self, name: str, moment: float, presses: int) -> tuple[float, float]:
         """CPU-seconds until a build that was interrupted had ended, and seconds that this took."""
+        self.fetch(name)
         before, process = _used(), self.start(name)
         begun = _compiling(process)
         time.sleep(max(0.0, begun + moment - time.monotonic()))
@@ -113,7 +125,6 @@ def main() -> None:
         bench = Bench(Path(name), options.source.resolve(), options.toolkit)
         full, seconds = bench.whole("whole")
         print(f"whole: {full:.1f} CPU-s, {seconds:.1f} s from the first unit on", flush=True)
-        again = _used()
         for presses in (1, 2):
             losses = []
             for number in range(options.moments):

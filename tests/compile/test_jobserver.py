@@ -304,6 +304,16 @@ def test_when_the_time_is_over_nothing_new_starts(tmp_path):
     assert packing.lines == ["packed"]
 
 
+def test_a_link_for_which_the_disk_is_too_small_costs_only_the_link(tmp_path):
+    """What it has written by then does not count as made; the objects stay."""
+    house = House(tmp_path, gxx="[ $1 = -c ] && { echo object > $4; exit; }; echo half > $4; ulimit -f 0; echo x > big")
+    assert house.run("g++ -c a.cpp -o a.o && g++ a.o -shared -o lib.so") != 0
+    assert house.units[0] == ("src/a.cpp", 0, False)
+    assert (house.units[1][0], house.units[1][1] != 0) == ("src/lib.so", True)
+    assert remove_unfinished(tmp_path, Path) == 1
+    assert [path.name for path in (tmp_path / "src").iterdir() if path.stat().st_size] == ["a.o"]
+
+
 NVCC = "nvcc -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90 -c a.cu -o a.o"
 
 

@@ -69,6 +69,18 @@ def test_a_budget_holds_even_if_there_is_more():
     assert world.decide() == ()
 
 
+def test_memory_for_one_unit_only_is_enough_for_all_of_them_one_after_the_other():
+    world = World(free=GB, prior=2 * GB, jobs=8)
+    world.arrive(1, 2, 3)
+    order = []
+    for _ in range(3):
+        (number,) = world.decide()
+        assert world.decide() == ()
+        assert not world.finish(number)
+        order.append(number)
+    assert order == [1, 2, 3]
+
+
 def test_who_died_of_memory_runs_again_alone_and_the_rest_afterwards():
     world = World(jobs=3, oom_kills=7)
     world.arrive(1, 2, 3, 4)

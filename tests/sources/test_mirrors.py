@@ -193,6 +193,30 @@ def test_a_copied_closure_stands_for_upstream_wherever_it_is_carried(
     assert Asking(elsewhere, config.mirrors).commit_of(url, "v1") == first
 
 
+@pytest.mark.parametrize("fault", ["lacks", "another commit"])
+def test_a_mirror_with_one_bad_tree_names_it_and_the_rest_is_not_fetched_again(
+    tmp_path: Path, store: Store, fault: str
+) -> None:
+    (tmp_path / "git").mkdir()
+    good, bad = Upstream(tmp_path / "git/good.git"), Upstream(tmp_path / "git/bad.git")
+    first, wanted = good.commit({"a": b"a"}), bad.commit({"b": b"b"})
+    tree = Tree("bad", GitSource(f"{HOST}bad.git", wanted, None), f"{CANONICAL}/trees/bad")
+    plan = plan_of(GitSource(f"{HOST}good.git", first, None), trees=(tree,))
+    bad.path.rename(tmp_path / "away")
+    if fault == "another commit":
+        Upstream(tmp_path / "git/bad.git").commit({"b": b"moved"})
+    with pytest.raises(SourceError) as caught:
+        fetch(plan, store, mirrors=mirrors(tmp_path / "git"))
+    says = {"lacks": "There is no git repository at", "another commit": f"does not give out the commit {wanted}"}
+    assert f"{HOST}bad.git" in caught.value.cause
+    assert says[fault] in caught.value.detail
+    if fault == "another commit":
+        (tmp_path / "git/bad.git").rename(tmp_path / "moved")
+    (tmp_path / "away").rename(bad.path)
+    fetched = fetch(plan, store, mirrors=mirrors(tmp_path / "git"))
+    assert [(item.digest, item.reused) for item in fetched] == [(first, True), (wanted, False)]
+
+
 # ---- the git of a build ---------------------------------------------------------------------------------------------
 
 
