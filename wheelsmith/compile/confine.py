@@ -213,7 +213,10 @@ def _seal(writable: dict[str, bool]) -> None:
     for point in dict.fromkeys(_mount_points()):
         owner = max((top for top in writable if point == top or point.startswith(f"{top}/")), key=len)
         device = point.startswith(f"{_SCAFFOLD}/dev/")
-        found = os.statvfs(point).f_flag
+        try:
+            found = os.statvfs(point).f_flag
+        except (FileNotFoundError, NotADirectoryError):  # a mount of the host's below this name, which the scaffold hides
+            continue
         flags = sum(new for old, new in _KEPT.items() if found & old) | _NOSUID | (0 if device else _NODEV)
         flags |= 0 if writable[owner] or device else _RDONLY
         _mount("none", point, None, _REMOUNT | _BIND | flags)
