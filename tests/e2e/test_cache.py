@@ -15,6 +15,7 @@ from wheelsmith.compile.sandbox import Room, isolation_here
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
 from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, open_cache
+from wheelsmith.toolchain.ccache.entries import Scope
 from wheelsmith.toolchain.cuda import find_toolkits
 
 pytestmark = [
@@ -71,7 +72,7 @@ class Builder:
 
     def compile(self, *flags: str, archs=(86, 120), append: str = "-objtemp", place: str = "src", **more: str):
         """Compile through the cache and compare with nvcc's own bytes; what the cache did."""
-        settings = CacheSettings(self.store)
+        settings = CacheSettings(self.store, Scope("package", "a" * 32))
         with open_cache(
             self.root, CANONICAL, settings=settings, toolkit=self.toolkit, packages="", listener=ignore
         ) as cache:
@@ -185,7 +186,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from e2e.test_cache import Builder, find_toolkits
+from tests.e2e.test_cache import Builder, find_toolkits
 print(Builder(Path({root!r}) / sys.argv[1], Path({store!r}), find_toolkits()[0]).compile())
 """
 

@@ -19,19 +19,25 @@ from hypothesis import strategies as st
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Note, ignore
 from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, check_setting, open_cache
-from wheelsmith.toolchain.ccache.remote import RemoteServer
+from wheelsmith.toolchain.ccache.entries import Directory, Scope, Sealed, Unauthenticated
+from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
 
-DEVICE = Path(sys.modules[RemoteServer.__module__].__file__).with_name("device.py")
+DEVICE = Path(sys.modules[CacheServer.__module__].__file__).with_name("device.py")
+
+
+OURS, THEIRS = Scope("ours", "a" * 32), Scope("theirs", "b" * 32)
+KEY = "0123456789abcdef" * 4
 
 
 class Project:
     """A build's root, with one source and a header."""
 
-    def __init__(self, root: Path, store: Path, setting: str | None = None, max_size: int = 10**9) -> None:
+    def __init__(self, root: Path, store: Path, setting: str | None = None, max_size: int = 10**9, **more) -> None:
         self.root, self.notes = root, []
+        cache = CacheSettings(store, **{"scope": OURS, "place": setting, "max_size": max_size, **more})
         toolkit = CudaToolkit(root / "none", "13.0", "13.0.88", "a test")
-        self.open = partial(open_cache, settings=CacheSettings(store, setting, max_size), toolkit=toolkit, packages="p")
+        self.open = partial(open_cache, settings=cache, toolkit=toolkit, packages="p")
         for name in ("src/first", "src/second"):
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / "src/unit.cpp").write_text("#include <value.h>\nint value() { return VALUE; }\n")
@@ -116,7 +122,7 @@ def test_what_means_another_thing_on_each_machine_is_compiled_afresh(project):
 
 def entries(tmp_path: Path) -> list[Path]:
     """The files of ccache's that hold objects and lists of headers."""
-    found = [path for path in (tmp_path / "store/ccache").rglob("*") if path.is_file() and len(path.name) > 30]
+    found = [path for path in (tmp_path / "store/objects").rglob("*") if path.is_file()]
     assert found
     return found
 
@@ -130,11 +136,13 @@ def test_damaged_entries_are_not_believed(project, tmp_path, where):
         path.write_bytes(data)
     assert project.compile().hits == 0
     assert project.object() == project.truth()
+    (note,) = project.notes
+    assert note.startswith(f"entries of the compile cache {tmp_path}/store/objects are not taken")
 
 
 def test_a_cache_of_rubbish_is_not_believed(project, tmp_path):
     project.compile()
-    for path in (tmp_path / "store/ccache").rglob("*"):
+    for path in (tmp_path / "store/objects").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:30])
     project.compile()
@@ -152,7 +160,8 @@ def test_the_oldest_entries_go_when_there_are_too_many(tmp_path):
     project = Project(tmp_path / "build", tmp_path / "store", max_size=50_000)
     for number in range(25):
         project.compile("unit.o", f"-DNUMBER={number}", "-g3")
-    assert sum(path.stat().st_blocks for path in entries(tmp_path)) * 512 < 80_000
+    project.compile("unit.o", "-DNUMBER=24", "-g3")
+    assert sum(path.stat().st_size for path in entries(tmp_path)) <= 50_000 + 8_000
     assert project.object() == project.truth("-DNUMBER=24", "-g3")
 
 
@@ -183,7 +192,8 @@ def bucket_url(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["redis_url", "bucket_url"])
-def test_another_machine_finds_what_this_one_compiled(request, tmp_path, kind):
+def test_another_machine_finds_what_this_one_compiled(request, tmp_path, kind, monkeypatch):
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", KEY)
     url = request.getfixturevalue(kind)
     assert Project(tmp_path / "build", tmp_path / "here", setting=url).compile().misses == 1
     there = Project(tmp_path / "build", tmp_path / "there", setting=url)
@@ -192,8 +202,9 @@ def test_another_machine_finds_what_this_one_compiled(request, tmp_path, kind):
     assert there.notes == []
 
 
-def test_a_server_that_is_not_there_is_noted_once(tmp_path):
+def test_a_server_that_is_not_there_is_noted_once(tmp_path, monkeypatch):
     pytest.importorskip("redis")
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", KEY)
     project = Project(tmp_path / "build", tmp_path / "store", setting="redis://:secret@127.0.0.1:1/0")
     with project.open(project.root, str(project.root), listener=project.listen) as cache:
         for number in range(5):
@@ -203,6 +214,90 @@ def test_a_server_that_is_not_there_is_noted_once(tmp_path):
     assert "redis://127.0.0.1:1/0" in reads[0]
     assert not any("secret" in note for note in project.notes)
     assert project.object() == project.truth("-DN=4")
+
+
+def test_what_another_recipe_compiled_is_never_taken(tmp_path):
+    Project(tmp_path / "build", tmp_path / "store", scope=THEIRS).compile()
+    assert Project(tmp_path / "build", tmp_path / "store").compile().hits == 0
+
+
+def test_an_entry_that_is_moved_to_another_scope_or_name_is_not_taken(tmp_path):
+    directory = Directory(tmp_path)
+    theirs, ours = Sealed(directory, THEIRS, None), Sealed(directory, OURS, None)
+    theirs.put("aabb", b"code")
+    assert theirs.get("aabb") == b"code"
+    for scope, name in ((OURS, "aabb"), (THEIRS, "aacc")):
+        directory.put(f"{scope.digest}/{name}", directory.get(f"{THEIRS.digest}/aabb"))
+    with pytest.raises(Unauthenticated):
+        ours.get("aabb")
+    with pytest.raises(Unauthenticated):
+        theirs.get("aacc")
+
+
+def test_a_shared_cache_is_believed_as_far_as_its_key_goes(request, tmp_path, monkeypatch):
+    """Somebody who may write to the bucket, and has no key, puts in what he likes: it is as if it were not there."""
+    url = request.getfixturevalue("redis_url")
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", KEY.swapcase())
+    Project(tmp_path / "build", tmp_path / "here", setting=url).compile()
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", KEY)
+    there = Project(tmp_path / "build", tmp_path / "there", setting=url)
+    assert there.compile().hits == 0
+    assert there.object() == there.truth()
+    (note,) = there.notes
+    assert note == (
+        f"entries of the compile cache {url} are not taken: they are damaged, or not sealed with the key that this"
+        " build has"
+    )
+
+
+def test_a_cache_of_many_machines_needs_a_key(monkeypatch):
+    pytest.importorskip("redis")
+    monkeypatch.delenv("WHEELSMITH_CACHE_KEY", raising=False)
+    with pytest.raises(UsageError, match="needs a key") as caught:
+        check_setting("redis://:secret@host/0")
+    assert "secret" not in str(caught.value)
+    assert "openssl rand -hex 32" in caught.value.remedy
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", "short")
+    with pytest.raises(UsageError, match="has 5 bytes; 32 are the least"):
+        check_setting("redis://host/0")
+
+
+def test_the_key_may_be_a_file_that_nobody_else_can_read(tmp_path, monkeypatch):
+    pytest.importorskip("redis")
+    monkeypatch.delenv("WHEELSMITH_CACHE_KEY", raising=False)
+    path = tmp_path / "cache.key"
+    path.write_text(f"{KEY}\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY_FILE", str(path))
+    check_setting("redis://host/0")
+    path.chmod(0o640)
+    with pytest.raises(UsageError, match="can be read or changed by others"):
+        check_setting("redis://host/0")
+
+
+def test_a_cache_that_is_only_read_keeps_nothing_of_a_build(tmp_path):
+    reading = Project(tmp_path / "build", tmp_path / "store", readonly=True)
+    reading.compile()
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    Project(tmp_path / "build", tmp_path / "store").compile()
+    assert reading.compile().hits == 1
+
+
+def test_a_build_keeps_no_more_than_the_cache_may_hold(tmp_path):
+    entries = Sealed(Directory(tmp_path / "entries"), OURS, None)
+    with (
+        CacheServer((Level(entries, "here"),), ignore, 1000).at(tmp_path / "socket"),
+        talking(tmp_path / "socket") as c,
+    ):
+        for number, kept in enumerate([True, False]):
+            c.sendall(b"\x01\x02k%d\x01" % number + (600).to_bytes(8, sys.byteorder) + b"x" * 600)
+            assert c.recv(1) == (b"\x00" if kept else b"\x01")
+
+
+def test_what_earlier_versions_let_builds_write_is_not_kept(tmp_path):
+    (tmp_path / "store/ccache/device").mkdir(parents=True)
+    Project(tmp_path / "build", tmp_path / "store").compile()
+    assert not (tmp_path / "store/ccache").exists()
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "redis://host:notaport/0"])
@@ -242,7 +337,7 @@ def talking(path: Path):
 def served(tmp_path_factory):
     memory = Memory()
     path = tmp_path_factory.mktemp("s") / "remote"
-    with RemoteServer(memory, "memory://", ignore).at(path):
+    with CacheServer((Level(memory, "memory://"),), ignore, 10**6).at(path):
         yield path, memory
 
 
@@ -250,34 +345,34 @@ def served(tmp_path_factory):
 @given(st.binary(max_size=40))
 def test_no_build_can_hurt_the_server(served, data):
     path, memory = served
-    memory.entries["6b"] = b"kept"
+    memory.entries["6b6b"] = b"kept"
     with talking(path) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(1 << 16):
             pass
-    memory.entries["6b"] = b"kept"
+    memory.entries["6b6b"] = b"kept"
     with talking(path) as connection:
-        connection.sendall(b"\x00\x01k")  # get k
+        connection.sendall(b"\x00\x02kk")  # get kk
         assert connection.recv(100) == b"\x00" + (4).to_bytes(8, sys.byteorder) + b"kept"
 
 
 def test_a_build_removes_nothing_from_a_shared_cache(served):
     path, memory = served
-    memory.entries["6b"] = b"kept"
+    memory.entries["6b6b"] = b"kept"
     with talking(path) as connection:
-        connection.sendall(b"\x02\x01k\x03")  # remove k, stop
+        connection.sendall(b"\x02\x02kk\x03")  # remove kk, stop
         assert connection.recv(1) + connection.recv(1) == b"\x01\x00"
-    assert memory.entries["6b"] == b"kept"
+    assert memory.entries["6b6b"] == b"kept"
 
 
 def test_a_compiler_that_hangs_up_in_the_middle_is_no_news(served, capfd):
     path, memory = served
-    memory.entries["6b"] = b"kept" * 10**6
+    memory.entries["6b6b"] = b"kept" * 10**6
     with talking(path) as connection:
-        connection.sendall(b"\x00\x01k")  # get k, and go before it is there
+        connection.sendall(b"\x00\x02kk")  # get kk, and go before it is there
     with talking(path) as connection:  # by then the one before is done with
-        connection.sendall(b"\x00\x01k")
+        connection.sendall(b"\x00\x02kk")
         assert connection.recv(1) == b"\x00"
     time.sleep(0.2)
     assert capfd.readouterr().err == ""
@@ -288,7 +383,7 @@ class Tool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        (directory / "cache").mkdir()
+        self.entries = Sealed(Directory(directory / "entries"), OURS, None)
         tool = directory / "ptxas"
         tool.write_text('#!/bin/sh\necho call >> calls\ncat "$2" > "$4"\necho said; echo told >&2\n[ "$2" != bad ]\n')
         tool.chmod(0o755)
@@ -297,8 +392,10 @@ class Tool:
         """Exit status, output file, messages."""
         (self.directory / "out").unlink(missing_ok=True)
         command = [sys.executable, "-IS", DEVICE, self.directory / "ptxas", identity, "-x", source, "-o", "out"]
-        environment = {"PATH": "/usr/bin:/bin", "WHEELSMITH_DEVICE_CACHE": str(self.directory / "cache")}
-        done = subprocess.run(command, cwd=self.directory, env=environment, capture_output=True, text=True, check=False)
+        environment = {"PATH": "/usr/bin:/bin", "WHEELSMITH_DEVICE_CACHE": str(self.directory / "socket")}
+        with CacheServer((Level(self.entries, "here"),), ignore, 10**6).at(self.directory / "socket"):
+            call = partial(subprocess.run, cwd=self.directory, env=environment, capture_output=True, text=True)
+            done = call(command, check=False)
         return done.returncode, (self.directory / "out").read_text(), done.stdout + done.stderr
 
     @property
@@ -337,7 +434,7 @@ def test_damaged_device_code_is_made_again(tmp_path, damage):
     tool = Tool(tmp_path)
     (tmp_path / "in").write_text("ptx" * 100)
     tool("in")
-    (entry,) = (tmp_path / "cache").iterdir()
+    (entry,) = (path for path in (tmp_path / "entries").rglob("*") if path.is_file())
     entry.write_bytes(damage(entry.read_bytes()))
     assert tool("in")[1] == "ptx" * 100
     assert tool("in")[1] == "ptx" * 100

@@ -106,6 +106,7 @@ def build(
     memory: int | str | None = None,
     cache: str | None = None,
     use_cache: bool = True,
+    cache_readonly: bool = False,
     stop_after: float | None = None,
     listener: Listener = ignore,
     **target: Unpack[TargetOptions],
@@ -119,8 +120,10 @@ def build(
         jobs: compilers at once; default: as many as processors and memory allow.
         memory: what the compilers may use together, in bytes or as `12GB`; default: what there is.
         cache: directory or URL (`s3://…`, `gs://…`, `az://…`, `redis://…`) of the compile cache; default:
-            WHEELSMITH_CACHE, else a directory in the store.
+            WHEELSMITH_CACHE, else a directory in the store. A URL needs the key that seals its entries, in
+            WHEELSMITH_CACHE_KEY or the file that WHEELSMITH_CACHE_KEY_FILE names.
         use_cache: whether compiled objects may come from a cache.
+        cache_readonly: whether it only answers, and keeps nothing of this build.
         stop_after: minutes after which no compiler starts any more, as after an interrupt; default: never.
         offline: fetch nothing.
         require_isolation: refuse (IsolationError) where the kernel allows no confinement of the build; otherwise the
@@ -158,6 +161,7 @@ def build(
             _torch_index(torch_index),
             cache or os.environ.get("WHEELSMITH_CACHE"),
             use_cache,
+            cache_readonly,
             None if stop_after is None else time.monotonic() + 60 * stop_after,
             host_compiler,
             require_isolation or _config().require_isolation,

@@ -36,6 +36,7 @@ from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.recipe.loader import shipped_directory
 from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, check_setting, open_cache
+from wheelsmith.toolchain.ccache.entries import load_key, scope_of
 from wheelsmith.toolchain.cuda import CudaToolkit, provide_toolkit
 from wheelsmith.toolchain.environment import BuildEnvironment, provide_environment
 from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
@@ -105,6 +106,7 @@ class Settings:
     torch_index: str | None = None  # where torch's nightly builds are
     cache: str | None = None  # directory or URL of the compile cache; None: the store's own
     cached: bool = True  # whether compiled objects may come from a cache
+    cache_readonly: bool = False  # whether nothing new is put into it
     until: float | None = None  # moment (time.monotonic()) after which no compiler starts; None: never
     host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
     require_isolation: bool = False  # refuse to build where a build cannot be confined
@@ -205,7 +207,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     log = store.place("logs", f"{name}.log")
     open_chain = partial(
         open_cache,
-        settings=CacheSettings(store.root, settings.cache),
+        settings=CacheSettings(store.root, scope_of(plan), settings.cache, settings.cache_readonly),
         toolkit=tools.toolkit,
         packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
         listener=listener,
@@ -238,7 +240,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
         wheel, proof = prove(plan, store, compiled.wheel, tools, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
-    use = cast("CacheFacts", asdict(cache_use(store.place("work", name) / "cache"))) if settings.cached else None
+    use = _cache_facts(plan, store.place("work", name) / "cache", settings) if settings.cached else None
     record: BuildRecord = {
         "schema_version": RECORD_VERSION,
         "key": tools.key,
@@ -260,6 +262,11 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     }
     statement = statement_of(plan, tools.environment.lock, materials, record, started=started, finished=_now())
     return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
+
+
+def _cache_facts(plan: Plan, place: Path, settings: Settings) -> CacheFacts:
+    facts = asdict(cache_use(place)) | {"scope": scope_of(plan).digest, "readonly": settings.cache_readonly}
+    return cast("CacheFacts", facts | {"sealed_with_key": load_key() is not None})
 
 
 def _lay_out(plan: Plan, store: Store, directory: Path) -> None:

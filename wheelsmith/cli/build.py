@@ -37,8 +37,13 @@ def configure(commands: Commands[Parser]) -> None:
     add_jobs(parser)
     parser.add_argument("--memory", metavar="SIZE", help="memory for all of them, as in 12GB (default: what is free)")
     parser.add_argument(
-        "--cache", metavar="DIR|URL", type=location, help="compile cache to share: a directory, s3://…, redis://…"
+        "--cache",
+        metavar="DIR|URL",
+        type=location,
+        help="compile cache to share: a directory, s3://…, redis://… (with the key in WHEELSMITH_CACHE_KEY: a wheel's"
+        " code is what such machines put there; docs/security.md)",
     )
+    parser.add_argument("--cache-readonly", action="store_true", help="take from the cache, and put nothing into it")
     parser.add_argument("--no-cache", action="store_true", help="compile everything, whatever was compiled before")
     parser.add_argument(
         "--stop-after",
@@ -95,6 +100,7 @@ def execute(options: argparse.Namespace) -> int:
             memory=options.memory,
             cache=options.cache,
             use_cache=not options.no_cache,
+            cache_readonly=options.cache_readonly,
             stop_after=options.stop_after,
             offline=options.offline,
             require_isolation=options.require_isolation,
@@ -161,4 +167,7 @@ def _cache(result: BuildResult) -> list[tuple[str, str]]:
         return []
     device = f"; below the misses {use['device_hits']} device steps of {use['device_hits'] + use['device_misses']}"
     says = f"{use['hits']} of {use['hits'] + use['misses']} objects from the compile cache"
-    return [("cache", says + (device if use["device_hits"] else ""))]
+    whose = f"; taken only from builds of this recipe of {result.plan.name}"
+    if use.get("sealed_with_key"):
+        whose += " by machines that have the cache's key"
+    return [("cache", says + (device if use["device_hits"] else "") + whose)]

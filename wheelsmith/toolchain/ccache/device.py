@@ -1,8 +1,8 @@
 """Remembers device code arch by arch. A program, run by nvcc in place of `cicc` and of `ptxas`.
 
-In: the tool's path, a digest of what it is, and its command line; `WHEELSMITH_DEVICE_CACHE`, a directory, and
-`WHEELSMITH_DEVICE_LOG`, a file that gets one line a call. Out: the files that the tool would write, with its messages
-and its exit status. Fails only as the tool itself fails: a directory that cannot be read or written, a damaged entry
+In: the tool's path, a digest of what it is, and its command line; `WHEELSMITH_DEVICE_CACHE`, the socket of `server.py`,
+and `WHEELSMITH_DEVICE_LOG`, a file that gets one line a call. Out: the files that the tool would write, with its
+messages and its exit status. Fails only as the tool itself fails: a cache that does not answer, an entry that is none
 or a full disk leads to a plain run of the tool.
 
 `cicc` turns the preprocessed text of one arch into PTX, `ptxas` turns that into machine code: neither sees the other
@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import socket
+import struct
 import subprocess
 import sys
 import zlib
@@ -28,7 +31,8 @@ _OUTPUTS = {
     "cicc": ("-o", "--gen_c_file_name", "--stub_file_name", "--gen_device_file_name"),
     "ptxas": ("-o",),
 }
-_MAGIC = b"WSDC1\n"
+_GREETING = b"\x01\x01\x00"
+_PATIENCE = 60  # seconds; the server itself waits for a network less long
 
 
 def main() -> int:
@@ -38,21 +42,21 @@ def main() -> int:
     outputs = [Path(value) for option, value in pairwise(arguments) if option in _OUTPUTS[tool]]
     # Arguments in a file are not seen here; with `-src-in-ptx` the source is read, too.
     unknown = any(text.startswith("@") or "options-file" in text or "-in-ptx" in text for text in arguments)
-    directory = os.environ.get("WHEELSMITH_DEVICE_CACHE")
-    if unknown or not outputs or not directory:
+    cache = os.environ.get("WHEELSMITH_DEVICE_CACHE")
+    if unknown or not outputs or not cache:
         os.execv(real, [real, *arguments])  # noqa: S606 - no shell is what is meant
-    entry = None
-    with contextlib.suppress(OSError):
-        entry = Path(directory) / _name(tool, identity, arguments, outputs)
-        if _restore(entry, outputs):
+    entry = b""
+    with contextlib.suppress(OSError, ValueError, zlib.error):
+        entry = _name(tool, identity, arguments, outputs)
+        if _restore(cache, entry, outputs):
             _log("device_hit")
             return 0
     done = subprocess.run([real, *arguments], capture_output=True, check=False)
     sys.stdout.buffer.write(done.stdout)
     sys.stderr.buffer.write(done.stderr)
-    if done.returncode == 0 and entry is not None:
+    if done.returncode == 0 and entry:
         with contextlib.suppress(OSError):
-            _keep(entry, outputs, done.stdout, done.stderr)
+            _keep(cache, entry, outputs, done.stdout, done.stderr)
         _log("device_miss")
     if done.returncode < 0:  # nvcc then says "died due to signal", as without us
         sys.stdout.flush()
@@ -61,7 +65,7 @@ def main() -> int:
     return done.returncode
 
 
-def _name(tool: str, identity: str, arguments: list[str], outputs: list[Path]) -> str:
+def _name(tool: str, identity: str, arguments: list[str], outputs: list[Path]) -> bytes:
     digest = hashlib.sha256()
     for text in (tool, identity, str(Path.cwd()), *arguments):
         digest.update(os.fsencode(text) + b"\0")
@@ -69,34 +73,40 @@ def _name(tool: str, identity: str, arguments: list[str], outputs: list[Path]) -
         if path not in outputs and path.is_file():
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return digest.digest()
 
 
-def _restore(entry: Path, outputs: list[Path]) -> bool:
-    if not entry.is_file():
-        return False
-    packed = entry.read_bytes()
-    head, body = packed[: len(_MAGIC) + 32], packed[len(_MAGIC) + 32 :]
-    if head != _MAGIC + hashlib.sha256(body).digest():
-        return False
-    said, warned, *contents = _unpack(zlib.decompress(body))
+def _restore(cache: str, entry: bytes, outputs: list[Path]) -> bool:
+    with _connected(cache) as (connection, answers):
+        connection.sendall(b"\x00" + bytes([len(entry)]) + entry)
+        if answers.read(1) != b"\x00":
+            return False
+        (size,) = struct.unpack("=Q", answers.read(8))
+        said, warned, *contents = _unpack(zlib.decompress(answers.read(size)))
     for path, data in zip(outputs, contents, strict=True):
         path.write_bytes(data)
-    os.utime(entry)  # the oldest goes first
     sys.stdout.buffer.write(said)
     sys.stderr.buffer.write(warned)
     return True
 
 
-def _keep(entry: Path, outputs: list[Path], *messages: bytes) -> None:
+def _keep(cache: str, entry: bytes, outputs: list[Path], *messages: bytes) -> None:
     pieces = [*messages, *(path.read_bytes() for path in outputs)]
     body = zlib.compress(b"".join(len(piece).to_bytes(8, "little") + piece for piece in pieces), 1)
-    temporary = entry.with_name(f"{entry.name}.{os.urandom(6).hex()}.new")
-    try:
-        temporary.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
-        temporary.rename(entry)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _connected(cache) as (connection, answers):
+        connection.sendall(b"\x01" + bytes([len(entry)]) + entry + b"\x01" + struct.pack("=Q", len(body)) + body)
+        answers.read(1)
+
+
+@contextlib.contextmanager
+def _connected(cache: str) -> Iterator[tuple[socket.socket, io.BufferedReader]]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(cache)
+        with connection.makefile("rb") as answers:
+            if answers.read(len(_GREETING)) != _GREETING:
+                raise OSError("this is another protocol")
+            yield connection, answers
 
 
 def _unpack(data: bytes) -> Iterator[bytes]:
