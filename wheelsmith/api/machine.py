@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import IO, TYPE_CHECKING, Literal, Unpack
 
 from wheelsmith.api.building import TargetOptions, plan
 from wheelsmith.api.defaults import PathLike, store_root
@@ -34,24 +34,41 @@ def gpus() -> tuple[Gpu, ...]:
     return all_gpus()
 
 
-def explain(log: PathLike) -> Explanation:
-    """The first real error of a log, its cause and remedy if they are known, and how to repeat what failed.
+def explain(log: PathLike | IO[bytes]) -> Explanation:
+    """The first real failure of a log, its cause and remedy if they are known, and how to repeat what failed.
 
     Args:
-        log: a path, or the text itself (anything with a line break). Logs of builds and of runs, by wheelsmith or not.
+        log: a path, the text itself (anything with a line break), or a binary stream, which is read once to its end.
+            Logs of builds and of runs, by wheelsmith or not, of any size.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, it cannot be read, or the user's own signatures are wrong.
     """
-    from wheelsmith.diagnostics.diagnose import diagnose
+    from wheelsmith.diagnostics.diagnose import diagnose, diagnose_stream
     from wheelsmith.errors import UsageError
 
     if isinstance(log, str) and "\n" in log:
         return diagnose(log)
+    name = os.fspath(log) if isinstance(log, str | os.PathLike) else "-"
     try:
-        return diagnose(Path(log).read_text("utf-8", errors="replace"))
+        if not isinstance(log, str | os.PathLike):
+            return diagnose_stream(log.read)
+        with Path(log).open("rb") as file:
+            return diagnose_stream(file.read)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The log {os.fspath(log)!r} cannot be read: {error}.", "Name a file, or `-`.") from error
+        raise UsageError(f"The log {name!r} cannot be read: {error}.", "Name a file, or `-`.") from error
+
+
+def annotation(explanation: Explanation, ci: Literal["github", "gitlab"]) -> str:
+    """An explanation as a CI shows it beside the code.
+
+    Args:
+        explanation: of a log.
+        ci: `github`: a workflow command, to be printed; `gitlab`: a code quality report, to be kept as an artifact.
+    """
+    from wheelsmith.diagnostics.annotations import github, gitlab
+
+    return github(explanation) if ci == "github" else gitlab(explanation)
 
 
 def timeline(what: PathLike, *, store: PathLike | None = None) -> TimelineDocument:

@@ -284,7 +284,7 @@ def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
     try:
         yield
     except CompileError as error:
-        from wheelsmith.diagnostics.diagnose import RUN_MARK
+        from wheelsmith.diagnostics.failures import RUN_MARK
         from wheelsmith.sources.git_shim import refused
 
         wanted = refused(log.read_text("utf-8", errors="replace").rpartition(RUN_MARK)[2])

@@ -6,40 +6,63 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wheelsmith.cli.options import Commands, Parser, add_command
+
+if TYPE_CHECKING:
+    from wheelsmith.diagnostics.diagnose import Explanation
 
 
 def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
     parser = add_command(commands, "explain", execute, "find the cause in the log of a failed build or run")
     parser.add_argument("log", metavar="LOG", help="a file, or - for standard input")
+    parser.add_argument(
+        "--annotate",
+        choices=("github", "gitlab"),
+        help="print what the CI shows beside the code: GitHub's workflow command, or GitLab's code quality report",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run the command. The exit code is 0 if the cause is known, 1 if only the error could be cut out."""
+    """Run the command. The exit code is 1 if the cause is not known, 0 if it is, or if the log tells no failure."""
     import wheelsmith
     from wheelsmith.cli import show
 
-    if options.log == "-":
-        text = sys.stdin.buffer.read().decode("utf-8", "replace")
-        found = wheelsmith.explain(f"{text}\n")
+    found = wheelsmith.explain(sys.stdin.buffer if options.log == "-" else options.log)
+    if options.annotate:
+        print(wheelsmith.annotation(found, options.annotate), end="")
+    elif options.json:
+        show.as_json({"schema_version": 2, **found.to_dict()})
     else:
-        found = wheelsmith.explain(options.log)
-    if options.json:
-        show.as_json({"schema_version": 1, **found.to_dict()})
-        return 0 if found.id else 1
-    place = f"line {found.line}" if found.line else "no error found; the last lines"
-    print(f"{place}:\n")
+        _print(found, _repeat(found, options.log))
+    return 1 if found.outcome == "unknown" else 0
+
+
+def _repeat(found: Explanation, log: str) -> str:
+    """The script that wheelsmith left beside its own log, or the command."""
+    script = Path(log).absolute().parent.parent / "work" / Path(log).stem / "repeat.sh"
+    return f"sh {shlex.quote(str(script))}" if found.repeat and script.is_file() else found.repeat
+
+
+def _print(found: Explanation, repeat: str) -> None:
+    from wheelsmith.cli import show
+
+    if found.outcome == "healthy":
+        print("no failure found; the last lines:\n" if found.excerpt else "no failure found: the log is empty")
+    else:
+        print(f"line {found.line}:\n")
     for line in found.excerpt.splitlines():
         print(f"  | {line}")
+    if found.outcome == "healthy":
+        return
     print()
     rows = [("cause", found.cause or "not known")]
     rows += [("what to do", found.remedy)] if found.remedy else []
     rows += [("see", "\n".join(found.links))] if found.links else []
     rows += [("unit", found.unit)] if found.unit else []
-    script = Path(options.log).absolute().parent.parent / "work" / Path(options.log).stem / "repeat.sh"
-    repeat = f"sh {shlex.quote(str(script))}" if script.is_file() else found.repeat
-    rows += [("repeat", repeat)] if found.repeat else []
+    rows += [("repeat", repeat)] if repeat else []
+    beside = [f"line {other.line}: {other.cause or other.message}" for other in found.beside]
+    rows += [("beside", "\n".join(beside))] if beside else []
     show.facts(rows)
-    return 0 if found.id else 1

@@ -24,7 +24,7 @@ from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.launchers import bypasses
 from wheelsmith.compile.scheduler import Scheduler
 from wheelsmith.compile.timeline import Timeline
-from wheelsmith.diagnostics.diagnose import RUN_MARK
+from wheelsmith.diagnostics.failures import RUN_MARK
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Listener, Note, ToolLine
 

@@ -31,7 +31,7 @@ from wheelsmith.compile.sandbox import Isolation, Room
 from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import SUFFIX, Summary, Timeline, earlier_runs
 from wheelsmith.compile.toolkits import refuse_second_toolkit
-from wheelsmith.diagnostics.diagnose import diagnose, repeat_script
+from wheelsmith.diagnostics.diagnose import diagnose_stream, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note
 from wheelsmith.fsutil import remove_tree
@@ -258,7 +258,8 @@ def _failure(
     enter: Callable[[list[str]], list[str]],
     environment: Mapping[str, str],
 ) -> CompileError | DiskFullError:
-    found = diagnose(log.read_text("utf-8", errors="replace"))
+    with log.open("rb") as file:
+        found = diagnose_stream(file.read)
     kept = f"The whole log is {log}; what was compiled is kept in {root}, and the same command continues there."
     if found.command:
         script = root / "repeat.sh"

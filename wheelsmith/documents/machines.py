@@ -112,20 +112,38 @@ class DoctorDocument(TypedDict):
     checks: list[CheckFacts]
 
 
-class ExplainFacts(TypedDict):
-    """The first real error of a log, and its cause where it is known."""
+class BesideFacts(TypedDict):
+    """Another failure of the same log."""
 
+    line: int
+    message: str
+    id: str
+    cause: str
+    unit: str
+
+
+class ExplainFacts(TypedDict):
+    """The first real failure of a log, and its cause where it is known."""
+
+    outcome: str
+    """`known`, `unknown`, or `healthy`: the log tells no failure."""
     id: str
     phase: str
     cause: str
     remedy: str
     links: list[str]
-    action: str
+    message: str
     excerpt: str
     line: int
+    """In the log, from 1; 0: none was found."""
     unit: str
     command: str
     directory: str
+    file: str
+    """The source that the error names; `row` and `column` in it, from 1; empty, and 0: none."""
+    row: int
+    column: int
+    beside: list[BesideFacts]
     repeat: str
 
 

@@ -1,0 +1,486 @@
+"""Read the failures out of the lines of a log.
+
+In: a `Log` whose interesting lines are known. Out: `Failure`s: what was said, by whom, about which unit and with which
+command, and whether it was made good later in the log. Fails only as reading does (OSError).
+
+Each form has a small reader: ninja prints a failed unit's header, command and output in one piece; CMake indents what
+belongs to an error; a traceback ends with its exception, and may be one of a chain; compilers echo source below an
+error, which is skipped; other errors end with their own line, and what is indented below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wheelsmith.diagnostics.commands import command_before, command_in
+from wheelsmith.diagnostics.lines import Line
+from wheelsmith.diagnostics.scan import Log
+from wheelsmith.diagnostics.signatures import Signature
+from wheelsmith.diagnostics.statements import Role, Statement, is_probe, statement_of
+
+#: Texts of lines that this reader wants to see, besides those of `statements.needles`.
+NEEDLES = ("ntering directory", "ninja build file", "# wheelsmith: ")
+#: A line that begins so separates the runs of a resumed build in one log; only what follows the last one counts.
+RUN_MARK = "# wheelsmith: "
+_MOST = 200  # failures of one log that are kept, of each role
+_SHAPES = 20_000  # shapes of lines that are remembered, so that what is repeated costs nothing
+_DIGITS = b"0123456789"
+_NOTHING, _ALWAYS = -1, -2  # besides roles: a line that never states anything, and one that has to be looked at again
+_BEFORE, _AFTER, _LONGEST, _WIDEST = 2, 12, 40, 600  # lines of an excerpt, and characters of each
+_BLOCK, _SHORT = 400, 30  # lines of a block that is read ahead, and of what belongs to a single error
+_TEXT = 6000  # characters of an error that signatures are looked for in
+_MARKS = re.compile(r"[\s^~]*")
+_CARET = re.compile(r"\s*[\^~][\s\^~]*$")
+_GUTTER = re.compile(r"\s*\d* \|")
+_NINJA_ENDS = re.compile(r"\[\d+/\d+\] |FAILED: |ninja: |ninja explain|Traceback \(|-- ")
+_PRINTS = re.compile(r"\++ (?:cat|head|tail|sed|printf|echo|less|more|bat|grep|awk|type)\b(?!.*\.(?:log|err|out)\b)")
+_KILLS = re.compile(r"(?:[+$] ?)*(?:sudo )?(?:kill|pkill|killall|timeout)\b")
+_DIRECTORY = re.compile(
+    r"ninja: Entering directory [`'](?P<ninja>[^']+)'|-- Build files have been written to: (?P<cmake>.+)"
+    r"|Emitting ninja build file (?P<torch>.+)/build\.ninja|g?make(?:\[\d+\])?: Entering directory [`'](?P<make>[^']+)'"
+)
+_WHOLE = re.compile(r"naming to |Job succeeded|Finished: SUCCESS|Process completed with exit code 0|View at:")
+_FETCHED = re.compile(
+    r"Receiving|Resolving|HEAD is|Submodule|-- Generating|Successfully uninstalled|Prepared|\S*ok$", re.I
+)
+_COMMANDED = ("compiler", "linker", "cuda", "driver", "signal", "abort", "exception", "traceback", "fork", "generic")
+_REACH = 400  # lines before an error in which its command is looked for
+_FETCHES = ("git", "fetch", "generic")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure that a log tells.
+
+    Attributes:
+        role: how much it says about the cause.
+        kind: of the statement it was read from.
+        line: number of the line that says it, from 1.
+        texts: what it says, the most telling first, in single lines.
+        excerpt: its lines in the log.
+        stream: who wrote it.
+        unit: what could not be made; `command`: with which command; `directory`: where. Empty: not known.
+        file, row, column: the place in a source; empty and 0: not said.
+        signature: what is known about it; `found`: where it found itself.
+        held: whether a build tool says that it failed of it; `closed`: whether that tool has ended.
+    """
+
+    role: Role
+    kind: str
+    line: int
+    texts: tuple[str, ...]
+    excerpt: str
+    stream: str = ""
+    unit: str = ""
+    command: str = ""
+    directory: str = ""
+    file: str = ""
+    row: int = 0
+    column: int = 0
+    signature: Signature | None = None
+    found: re.Match[str] | None = None
+    held: bool = False
+    closed: bool = False
+
+    @property
+    def message(self) -> str:
+        """What it says, in one line."""
+        return self.texts[0]
+
+
+class Reader:
+    """Collects the failures of a log.
+
+    Args:
+        log: what is read.
+        signatures: the known failures.
+    """
+
+    def __init__(self, log: Log, signatures: Sequence[Signature]) -> None:
+        self._log, self._signatures = log, signatures
+        self._alone = [row for row in signatures if row.standalone]
+        self._standalone = re.compile(
+            "|".join(re.escape(text) for row in self._alone for text in row.needles) or r"(?!)"
+        )
+        self.pending: list[Failure] = []
+        self.recovered: list[Failure] = []
+        self.warnings: list[Failure] = []
+        self._shapes: dict[bytes, int] = {}  # lines without their digits, and what they were found to be
+        self._counted, self._full = (0, 0), set[int]()  # roles of which enough failures are kept
+        self._read: dict[str, int] = {}  # up to which offset each stream's lines belong to what was read
+        self._directories: dict[str, str] = {}
+
+    def read(self) -> None:
+        """Read the whole log."""
+        for at in self._log.hits():
+            raw = self._log.raw(at)
+            shape = raw if b"] " in raw else raw.translate(None, _DIGITS)  # the digits of a step count
+            role = self._shapes.get(shape)
+            if role is None:
+                if len(self._shapes) > _SHAPES:
+                    self._shapes.clear()
+                self._shapes[shape] = self._take(at)
+            elif role != _NOTHING and not self._is_full(role):
+                self._take(at)
+            self._log.awake = bool(self.pending or self.warnings)
+
+    def _is_full(self, role: int) -> bool:
+        state = (id(self.pending), len(self.pending))
+        if state != self._counted:
+            roles = [item.role for item in self.pending]
+            self._counted, self._full = state, {int(role) for role in set(roles) if roles.count(role) >= _MOST}
+        return role in self._full
+
+    def _take(self, at: int) -> int:
+        """Read what begins with a line; its role, or `_NOTHING` if no such line states anything, wherever it stands."""
+        line, _ = self._log.line(at)
+        text = line.text.strip()
+        if text.startswith(RUN_MARK):
+            self.pending, self.recovered, self.warnings = [], [], []
+            return _ALWAYS
+        if at < self._read.get(line.stream, 0):
+            return _ALWAYS
+        if place := _DIRECTORY.match(text):
+            self._directories[line.stream] = next(filter(None, place.groups())).strip()
+        statement = statement_of(line)
+        if statement is None:
+            return _ALWAYS if self._take_standalone(at, line) or place else _NOTHING
+        if statement.role is Role.SUCCESS:
+            self._succeed(line.stream, text)
+            return _ALWAYS
+        if statement.closes or not self._is_full(statement.role):
+            self._take_statement(at, line, statement)
+        return _ALWAYS if statement.closes else int(statement.role)
+
+    def _take_standalone(self, at: int, line: Line) -> bool:
+        """A line without the form of an error, whose words are known nevertheless; whether it may be one."""
+        if not self._standalone.search(line.text):
+            return False
+        if line.level == "command" or line.text.lstrip().startswith(("-- ", "+ ", "$ ")):
+            return True
+        text = one_line(line.text)
+        for row in self._alone:
+            if found := row.match(text):
+                role = Role.ERROR if row.standalone == "error" else Role.SUMMARY
+                if self._is_printed(at, line, role):
+                    return True
+                lines = self._lines(at, line.stream, _SHORT)
+                failure = Failure(role, "standalone", line.number, (text,), self._excerpt(at, lines, 0, 1), line.stream)
+                failure = replace(failure, signature=row, found=found)
+                if row.standalone == "error":
+                    self.pending.append(failure)
+                elif len(self.warnings) < _MOST:
+                    self.warnings.append(failure)
+                return True
+        return True
+
+    def _take_statement(self, at: int, line: Line, statement: Statement) -> None:
+        block = statement.kind in ("ninja", "cmake", "traceback")
+        offsets, lines = self._offsets(at, line.stream, _BLOCK if block else _SHORT)
+        if not block and self._is_printed(at, line, statement.role, statement.kind):
+            return
+        header = statement.kind == "ninja" and line.text.lstrip().startswith("FAILED: ")
+        failures, length = self._ninja(at, lines, statement) if header else self._one(at, lines, 0, statement)
+        self._read[line.stream] = offsets[length] if length < len(offsets) else offsets[-1] + 1
+        self.pending += [self._with_command(at, failure) for failure in failures]
+        if statement.closes:
+            self._close(line.stream)
+
+    # Readers. Each gets lines of one stream, and gives failures and how many lines belong to them.
+
+    def _one(self, at: int, lines: list[Line], first: int, statement: Statement) -> tuple[list[Failure], int]:
+        if statement.kind == "traceback":
+            return self._traceback(at, lines, first)
+        if statement.kind == "cmake" and lines[first].text.lstrip().startswith("CMake Error"):
+            return self._cmake(at, lines, first, statement)
+        return self._plain(at, lines, first, statement)
+
+    def _many(self, at: int, lines: list[Line], first: int, end: int) -> list[Failure]:
+        """The failures in some lines."""
+        failures, index = [], first
+        while index < end:
+            statement = None if _is_echo(lines, index) else statement_of(lines[index])
+            if statement is None or statement.role is Role.SUCCESS:
+                index += 1
+                continue
+            found, index = self._one(at, lines[:end], index, statement)
+            failures += found
+        return failures
+
+    def _ninja(self, at: int, lines: list[Line], statement: Statement) -> tuple[list[Failure], int]:
+        """`FAILED: unit`, its command, its output."""
+        end = 1
+        while end < len(lines) and not _NINJA_ENDS.match(lines[end].text.lstrip()):
+            end += 1
+        while end > 1 and not lines[end - 1].text:
+            end -= 1
+        command = lines[1].text.strip() if end > 1 and _is_command(lines[1]) else ""
+        begin = 2 if command else 1
+        unit = statement.message.split(" ")[0]
+        found = self._many(at, lines, begin, end)
+        code = f" [code={statement.code}]" if statement.code else ""
+        if all(failure.role is Role.SUMMARY for failure in found):
+            text = " ".join([f"FAILED:{code} {unit}", *(one_line(line.text) for line in lines[begin : begin + _AFTER])])
+            role = Role.ERROR if statement.code in (137, 139) else Role.SUMMARY
+            head = Failure(role, "ninja", lines[0].number, (f"FAILED:{code} {unit}", text), "", lines[0].stream)
+            found = [self._matched(head), *found]
+        directory = self._directories.get(lines[0].stream, "")
+        shown = []
+        for item in found:
+            failure = item
+            if failure.signature is None:  # such as a crash, which the shell tells in two words
+                failure = self._matched(item, (f"FAILED:{code} {unit} {item.message}",))
+            near = failure.line - lines[0].number
+            middle = next((i for i, line in enumerate(lines[:end]) if line.number >= failure.line), near)
+            start = max(begin, middle - _BEFORE)
+            excerpt = [lines[0], *lines[start : min(end, start + _AFTER + _BEFORE)]]
+            shown.append(
+                replace(failure, unit=unit, command=command, directory=directory, held=True, excerpt=_shown(excerpt))
+            )
+        return shown, end
+
+    def _cmake(self, at: int, lines: list[Line], first: int, statement: Statement) -> tuple[list[Failure], int]:
+        """An error of CMake: what is indented below it belongs to it."""
+        end = first + 1
+        while end < len(lines) and (not lines[end].text or lines[end].indent > lines[first].indent):
+            end += 1
+        while end > first + 1 and not lines[end - 1].text:
+            end -= 1
+        text = one_line(" ".join(line.text for line in lines[first:end]))
+        failure = Failure(
+            statement.role, "cmake", lines[first].number, (text,), _shown(lines[first : min(end, first + _LONGEST)]),
+            lines[first].stream, directory=self._directories.get(lines[first].stream, ""), file=statement.file,
+            row=statement.row,
+        )  # fmt: skip
+        return [self._matched(failure)], end
+
+    def _traceback(self, at: int, lines: list[Line], first: int) -> tuple[list[Failure], int]:
+        """A traceback, or a chain of them: the exception that says most."""
+        chain: list[tuple[Failure, str]] = []
+        index, relation = first, ""
+        while index < len(lines):
+            head, index = index, index + 1
+            while index < len(lines) and (not lines[index].text or lines[index].indent > lines[head].indent):
+                index += 1
+            if index >= len(lines) or (statement_of(lines[index]) is None and ":" not in lines[index].text):
+                break
+            found, end = self._plain(
+                at, lines, index, statement_of(lines[index]) or Statement(Role.ERROR, "exception", "")
+            )
+            begin = max(head, index + 2 - _AFTER)
+            failure = replace(found[0], kind="traceback", excerpt=_shown(lines[begin : min(end, index + 6)]))
+            if failure.signature is None:  # the source that raised it may be what is known
+                source = next(
+                    (line.text for line in reversed(lines[head:index]) if not _MARKS.fullmatch(line.text)), ""
+                )
+                failure = self._matched(failure, (one_line(f"{source} {failure.message}"),))
+            chain.append((failure, relation))
+            index = end
+            while index < len(lines) and not lines[index].text:
+                index += 1
+            said = lines[index].text.strip() if index < len(lines) else ""
+            relation = (
+                "handled"
+                if said.startswith("During handling of")
+                else "cause"
+                if said.startswith("The above exc")
+                else ""
+            )
+            following = index + 1
+            while following < len(lines) and not lines[following].text:
+                following += 1
+            if not relation or following >= len(lines) or not lines[following].text.lstrip().startswith("Traceback ("):
+                index = end
+                break
+            index = following
+        if not chain:
+            text = one_line(" ".join(line.text for line in lines[first:index][-3:]))
+            where = lines[first]
+            return [
+                Failure(
+                    Role.GENERIC, "traceback", where.number, (text,), _shown(lines[first:index][-_AFTER:]), where.stream
+                )
+            ], index
+        return [_telling(chain)], index
+
+    def _plain(self, at: int, lines: list[Line], first: int, statement: Statement) -> tuple[list[Failure], int]:
+        """An error in one line, with what is indented below it or continues it."""
+        line, end = lines[first], first + 1
+        text = one_line(line.text)
+        texts = [text]
+        if statement.kind == "compiler":
+            end = _after_echo(lines, first)
+        elif statement.role is not Role.SUMMARY or statement.kind not in ("ninja", "make", "job"):
+            inner, blank = end, False
+            while inner < min(len(lines), first + _AFTER):
+                following = lines[inner]
+                blank = not following.text
+                if (blank and statement.kind not in ("uv", "docker")) or _ends_plain(following, line.indent):
+                    break
+                inner += 1
+            indented = end
+            while indented < inner and (not lines[indented].text or lines[indented].indent > line.indent):
+                indented += 1
+            for stop in (indented, inner):
+                joined = one_line(" ".join(item.text for item in lines[first:stop]))
+                if joined != texts[-1]:
+                    texts.append(joined)
+            end = indented
+        failure = Failure(
+            statement.role, statement.kind, line.number, tuple(texts), self._excerpt(at, lines, first, end),
+            stream=line.stream, directory=self._directories.get(line.stream, ""), file=statement.file,
+            row=statement.row, column=statement.column,
+        )  # fmt: skip
+        if statement.kind == "compiler" and is_probe(text):
+            return [], end
+        return [self._matched(failure)], end
+
+    # What belongs to a failure.
+
+    def _matched(self, failure: Failure, texts: tuple[str, ...] = ()) -> Failure:
+        """With the signature that knows it, by other `texts` than its own if some are given."""
+        for text in texts or failure.texts:
+            for row in self._signatures:
+                if row.standalone != "hint" and (found := row.match(text[:_TEXT])):
+                    role = failure.role
+                    if role is Role.GENERIC and not row.general:
+                        role = Role.ERROR
+                    elif row.general and role is Role.ERROR:
+                        role = Role.GENERIC
+                    return replace(failure, signature=row, found=found, role=role)
+        return failure
+
+    def _is_printed(self, at: int, line: Line, role: Role, kind: str = "") -> bool:
+        """Whether a line is source that a compiler echoes, text of a file or script, or tells an end that was meant."""
+        _, lines = self._offsets(at, line.stream, 3)
+        if kind != "compiler" and _is_echo(lines, 0):
+            return True
+        for step, before in enumerate(self._back(at, 80, line.stream)):
+            text = before.text.lstrip()
+            if kind == "signal" and step < 20 and _KILLS.match(text):
+                return True
+            if text.startswith("+ ") or text.startswith("++ "):
+                return bool(_PRINTS.match(text))
+        return False
+
+    def _with_command(self, at: int, failure: Failure) -> Failure:
+        """With unit and command, where ninja has not told them."""
+        if failure.command or failure.kind not in _COMMANDED or len(self.pending) > _MOST:
+            return failure
+        found = command_in(failure.message)
+        if found is None:
+            found = command_before(failure.message, self._back(at, _REACH, failure.stream))
+        unit, command, directory = found
+        return replace(failure, unit=unit, command=command, directory=directory or failure.directory)
+
+    def _back(self, at: int, most: int, stream: str) -> Iterator[Line]:
+        """The lines of a stream before an offset, the nearest first, as far as the same run goes."""
+        for line in self._log.back(at, most):
+            if line.text.startswith(RUN_MARK):
+                return
+            if line.stream == stream:
+                yield line
+
+    def _lines(self, at: int, stream: str, most: int) -> list[Line]:
+        return self._offsets(at, stream, most)[1]
+
+    def _offsets(self, at: int, stream: str, most: int) -> tuple[list[int], list[Line]]:
+        """The next lines of a stream."""
+        found = [
+            (offset, line)
+            for offset, line in self._log.ahead(at, 4 * most if stream else most)
+            if line.stream == stream
+        ]
+        return [offset for offset, _ in found[:most]], [line for _, line in found[:most]]
+
+    def _excerpt(self, at: int, lines: list[Line], first: int, end: int) -> str:
+        """Some lines before and after an error."""
+        before = lines[max(0, first - _BEFORE) : first]
+        if first < _BEFORE:
+            stream = lines[first].stream
+            more = [line for line in self._back(at, 12, stream) if line.text][: _BEFORE - first]
+            before = [*more[::-1], *before]
+        return _shown([*before, *lines[first : max(end, first + _AFTER)]])
+
+    # How it went on.
+
+    def _close(self, stream: str) -> None:
+        self.pending = [
+            replace(item, closed=True, held=True) if item.stream == stream else item for item in self.pending
+        ]
+
+    def _succeed(self, stream: str, text: str) -> None:
+        """Something ended well: what nothing failed of until then has been recovered from."""
+        if _WHOLE.match(text):
+            self.pending, self.recovered, self.warnings = [], [], []
+            return
+        if _FETCHED.match(text):
+            gone = [item for item in self.pending if item.stream == stream and item.kind in _FETCHES and not item.held]
+        else:
+            gone = [item for item in self.pending if item.stream == stream and (item.closed or not item.held)]
+            self.warnings = [item for item in self.warnings if item.stream != stream]
+        if gone:
+            self.recovered = [*self.recovered, *(item for item in gone if item.closed)][-_MOST:]
+            lost = set(map(id, gone))
+            self.pending = [item for item in self.pending if id(item) not in lost]
+
+
+def one_line(text: str) -> str:
+    """Text with single spaces."""
+    return " ".join(text[:_TEXT].split())
+
+
+def _shown(lines: Iterable[Line]) -> str:
+    """Lines for an excerpt, without the indentation they have in common, each of bearable length."""
+    kept = list(lines)
+    margin = min((len(line.text) - len(line.text.lstrip()) for line in kept if line.text), default=0)
+    texts = (line.text[margin:] for line in kept)
+    return "\n".join(text if len(text) <= _WIDEST else f"{text[:_WIDEST]} …" for text in texts).strip("\n")
+
+
+def _is_command(line: Line) -> bool:
+    """Whether the line below ninja's header is the command, which a logger may call an error."""
+    statement = statement_of(line)
+    return statement is None or statement.kind == "logged"
+
+
+def _is_echo(lines: Sequence[Line], index: int) -> bool:
+    """Whether a line is source that a compiler shows: a caret stands below it, or a gutter before it."""
+    if _GUTTER.match(lines[index].text):
+        return True
+    return index + 1 < len(lines) and bool(_CARET.match(lines[index + 1].text)) and lines[index + 1].text.strip() != ""
+
+
+def _after_echo(lines: Sequence[Line], first: int) -> int:
+    end = first + 1
+    for index in range(first + 1, min(len(lines), first + 6)):
+        if _GUTTER.match(lines[index].text) or _CARET.match(lines[index].text):
+            end = index + 1
+    return end
+
+
+def _ends_plain(line: Line, indent: int) -> bool:
+    """Whether a line no longer belongs to the error above it."""
+    text = line.text.lstrip()
+    if text.startswith(
+        ("[", "--", "FAILED", "note:", "hint:", "+ ", "$ ", "File ", "During handling", "The above exc")
+    ):
+        return not text.startswith(("[end", "[SSL", "[Errno"))
+    return line.indent <= indent and statement_of(line) is not None
+
+
+def _telling(chain: list[tuple[Failure, str]]) -> Failure:
+    """Of exceptions of which each led to the next, the one that says most about the cause."""
+    best, relation = chain[-1]
+    for failure, before in reversed(chain[:-1]):
+        if relation == "cause":
+            if failure.role <= best.role and (failure.signature or not best.signature):
+                best = failure
+        elif best.role is not Role.SUMMARY and best.signature is None and failure.signature is not None:
+            best = failure
+        elif best.role is Role.SUMMARY and relation == "handled":
+            break
+        relation = before
+    return best
