@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "server": {"index", "attest", "wheel"},
     "container": {"contract", "planning", "recipe", "compat", "attest", "wheel", "gpu"},
     "maintenance": {"recipe", "planning", "sources", "cmake", "toolchain"},
-    "report": {"wheel", "gpu"},
+    "report": {"diagnostics", "wheel", "gpu"},
     "builder": {
         "contract",
         "planning",

@@ -41,3 +41,30 @@ def test_what_is_not_known_is_said_with_an_exit_code(tmp_path, capsys):
 def test_a_log_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         wheelsmith.explain(tmp_path / "none")
+
+
+def test_a_healthy_log_says_so_and_is_no_failure(tmp_path, capsys):
+    (tmp_path / "log").write_text("[1/2] a\n[2/2] b\n")
+    assert main(["explain", str(tmp_path / "log")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("no failure found")
+    assert "cause" not in out
+
+
+def test_a_pipe_is_read_to_its_end_without_being_held(tmp_path):
+    import subprocess
+
+    script = (
+        "for i in $(seq 3000); do echo '[1/9] Building a.o'; done; printf 'FAILED: b.o\\ncc -c b.c -o b.o\\nKilled\\n'"
+    )
+    feed = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-m", "wheelsmith", "explain", "-"],
+        stdin=feed.stdout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    feed.wait()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("line 3003:")

@@ -3,7 +3,7 @@
 import pytest
 
 from wheelsmith.diagnostics.diagnose import diagnose
-from wheelsmith.diagnostics.signatures import shipped, signatures
+from wheelsmith.diagnostics.signature import shipped, signatures
 from wheelsmith.errors import UsageError
 
 ROWS = {row.id: row for row in shipped()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.cli.options import Commands, Parser, add_command
 
 if TYPE_CHECKING:
-    from wheelsmith.diagnostics.diagnose import Explanation
+    from wheelsmith import Explanation
 
 
 def configure(commands: Commands[Parser]) -> None:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, cast
 
-from wheelsmith.diagnostics.failures import NEEDLES, Failure, Reader
+from wheelsmith.diagnostics.failure import Failure
+from wheelsmith.diagnostics.failures import NEEDLES, Reader
 from wheelsmith.diagnostics.scan import Log, Read, reader
-from wheelsmith.diagnostics.signatures import Signature, signatures
+from wheelsmith.diagnostics.signature import Signature, signatures
 from wheelsmith.diagnostics.statements import Role, needles, success_needles
 
 if TYPE_CHECKING:

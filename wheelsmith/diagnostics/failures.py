@@ -11,13 +11,25 @@ error, which is skipped; other errors end with their own line, and what is inden
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from wheelsmith.diagnostics.commands import command_before, command_in
+from wheelsmith.diagnostics.failure import (
+    MOST_TEXT,
+    Failure,
+    after_echo,
+    ends,
+    goes_on,
+    is_command,
+    is_echo,
+    one_line,
+    shown,
+    telling,
+)
 from wheelsmith.diagnostics.lines import Line
 from wheelsmith.diagnostics.scan import Log
-from wheelsmith.diagnostics.signatures import Signature
+from wheelsmith.diagnostics.signature import Signature
 from wheelsmith.diagnostics.statements import Role, Statement, is_probe, statement_of
 
 #: Texts of lines that this reader wants to see, besides those of `statements.needles`.
@@ -28,12 +40,9 @@ _MOST = 200  # failures of one log that are kept, of each role
 _SHAPES = 20_000  # shapes of lines that are remembered, so that what is repeated costs nothing
 _DIGITS = b"0123456789"
 _NOTHING, _ALWAYS = -1, -2  # besides roles: a line that never states anything, and one that has to be looked at again
-_BEFORE, _AFTER, _LONGEST, _WIDEST = 2, 12, 40, 600  # lines of an excerpt, and characters of each
+_BEFORE, _AFTER, _LONGEST = 2, 12, 40  # lines of an excerpt
 _BLOCK, _SHORT = 400, 30  # lines of a block that is read ahead, and of what belongs to a single error
-_TEXT = 6000  # characters of an error that signatures are looked for in
 _MARKS = re.compile(r"[\s^~]*")
-_CARET = re.compile(r"\s*[\^~][\s\^~]*$")
-_GUTTER = re.compile(r"\s*\d* \|")
 _NINJA_ENDS = re.compile(r"\[\d+/\d+\] |FAILED: |ninja: |ninja explain|Traceback \(|-- ")
 _PRINTS = re.compile(r"\++ (?:cat|head|tail|sed|printf|echo|less|more|bat|grep|awk|type)\b(?!.*\.(?:log|err|out)\b)")
 _KILLS = re.compile(r"(?:[+$] ?)*(?:sudo )?(?:kill|pkill|killall|timeout)\b")
@@ -48,46 +57,6 @@ _FETCHED = re.compile(
 _COMMANDED = ("compiler", "linker", "cuda", "driver", "signal", "abort", "exception", "traceback", "fork", "generic")
 _REACH = 400  # lines before an error in which its command is looked for
 _FETCHES = ("git", "fetch", "generic")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failure that a log tells.
-
-    Attributes:
-        role: how much it says about the cause.
-        kind: of the statement it was read from.
-        line: number of the line that says it, from 1.
-        texts: what it says, the most telling first, in single lines.
-        excerpt: its lines in the log.
-        stream: who wrote it.
-        unit: what could not be made; `command`: with which command; `directory`: where. Empty: not known.
-        file, row, column: the place in a source; empty and 0: not said.
-        signature: what is known about it; `found`: where it found itself.
-        held: whether a build tool says that it failed of it; `closed`: whether that tool has ended.
-    """
-
-    role: Role
-    kind: str
-    line: int
-    texts: tuple[str, ...]
-    excerpt: str
-    stream: str = ""
-    unit: str = ""
-    command: str = ""
-    directory: str = ""
-    file: str = ""
-    row: int = 0
-    column: int = 0
-    signature: Signature | None = None
-    found: re.Match[str] | None = None
-    held: bool = False
-    closed: bool = False
-
-    @property
-    def message(self) -> str:
-        """What it says, in one line."""
-        return self.texts[0]
 
 
 class Reader:
@@ -201,7 +170,7 @@ class Reader:
         """The failures in some lines."""
         failures, index = [], first
         while index < end:
-            statement = None if _is_echo(lines, index) else statement_of(lines[index])
+            statement = None if is_echo(lines, index) else statement_of(lines[index])
             if statement is None or statement.role is Role.SUCCESS:
                 index += 1
                 continue
@@ -216,7 +185,7 @@ class Reader:
             end += 1
         while end > 1 and not lines[end - 1].text:
             end -= 1
-        command = lines[1].text.strip() if end > 1 and _is_command(lines[1]) else ""
+        command = lines[1].text.strip() if end > 1 and is_command(lines[1]) else ""
         begin = 2 if command else 1
         unit = statement.message.split(" ")[0]
         found = self._many(at, lines, begin, end)
@@ -227,7 +196,7 @@ class Reader:
             head = Failure(role, "ninja", lines[0].number, (f"FAILED:{code} {unit}", text), "", lines[0].stream)
             found = [self._matched(head), *found]
         directory = self._directories.get(lines[0].stream, "")
-        shown = []
+        whole = []
         for item in found:
             failure = item
             if failure.signature is None:  # such as a crash, which the shell tells in two words
@@ -236,10 +205,10 @@ class Reader:
             middle = next((i for i, line in enumerate(lines[:end]) if line.number >= failure.line), near)
             start = max(begin, middle - _BEFORE)
             excerpt = [lines[0], *lines[start : min(end, start + _AFTER + _BEFORE)]]
-            shown.append(
-                replace(failure, unit=unit, command=command, directory=directory, held=True, excerpt=_shown(excerpt))
+            whole.append(
+                replace(failure, unit=unit, command=command, directory=directory, held=True, excerpt=shown(excerpt))
             )
-        return shown, end
+        return whole, end
 
     def _cmake(self, at: int, lines: list[Line], first: int, statement: Statement) -> tuple[list[Failure], int]:
         """An error of CMake: what is indented below it belongs to it."""
@@ -250,7 +219,7 @@ class Reader:
             end -= 1
         text = one_line(" ".join(line.text for line in lines[first:end]))
         failure = Failure(
-            statement.role, "cmake", lines[first].number, (text,), _shown(lines[first : min(end, first + _LONGEST)]),
+            statement.role, "cmake", lines[first].number, (text,), shown(lines[first : min(end, first + _LONGEST)]),
             lines[first].stream, directory=self._directories.get(lines[first].stream, ""), file=statement.file,
             row=statement.row,
         )  # fmt: skip
@@ -270,7 +239,7 @@ class Reader:
                 at, lines, index, statement_of(lines[index]) or Statement(Role.ERROR, "exception", "")
             )
             begin = max(head, index + 2 - _AFTER)
-            failure = replace(found[0], kind="traceback", excerpt=_shown(lines[begin : min(end, index + 6)]))
+            failure = replace(found[0], kind="traceback", excerpt=shown(lines[begin : min(end, index + 6)]))
             if failure.signature is None:  # the source that raised it may be what is known
                 source = next(
                     (line.text for line in reversed(lines[head:index]) if not _MARKS.fullmatch(line.text)), ""
@@ -300,10 +269,10 @@ class Reader:
             where = lines[first]
             return [
                 Failure(
-                    Role.GENERIC, "traceback", where.number, (text,), _shown(lines[first:index][-_AFTER:]), where.stream
+                    Role.GENERIC, "traceback", where.number, (text,), shown(lines[first:index][-_AFTER:]), where.stream
                 )
             ], index
-        return [_telling(chain)], index
+        return [telling(chain)], index
 
     def _plain(self, at: int, lines: list[Line], first: int, statement: Statement) -> tuple[list[Failure], int]:
         """An error in one line, with what is indented below it or continues it."""
@@ -311,13 +280,12 @@ class Reader:
         text = one_line(line.text)
         texts = [text]
         if statement.kind == "compiler":
-            end = _after_echo(lines, first)
+            end = after_echo(lines, first)
         elif statement.role is not Role.SUMMARY or statement.kind not in ("ninja", "make", "job"):
-            inner, blank = end, False
+            inner = end
             while inner < min(len(lines), first + _AFTER):
                 following = lines[inner]
-                blank = not following.text
-                if (blank and statement.kind not in ("uv", "docker")) or _ends_plain(following, line.indent):
+                if ends(following, line.indent) or not (following.text or goes_on(lines, inner, statement.kind)):
                     break
                 inner += 1
             indented = end
@@ -343,7 +311,7 @@ class Reader:
         """With the signature that knows it, by other `texts` than its own if some are given."""
         for text in texts or failure.texts:
             for row in self._signatures:
-                if row.standalone != "hint" and (found := row.match(text[:_TEXT])):
+                if row.standalone != "hint" and (found := row.match(text[:MOST_TEXT])):
                     role = failure.role
                     if role is Role.GENERIC and not row.general:
                         role = Role.ERROR
@@ -355,7 +323,7 @@ class Reader:
     def _is_printed(self, at: int, line: Line, role: Role, kind: str = "") -> bool:
         """Whether a line is source that a compiler echoes, text of a file or script, or tells an end that was meant."""
         _, lines = self._offsets(at, line.stream, 3)
-        if kind != "compiler" and _is_echo(lines, 0):
+        if kind != "compiler" and is_echo(lines, 0):
             return True
         for step, before in enumerate(self._back(at, 80, line.stream)):
             text = before.text.lstrip()
@@ -402,7 +370,7 @@ class Reader:
             stream = lines[first].stream
             more = [line for line in self._back(at, 12, stream) if line.text][: _BEFORE - first]
             before = [*more[::-1], *before]
-        return _shown([*before, *lines[first : max(end, first + _AFTER)]])
+        return shown([*before, *lines[first : max(end, first + _AFTER)]])
 
     # How it went on.
 
@@ -425,62 +393,3 @@ class Reader:
             self.recovered = [*self.recovered, *(item for item in gone if item.closed)][-_MOST:]
             lost = set(map(id, gone))
             self.pending = [item for item in self.pending if id(item) not in lost]
-
-
-def one_line(text: str) -> str:
-    """Text with single spaces."""
-    return " ".join(text[:_TEXT].split())
-
-
-def _shown(lines: Iterable[Line]) -> str:
-    """Lines for an excerpt, without the indentation they have in common, each of bearable length."""
-    kept = list(lines)
-    margin = min((len(line.text) - len(line.text.lstrip()) for line in kept if line.text), default=0)
-    texts = (line.text[margin:] for line in kept)
-    return "\n".join(text if len(text) <= _WIDEST else f"{text[:_WIDEST]} …" for text in texts).strip("\n")
-
-
-def _is_command(line: Line) -> bool:
-    """Whether the line below ninja's header is the command, which a logger may call an error."""
-    statement = statement_of(line)
-    return statement is None or statement.kind == "logged"
-
-
-def _is_echo(lines: Sequence[Line], index: int) -> bool:
-    """Whether a line is source that a compiler shows: a caret stands below it, or a gutter before it."""
-    if _GUTTER.match(lines[index].text):
-        return True
-    return index + 1 < len(lines) and bool(_CARET.match(lines[index + 1].text)) and lines[index + 1].text.strip() != ""
-
-
-def _after_echo(lines: Sequence[Line], first: int) -> int:
-    end = first + 1
-    for index in range(first + 1, min(len(lines), first + 6)):
-        if _GUTTER.match(lines[index].text) or _CARET.match(lines[index].text):
-            end = index + 1
-    return end
-
-
-def _ends_plain(line: Line, indent: int) -> bool:
-    """Whether a line no longer belongs to the error above it."""
-    text = line.text.lstrip()
-    if text.startswith(
-        ("[", "--", "FAILED", "note:", "hint:", "+ ", "$ ", "File ", "During handling", "The above exc")
-    ):
-        return not text.startswith(("[end", "[SSL", "[Errno"))
-    return line.indent <= indent and statement_of(line) is not None
-
-
-def _telling(chain: list[tuple[Failure, str]]) -> Failure:
-    """Of exceptions of which each led to the next, the one that says most about the cause."""
-    best, relation = chain[-1]
-    for failure, before in reversed(chain[:-1]):
-        if relation == "cause":
-            if failure.role <= best.role and (failure.signature or not best.signature):
-                best = failure
-        elif best.role is not Role.SUMMARY and best.signature is None and failure.signature is not None:
-            best = failure
-        elif best.role is Role.SUMMARY and relation == "handled":
-            break
-        relation = before
-    return best

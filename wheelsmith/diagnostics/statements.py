@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from wheelsmith.diagnostics.lines import Line
 
@@ -91,9 +91,10 @@ def _forms() -> _Forms:
     return _Forms(readers, follows, harmless, probe, success, closes, tuple(data["scan"]), tuple(data["scan_success"]))
 
 
-def _form(row: dict[str, Any]) -> _Form:
-    role, patterns = Role[row.get("role", "success").upper()], tuple(re.compile(text) for text in row["patterns"])
-    return _Form(role, row.get("kind", ""), tuple(row.get("has", ())), patterns)
+def _form(row: Mapping[str, str | list[str]]) -> _Form:
+    role = Role[str(row.get("role", "success")).upper()]
+    patterns = tuple(re.compile(text) for text in row["patterns"])
+    return _Form(role, str(row.get("kind", "")), tuple(row.get("has", ())), patterns)
 
 
 def needles() -> tuple[str, ...]:

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from wheelsmith.errors import UsageError
 
 VARIABLE = "WHEELSMITH_SIGNATURES"
 _REQUIRED = ("id", "phase", "patterns", "cause", "remedy", "positive", "negative")
-_OPTIONAL = ("links", "general", "standalone", "needles", "because")
 _LISTS = ("patterns", "positive", "negative", "links", "needles", "because")
-_PHASES = ("build", "run")
+_TEXTS = ("id", "phase", "cause", "remedy", "standalone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,42 +118,44 @@ def _parse(data: bytes, origin: str) -> list[Signature]:
     return found
 
 
-def _row(row: Any, number: int, origin: str) -> Signature:
+def _row(row: object, number: int, origin: str) -> Signature:
     place = f"{origin}, [[failure]] {number}"
     if not isinstance(row, dict):
         raise _wrong(place, "is no table")
     if isinstance(row.get("id"), str):
         place = f"{place} ({row['id']})"
     _refuse_keys(row, place)
-    _refuse_values(row, place)
+    lists = {key: tuple(row.get(key, ())) for key in _LISTS}
+    texts = {key: str(row.get(key, "")) for key in _TEXTS}
+    _refuse_values(texts, lists, place)
     try:
-        patterns = tuple(re.compile(text) for text in row["patterns"])
+        patterns = tuple(re.compile(text) for text in lists["patterns"])
     except re.error as error:
         raise _wrong(place, f"has a pattern that is no regular expression: {error}") from error
     names = {name.rstrip("0123456789") for pattern in patterns for name in pattern.groupindex}
-    for text in (row["cause"], row["remedy"]):
+    for text in (texts["cause"], texts["remedy"]):
         for name in re.findall(r"\{(?:[^{}@]*@)?(\w+)[^{}]*\}", text):
             if name not in names:
                 raise _wrong(place, f"uses {{{name}}}, which no pattern has as a group")
     return Signature(
-        row["id"],
-        cast('Literal["build", "run"]', row["phase"]),
+        texts["id"],
+        cast('Literal["build", "run"]', texts["phase"]),
         patterns,
-        row["cause"],
-        row["remedy"],
-        tuple(row["positive"]),
-        tuple(row["negative"]),
-        tuple(row.get("links", ())),
-        row.get("general", False),
-        cast('Literal["", "error", "warning", "hint"]', row.get("standalone", "")),
-        tuple(row.get("needles", ())),
-        tuple(row.get("because", ())),
+        texts["cause"],
+        texts["remedy"],
+        lists["positive"],
+        lists["negative"],
+        lists["links"],
+        bool(row.get("general", False)),
+        cast('Literal["", "error", "warning", "hint"]', texts["standalone"]),
+        lists["needles"],
+        lists["because"],
         origin,
     )
 
 
-def _refuse_keys(row: dict[str, Any], place: str) -> None:
-    for key in row.keys() - {*_REQUIRED, *_OPTIONAL}:
+def _refuse_keys(row: dict[str, object], place: str) -> None:
+    for key in sorted(row.keys() - {*_LISTS, *_TEXTS, "general"}):
         raise _wrong(place, f"has the unknown key {key!r}")
     for key in _REQUIRED:
         if not row.get(key):
@@ -169,16 +170,16 @@ def _refuse_keys(row: dict[str, Any], place: str) -> None:
             raise _wrong(place, f"needs {wanted} as {key!r}")
 
 
-def _refuse_values(row: dict[str, Any], place: str) -> None:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", row["id"]):
+def _refuse_values(texts: dict[str, str], lists: dict[str, tuple[str, ...]], place: str) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", texts["id"]):
         raise _wrong(place, "needs an id of lower case letters, digits and hyphens")
-    if row["phase"] not in _PHASES:
-        raise _wrong(place, f"needs one of {', '.join(_PHASES)} as phase")
-    if row.get("standalone", "") not in ("", "error", "warning", "hint"):
+    if texts["phase"] not in ("build", "run"):
+        raise _wrong(place, "needs one of build, run as phase")
+    if texts["standalone"] not in ("", "error", "warning", "hint"):
         raise _wrong(place, "needs error, warning or hint as standalone")
-    if bool(row.get("standalone")) != bool(row.get("needles")):
+    if bool(texts["standalone"]) != bool(lists["needles"]):
         raise _wrong(place, "needs both standalone and needles, or neither")
-    if row["remedy"].endswith(".") or row["cause"].endswith("."):
+    if texts["remedy"].endswith(".") or texts["cause"].endswith("."):
         raise _wrong(place, "needs cause and remedy without the last full stop")
 
 
