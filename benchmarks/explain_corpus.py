@@ -181,7 +181,7 @@ SCENARIOS = (
     Scenario("nvcc-wgmma", "arch-feature", "echo '__global__ void k(){asm volatile(\"wgmma.fence.sync.aligned;\");}' > x.cu; $NVCC -arch=sm_80 -c x.cu", "nvcc"),
     Scenario("nvcc-is-same-v", "cxx-standard", "printf '#include <type_traits>\\nstatic_assert(std::is_same_v<int,int>);' > x.cu; $NVCC -std=c++14 -c x.cu", "nvcc"),
     Scenario("nvcc-cudnn", "cudnn-missing", "echo '#include <cudnn.h>' > x.cu; $NVCC -c x.cu", "nvcc"),
-    Scenario("nvcc-glibc", "glibc-math", "printf 'extern \"C\" double sinpi(double) noexcept(true);\\n' > x.cu; $NVCC -c x.cu", "nvcc"),
+    Scenario("nvcc-glibc", "glibc-newer-than-toolkit", "printf 'extern \"C\" double sinpi(double) noexcept(true);\\n' > x.cu; $NVCC -c x.cu", "nvcc"),
     Scenario("nvcc-ninja-echo", "?nothing", "printf 'void f(){\\n  try{}catch(int e){throw nothing; /* std::bad_alloc Killed */}}' > x.cu; C=\"$NVCC -c x.cu -o a.o\"; " + NINJA + "ninja", "nvcc"),
     Scenario("nvcc-killed", "out-of-memory", "mkdir b; printf '#!/bin/sh\\nkill -9 $$\\n' > b/g++; chmod +x b/g++; echo > x.cu; C=\"$NVCC -ccbin b/g++ -c x.cu -o a.o\"; " + NINJA + "ninja; sh -c 'kill -9 $$'; echo Killed; false", "nvcc"),
 )  # fmt: skip

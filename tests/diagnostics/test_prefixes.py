@@ -40,7 +40,7 @@ Call Stack (most recent call first):
   CMakeLists.txt:58 (project)
 -- Configuring incomplete, errors occurred!
 """
-CASES = {"out-of-memory": NINJA, "nccl-missing": GCC, "cuda-library-missing": PYTHON, "glibc-math": CMAKE}
+CASES = {"out-of-memory": NINJA, "nccl-missing": GCC, "cuda-library-missing": PYTHON, "glibc-newer-than-toolkit": CMAKE}
 WRAPS = {
     "plain": lambda line, i: line,
     "pip": lambda line, i: f"      {line}",
