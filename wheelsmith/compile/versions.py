@@ -25,7 +25,6 @@ from packaging.version import Version
 
 from wheelsmith.compile.checks import Check
 from wheelsmith.diagnostics.diagnose import Explanation, diagnose
-from wheelsmith.diagnostics.excerpt import is_error
 from wheelsmith.errors import EnvironmentBuildError, NoCompilerError
 from wheelsmith.gpu.facts import torch_cuda
 from wheelsmith.planning.model import NIGHTLY, Plan
@@ -144,7 +143,7 @@ _OTHER = "Choose another compiler with --host-compiler, another toolkit with --c
 
 
 def _reason(said: Explanation) -> str:
-    first = next((line for line in said.excerpt.splitlines() if is_error(line)), said.excerpt.partition("\n")[0])
+    first = said.message or said.excerpt.partition("\n")[0]
     return said.cause or first.strip().rstrip(".") or "it says nothing"
 
 

@@ -281,6 +281,10 @@ class Reader:
         texts = [text]
         if statement.kind == "compiler":
             end = after_echo(lines, first)
+            if end == first + 1:  # no source is shown: what is indented is the sentence, wrapped by CMake
+                while end < min(len(lines), first + 4) and lines[end].text and lines[end].indent > line.indent:
+                    end += 1
+                texts += [one_line(" ".join(item.text for item in lines[first:end]))] if end > first + 1 else []
         elif statement.role is not Role.SUMMARY or statement.kind not in ("ninja", "make", "job"):
             inner = end
             while inner < min(len(lines), first + _AFTER):
