@@ -36,7 +36,8 @@ _STAGES = ("toolchain", "sources", "compile", "proof", "index")
 class Bench:
     """The project, its store and its index."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, within: float) -> None:
+        self.within = within
         self.root, self.store, self.index = root, root / "store", root / "dist"
         recipe = toyproject.RECIPE.replace('"8.6;12.0"', '"8.6"')  # half the work: the kills are what counts
         self.recipes = toyproject.make(root, recipe=recipe)
@@ -136,8 +137,8 @@ class Bench:
         """Kill until a run ends or so many kills are done; how many there were."""
         done = 0
         while done < kills:
-            # At a moment of what the last run took that came to its end.
-            if self.run(kill_after=self.random.uniform(0.05, self.seconds), rebuild=rebuild):
+            # At a moment of what the last run took that came to its end; what is done is not done again.
+            if self.run(kill_after=self.random.uniform(0.05, min(self.seconds, self.within)), rebuild=rebuild):
                 break
             done += 1
         else:
@@ -151,9 +152,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kills", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--within", type=float, default=60.0, metavar="SECONDS", help="latest moment of a kill")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wheelsmith-kills-") as name:
-        bench = Bench(Path(name), options.seed)
+        bench = Bench(Path(name), options.seed, options.within)
         bench.run(kill_after=None)
         bench.check()
         print(f"without a kill: {bench.seconds:.1f} s, sha256 {bench.sha256}", flush=True)
