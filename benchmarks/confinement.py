@@ -28,9 +28,9 @@ CUDA = """#include <cooperative_groups.h>
 __global__ void k(float *x) { cooperative_groups::this_grid().sync(); x[threadIdx.x] *= 2; }
 """
 SCRIPT = """cd "$1/src" || exit
-for i in 1 2 3 4; do g++ -O2 -c unit.cpp -o $i.o || exit; done
-[ -z "$2" ] || for i in 1 2 3; do "$2/bin/nvcc" -O2 -arch=sm_86 -c unit.cu -o c$i.o || exit; done
-i=0; while [ $i -lt 100 ]; do g++ --version > /dev/null; i=$((i+1)); done
+g++ -O2 -c unit.cpp -o unit.o || exit
+[ -z "$2" ] || "$2/bin/nvcc" -O2 -arch=sm_86 -c unit.cu -o unit.cu.o || exit
+i=0; while [ $i -lt 30 ]; do g++ --version > /dev/null; i=$((i+1)); done
 """
 
 
@@ -65,7 +65,11 @@ def main() -> None:
         inside = room.command(["sh", "-c", SCRIPT, "sh", room.place, real and f"{room.place}/cuda"])
         outside = ["sh", "-c", SCRIPT, "sh", str(root), real]
         start = room.command(["true"])
-        rows = [(measure(outside), measure(inside)) for _ in range(options.rounds)]
+        rows = []
+        for number in range(options.rounds):
+            rows.append((measure(outside), measure(inside)))
+            plain, confined = rows[-1][0][0], rows[-1][1][0]
+            print(f"round {number + 1}: {plain:.2f} and {confined:.2f} CPU-seconds", flush=True)
         starts = [measure(start)[1] - measure(["true"])[1] for _ in range(4 * options.rounds)]
     print(f"isolation: {isolation}")
     for label, index in (("CPU-seconds", 0), ("seconds", 1)):
