@@ -24,7 +24,7 @@ RUN { command -v g++ git make && python3 -c 'import ensurepip' \
    && rm -rf /var/lib/apt/lists/*; }
 
 # A package index of your own (no credentials: they come as --secret id=netrc,src=$HOME/.netrc and stay in no layer).
-ARG PIP_INDEX_URL
+ARG PIP_INDEX_URL=""
 COPY pyproject.toml README.md LICENSE /opt/wheelsmith/
 COPY wheelsmith /opt/wheelsmith/wheelsmith
 COPY recipes /opt/wheelsmith/recipes
@@ -38,7 +38,7 @@ FROM tools AS builder
 ARG REQUIREMENT="vllm==0.15.1"
 ARG GPUS="RTX 5090,A40"
 ARG TOOLKIT=auto
-ARG PIP_INDEX_URL
+ARG PIP_INDEX_URL=""
 # A build that failed continues there. Further options of `wheelsmith build` (--cuda 13.0, --jobs 4) go into OPTIONS.
 ARG OPTIONS=""
 # hadolint ignore=SC2086
@@ -90,7 +90,7 @@ RUN { test -z "${RUNTIME_PACKAGES}" && python3 -c '' 2> /dev/null \
  && python3 -m venv --without-pip /opt/venv
 
 # What the wheel requires from elsewhere: a layer that stays when only the wheel changes.
-ARG PIP_INDEX_URL
+ARG PIP_INDEX_URL=""
 # (buildah 1.28 waits for a stage that is copied from, not for one that is only mounted.)
 COPY --from=installer /opt/install-packages /opt/wheelsmith/
 COPY --from=wheels /dependencies.txt /opt/wheelsmith/
@@ -117,7 +117,7 @@ FROM runtime AS runpod
 
 ARG RUNPOD="runpod==1.12.0"
 ARG PYDANTIC="pydantic==2.14.3"
-ARG PIP_INDEX_URL
+ARG PIP_INDEX_URL=""
 USER 0
 RUN --mount=type=bind,from=installer,source=/opt/pip,target=/opt/pip \
     --mount=type=secret,id=netrc --mount=type=cache,target=/var/cache/pip \

@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 from wheelsmith.errors import UsageError
 
 CONFIG_NAME = "config.toml"
+#: Set inside a container that `wheelsmith build` runs in, to the name of its base image.
+IMAGE_VARIABLE = "WHEELSMITH_CONTAINER_IMAGE"
 _SCHEMES = ("https", "http", "ssh", "git", "file")
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:")  # git's short form of ssh, which no URL parser understands
 

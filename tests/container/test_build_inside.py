@@ -21,7 +21,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 notes = Path({notes!r})
 arguments = sys.argv[1:]
-seen = {{name: os.environ.get(name) for name in ("WHEELSMITH_INDEX_URL", "WHEELSMITH_STORE", "HTTPS_PROXY")}}
+seen = {{name: os.environ.get(name) for name in ("WHEELSMITH_INDEX_URL", "HOME", "HTTPS_PROXY")}}
 context = sorted(os.listdir(arguments[-1])) if arguments[0] == "build" else []
 with notes.open("a") as file:
     file.write(json.dumps([arguments, seen, context]) + "\\n")
@@ -29,6 +29,9 @@ if arguments[0] == "info":
     print("5.4.0 rootless=true")
 elif arguments[:2] == ["image", "inspect"]:
     sys.exit(0 if any('"build"' in line for line in notes.read_text().splitlines()) else 1)
+elif arguments[0] == "build":
+    # The second image, with another Python on top of the first one, has no wheel in its context.
+    sys.exit(1 if os.environ.get("FAKE_NO_PYTHON") and len(context) == 1 else 0)
 elif arguments[0] == "run":
     def stop(number, frame):
         notes.with_name("signalled").write_text(signal.Signals(number).name)
@@ -76,6 +79,7 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     out, err = done.communicate(timeout=60)
     assert (done.returncode, out) == (40, "from the inside\n")
     assert "--container podman: building in nvidia/cuda:13.0.1-devel-ubuntu24.04 with podman 5.4.0 (rootless)" in err
+    assert "for the image's own Python" in err
     assert "progress" in err
 
     asked, inspected, built, ran = notes(folder)
@@ -93,16 +97,21 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     volumes = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--volume"]
     modes = {".netrc": "ro", "dist": "rw", "recipes": "ro", "store": "rw"}
     assert volumes == [f"{folder}/{name}:{folder}/{name}:{mode}" for name, mode in modes.items()]
-    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    variables = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--env"]
+    assert variables == [
+        *("HOME=/tmp", f"NETRC={folder}/.netrc", f"UV_CACHE_DIR={folder}/store/uv"),
+        "WHEELSMITH_CONTAINER_IMAGE=nvidia/cuda:13.0.1-devel-ubuntu24.04",
+        *(f"WHEELSMITH_STORE={folder}/store", "HTTPS_PROXY", "WHEELSMITH_INDEX_URL"),
+    ]
     assert arguments[arguments.index(tag) + 1 :] == [
         *("/opt/wheelsmith/bin/wheelsmith", "build", "toy==1.0", "--recipes", "recipes", "--jobs", "3"),
         *("--index-url", "http://127.0.0.1:8080/simple/", "--container", "podman", "--store", "store"),
-        *("--python", python, "--cuda", "13.0", "--container", "none"),
+        *("--cuda", "13.0", "--container", "none"),
         *("--store", f"{folder}/store", "--index", f"{folder}/dist", "--recipes", f"{folder}/recipes"),
     ]
     assert seen == {
         "WHEELSMITH_INDEX_URL": "http://127.0.0.1:8080/simple/",
-        "WHEELSMITH_STORE": f"{folder}/store",
+        "HOME": str(folder),  # the client's own: where it finds images, logins and contexts
         "HTTPS_PROXY": "http://proxy.example:3128",
     }
     assert (folder / "dist").is_dir()
@@ -111,8 +120,39 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     assert [note[0][0] for note in notes(folder)[4:]] == ["info", "image", "run"]  # the image is made once
 
 
+def test_a_python_that_is_asked_for_is_an_image_on_top(machine, monkeypatch):
+    folder, start = machine
+    monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "https://mirror.example/python")
+    start("--python", "3.12").communicate(timeout=60)
+    _, _, _, tools, python, ran = [note[0] for note in notes(folder)]
+    assert "UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" in python
+    assert "UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" not in tools
+    assert python[python.index("--tag") + 1] in ran
+    assert ran[ran.index("--cuda") - 2 : ran.index("--cuda")] == ["--python", "3.12"]
+
+
+def test_a_python_that_cannot_be_fetched_names_what_to_do(machine, monkeypatch):
+    _, start = machine
+    monkeypatch.setenv("FAKE_NO_PYTHON", "1")
+    process = start("--python", "3.14")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 35
+    assert "Python 3.14 is not in nvidia/cuda:13.0.1-devel-ubuntu24.04, and uv could not fetch it" in err
+    assert "UV_PYTHON_INSTALL_MIRROR" in err
+
+
+def test_offline_says_what_is_missing_before_anything_starts(machine):
+    folder, start = machine
+    process = start("--offline")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 23
+    assert "--offline was given, and the image that builds in nvidia/cuda:13.0.1" in err
+    assert [note[0][0] for note in notes(folder)] == ["info", "image"]
+
+
 def test_offline_means_no_network_inside(machine):
     folder, start = machine
+    start().communicate(timeout=60)
     start("--offline").communicate(timeout=60)
     arguments = notes(folder)[-1][0]
     assert arguments[arguments.index("--network") + 1] == "none"

@@ -8,6 +8,7 @@ import pytest
 
 import wheelsmith
 from wheelsmith.container.baseimages import devel_image
+from wheelsmith.container.building import InsideBuild, build_inside
 from wheelsmith.container.command import ContainerRun, ImageBuild, build_command, run_commands
 from wheelsmith.container.engines import Engine, find_engine
 from wheelsmith.container.process import Answer
@@ -21,8 +22,16 @@ ABSENT = Answer(127, "", "not installed")
 NO_DAEMON = Answer(1, " []", "Client:\n\nCannot connect to the Docker daemon at unix:///var/run/docker.sock.")
 
 
-def answers(**by_program: Answer):
-    return lambda command: by_program[command[0]]
+BUILDX = Answer(0, "github.com/docker/buildx 0.13.1", "")
+LOCAL = Answer(0, "unix:///var/run/docker.sock", "")
+
+
+def answers(buildx: Answer = BUILDX, client: str = "28.2.2", context: Answer = LOCAL, **by_program: Answer):
+    """What the engines of a machine say; of docker, too, what its client says of itself."""
+    docker = {"buildx": buildx, "--version": Answer(0, f"Docker version {client}, build 1", ""), "context": context}
+    return lambda command: (
+        docker.get(command[1], by_program[command[0]]) if command[0] == "docker" else (by_program[command[0]])
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,8 +66,35 @@ def test_without_an_engine_the_error_says_why_for_each():
         "podman: not installed",
         "buildah: not installed",
     ]
-    with pytest.raises(EngineNotFoundError, match="container engine podman does not work"):
+    with pytest.raises(EngineNotFoundError, match=r"podman does not work on this machine: not installed\."):
         find_engine("podman", answers(podman=ABSENT))
+
+
+NO_BUILDX = Answer(1, "", "docker: unknown command: docker buildx")
+
+
+def test_a_docker_that_cannot_build_is_passed_over():
+    machine = {"docker": Answer(0, "26.1.5 []", ""), "podman": Answer(0, "5.4.0 rootless=false", "")}
+    engine, looked = find_engine("auto", answers(NO_BUILDX, "26.1.5+dfsg1", **machine))
+    assert str(looked[0]).startswith("docker: its client has no buildx: install docker-buildx")
+    assert engine.name == "podman"
+    # To push and to look it serves; and up to 22 BuildKit is part of docker itself.
+    assert find_engine("docker", answers(NO_BUILDX, "26.1.5", **machine), building=False)[0].name == "docker"
+    assert find_engine("docker", answers(NO_BUILDX, "20.10.24+dfsg1", **machine))[0].version == "26.1.5"
+
+
+def test_a_daemon_on_another_machine_is_told_apart(monkeypatch):
+    machine = {"docker": Answer(0, "28.2.2 []", "")}
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    away = Answer(0, "ssh://me@builder.example", "")
+    assert find_engine("docker", answers(**machine))[0].elsewhere == ""
+    assert find_engine("docker", answers(context=away, **machine))[0].elsewhere == "ssh://me@builder.example"
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2375")
+    assert find_engine("docker", answers(context=away, **machine))[0].elsewhere == ""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.7:2376")
+    engine = find_engine("docker", answers(**machine))[0]
+    with pytest.raises(EngineError, match=r"docker 28\.2\.2 runs on another machine \(tcp://10\.0\.0\.7:2376\)"):
+        build_inside(engine, InsideBuild("i:1", "", (), (Path("/nowhere"),)))
 
 
 RUN = ContainerRun(
@@ -67,20 +103,21 @@ RUN = ContainerRun(
     command=("wheelsmith", "build", "toy"),
     directory=Path("/home/me"),
     mounts=((Path("/home/me/.netrc"), False), (Path("/home/me/dist"), True)),
-    variables={"TOKEN_URL": "https://user:secret@host/", "HOME": "/tmp"},
+    variables={"HOME": "/tmp"},
     network="host",
     user="1000:1001",
+    private={"TOKEN_URL": "https://user:secret@host/"},
 )
 
 
-def test_docker_runs_as_the_caller_and_no_value_is_in_the_command_line():
+def test_docker_runs_as_the_caller_and_no_credentials_are_in_the_command_line():
     create, start, remove = run_commands(DOCKER, RUN)
     assert create is None
     assert start == [
         *("docker", "run", "--rm", "--name", "w-7", "--security-opt", "label=disable", "--user", "1000:1001"),
         *("--workdir", "/home/me", "--network", "host"),
         *("--volume", "/home/me/.netrc:/home/me/.netrc:ro", "--volume", "/home/me/dist:/home/me/dist:rw"),
-        *("--env", "HOME", "--env", "TOKEN_URL", "localhost/b:1", "wheelsmith", "build", "toy"),
+        *("--env", "HOME=/tmp", "--env", "TOKEN_URL", "localhost/b:1", "wheelsmith", "build", "toy"),
     ]
     assert remove == ["docker", "rm", "--force", "w-7"]
 

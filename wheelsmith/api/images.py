@@ -100,6 +100,7 @@ def build_in_container(
     sign: PathLike | None = None,
     index_url: str | None = None,
     offline: bool = False,
+    python: str | None = None,
     listener: Listener = ignore,
 ) -> int:
     """Run `wheelsmith build` in a container, with the store, the index and the recipes at their own paths.
@@ -116,6 +117,7 @@ def build_in_container(
         sign: see `index`.
         index_url: see `index`.
         offline: see `index`; the container gets no network then.
+        python: what `plan` was given; if that is nothing and the recipe has no default, the image's own Python builds.
         listener: told before the container starts.
 
     Returns:
@@ -123,6 +125,7 @@ def build_in_container(
 
     Raises:
         EngineError: the engine failed, not the build.
+        OfflineError: `offline`, and the engine has yet to make the image.
         UsageError: the index is a bucket, or the place has no engine.
     """
     from wheelsmith.container.building import InsideBuild, build_inside
@@ -140,16 +143,20 @@ def build_in_container(
     *own, _ = (path.absolute() for path in book(recipes).directories)  # the last are ours: they are in the container
     own = [path for path in own if path.is_dir()]
     key = [] if sign is None else [Path(sign).absolute()]
-    # The last one counts. Said is what depends on the machine: the running Python, where things are.
-    extra = ["--python", made.target.python, "--cuda", made.target.cuda, "--container", "none"]
+    recipe, _ = book(recipes).find(f"{made.name}=={made.version}")
+    chosen = made.target.python if python or recipe.recipe.defaults.python else ""
+    # The last one counts. Said is what depends on the machine: the toolkit, where things are.
+    extra = ["--python", chosen] if chosen else []
+    extra += ["--cuda", made.target.cuda, "--container", "none"]
     extra += ["--store", str(root), "--index", str(directory.absolute())]
     extra += [word for path in own for word in ("--recipes", str(path))]
     extra += [word for path in key for word in ("--sign", str(path))]
-    text = f"{place.why.removesuffix('.')}: building in {place.image} with {place.engine}"
+    for_python = f"Python {chosen}" if chosen else "the image's own Python"
+    text = f"{place.why.removesuffix('.')}: building in {place.image} with {place.engine}, for {for_python}"
     listener(Note("container", text))
     inside = InsideBuild(
         image=place.image,
-        python=made.target.python,
+        python=chosen,
         arguments=(*arguments, *extra),
         written=(root, directory.absolute()),
         read=(*own, *key, *_local_sources(made)),
@@ -398,7 +405,7 @@ def image_push(tag: str, *, engine: str = "auto") -> int:
     from wheelsmith.container.engines import find_engine
     from wheelsmith.container.process import work
 
-    return work(push_command(find_engine(engine)[0], tag))
+    return work(push_command(find_engine(engine, building=False)[0], tag))
 
 
 def image_sizes(image: str, *, engine: str = "auto") -> ImageSizes:
@@ -410,4 +417,4 @@ def image_sizes(image: str, *, engine: str = "auto") -> ImageSizes:
     from wheelsmith.container.engines import find_engine
     from wheelsmith.container.sizes import measure
 
-    return measure(find_engine(engine)[0], image)
+    return measure(find_engine(engine, building=False)[0], image)

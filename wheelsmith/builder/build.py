@@ -26,7 +26,7 @@ from wheelsmith.compile.preflight import preflight
 from wheelsmith.compile.run import Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import try_host_compiler
-from wheelsmith.config import NO_MIRRORS, Mirrors
+from wheelsmith.config import IMAGE_VARIABLE, NO_MIRRORS, Mirrors
 from wheelsmith.errors import CompileError, IsolationError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import remove_tree, sha256_of
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from wheelsmith.wheel.strip import StripTool
 
 RECORD_VERSION = 1
-#: Set inside a container to the name of its base image.
-IMAGE_VARIABLE = "WHEELSMITH_CONTAINER_IMAGE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ def execute(options: argparse.Namespace) -> int:
             sign=options.sign,
             index_url=options.index_url,
             offline=options.offline,
+            python=options.python,
             listener=Reporter(verbose=True),  # without a live line: what runs inside has its own
         )
     with Reporter(verbose=options.verbose, quiet=options.quiet) as listener:

@@ -1,8 +1,9 @@
 """The command lines of docker, podman and buildah for the four things we want of them: build, run, push, look.
 
-In: an `Engine` and frozen requests. Out: lists of arguments. Pure; nothing fails. Values of variables stay out of
-docker's and podman's command lines (`--env NAME` takes them from the environment), where every process could read them;
-buildah up to 1.28 knows `--env NAME=VALUE` only.
+In: an `Engine` and frozen requests. Out: lists of arguments. Pure; nothing fails. The client keeps its caller's
+environment, where it finds images, logins and contexts: variables for the container are values in its command line.
+Only those that may hold credentials are not, as every process could read them there: docker and podman take them from
+the environment (`--env NAME`); buildah up to 1.28 knows `--env NAME=VALUE` only.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class ContainerRun:
         directory: where it starts.
         mounts: directories and files of the machine, at their own paths; whether they can be written.
         variables: names and values.
+        private: the same, of those that may hold credentials; they must be in the client's environment.
         network: which it sees.
         user: `uid:gid` of the caller.
     """
@@ -68,6 +70,7 @@ class ContainerRun:
     variables: Mapping[str, str]
     network: Network
     user: str
+    private: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_command(engine: Engine, build: ImageBuild) -> list[str]:
@@ -113,7 +116,7 @@ def run_commands(engine: Engine, run: ContainerRun) -> tuple[list[str] | None, l
         options += [] if run.network == "default" else ["--network", run.network]
         for path, writable in run.mounts:
             options += ["--volume", f"{path}:{path}:{'rw' if writable else 'ro'}"]
-        for name, value in sorted(run.variables.items()):
+        for name, value in sorted({**run.variables, **run.private}.items()):
             options += ["--env", f"{name}={value}"]
         return (
             ["buildah", "from", "--name", run.name, run.image],
@@ -126,7 +129,9 @@ def run_commands(engine: Engine, run: ContainerRun) -> tuple[list[str] | None, l
     options += [] if run.network == "default" else ["--network", run.network]
     for path, writable in run.mounts:
         options += ["--volume", f"{path}:{path}:{'rw' if writable else 'ro'}"]
-    for name in sorted(run.variables):
+    for name, value in sorted(run.variables.items()):
+        options += ["--env", f"{name}={value}"]
+    for name in sorted(run.private):
         options += ["--env", name]
     return None, [engine.name, "run", *options, run.image, *run.command], [engine.name, "rm", "--force", run.name]
 

@@ -1,7 +1,8 @@
 """Which container engine works here: docker, podman or buildah.
 
 In: a choice (`auto` or a name) and something that runs commands. Out: an `Engine`, with why the others were passed
-over. Fails with `EngineNotFoundError`. An engine counts only if it answers: a docker client without a daemon is none.
+over. Fails with `EngineNotFoundError`. An engine counts only if it answers: a docker client without a daemon is none,
+and one without BuildKit builds nothing here. The daemon is the client's choice: DOCKER_HOST, a context, CONTAINER_HOST.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import urlsplit
 
 from wheelsmith.container.process import ask
 from wheelsmith.errors import EngineNotFoundError
@@ -27,6 +29,9 @@ _QUESTIONS: dict[EngineName, tuple[str, ...]] = {
     "buildah": ("buildah", "--version"),
 }
 _VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
+#: Since this version of docker's client BuildKit is a plug-in of it (Docker Engine release notes, 23.0).
+_BUILDX_APART = 23
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,13 @@ class Engine:
         name: its program.
         version: of its server, if it has one.
         rootless: root inside a container is the caller outside.
+        elsewhere: address of its server, if that is on another machine: nothing of this one can be mounted there.
     """
 
     name: EngineName
     version: str
     rootless: bool
+    elsewhere: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}{' (rootless)' if self.rootless else ''}"
@@ -59,22 +66,49 @@ class Looked:
         return str(self.engine) if self.engine else f"{self.name}: {self.why_not}"
 
 
-def look_for(name: EngineName, run: Ask = ask) -> Looked:
-    """Ask one engine whether it works."""
+def look_for(name: EngineName, run: Ask = ask, *, building: bool = True) -> Looked:
+    """Ask one engine whether it works; `building`: whether it can build images, too."""
     answer = run(_QUESTIONS[name])
     found = _VERSION.search(answer.out)
     if answer.code != 0 or found is None:
         return Looked(name, None, _phrase(answer.err or answer.out) or f"no answer (exit code {answer.code})")
+    if name == "docker" and building and (why := _no_buildkit(run)):
+        return Looked(name, None, why)
     rootless = {
         "docker": "name=rootless" in answer.out,
         "podman": "rootless=true" in answer.out,
         "buildah": os.geteuid() != 0,
     }[name]
-    return Looked(name, Engine(name, found[0], rootless))
+    return Looked(name, Engine(name, found[0], rootless, _elsewhere(name, run)))
 
 
-def find_engine(choice: str = "auto", run: Ask = ask) -> tuple[Engine, tuple[Looked, ...]]:
+def _no_buildkit(run: Ask) -> str:
+    """Why docker cannot build what needs BuildKit (mounts of secrets and caches); empty: it can."""
+    if run(("docker", "buildx", "version")).code == 0:
+        return ""
+    client = _VERSION.search(run(("docker", "--version")).out)
+    if client is not None and int(client[0].partition(".")[0]) < _BUILDX_APART:
+        return ""
+    return (
+        "its client has no buildx: install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's packages)"
+    )
+
+
+def _elsewhere(name: EngineName, run: Ask) -> str:
+    address = ""
+    if name == "docker":
+        address = run(("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")).out
+        address = os.environ.get("DOCKER_HOST") or address
+    elif name == "podman":
+        address = os.environ.get("CONTAINER_HOST", "")
+    parts = urlsplit(address.strip())
+    return address.strip() if parts.hostname and parts.hostname not in _LOOPBACK else ""
+
+
+def find_engine(choice: str = "auto", run: Ask = ask, *, building: bool = True) -> tuple[Engine, tuple[Looked, ...]]:
     """The engine of that name, or for `auto` the first that works; and all that were asked.
+
+    `building`: whether it must be able to build images (pushing and looking need less).
 
     Raises:
         EngineNotFoundError: there is none.
@@ -82,7 +116,7 @@ def find_engine(choice: str = "auto", run: Ask = ask) -> tuple[Engine, tuple[Loo
     names = ENGINES if choice == "auto" else tuple(name for name in ENGINES if name == choice)
     looked: list[Looked] = []
     for name in names:
-        looked.append(look_for(name, run))
+        looked.append(look_for(name, run, building=building))
         if (engine := looked[-1].engine) is not None:
             return engine, tuple(looked)
     if choice == "auto":
@@ -92,9 +126,8 @@ def find_engine(choice: str = "auto", run: Ask = ask) -> tuple[Engine, tuple[Loo
             detail="\n".join(map(str, looked)),
         )
     raise EngineNotFoundError(
-        f"The container engine {choice} does not work on this machine.",
-        f"Start it, or choose another: {', '.join(name for name in ENGINES if name != choice)}.",
-        detail="\n".join(map(str, looked)),
+        f"The container engine {choice} does not work on this machine: {looked[0].why_not.rstrip('.')}.",
+        f"Put that right, or choose another: {', '.join(name for name in ENGINES if name != choice)}.",
     )
 
 
