@@ -45,7 +45,7 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "os-release", "debian_version"),
     *("lsb-release", "redhat-release", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "crypto-policies"),
-    *("pki/tls/certs", "pki/ca-trust/extracted"),
+    *("pki/tls/certs", "pki/ca-trust/extracted", "nvcc.profile"),  # the last: Debian's nvcc
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _PREFIX = ("bin", "lib", "lib64", "include", "share")  # of a Python installation
