@@ -165,3 +165,14 @@ def test_any_text_is_explained_however_it_comes(text, size):
 @given(st.lists(st.sampled_from(["Traceback (most recent call last):", "  File", "", "E: x", "FAILED: a", "CMake Error at x:", "  y", "KeyError: 1", "[2/2] z", "    ^", "#1 0.1 Killed", "During handling of the above exception, another exception occurred:", "ninja: build stopped: x"]), max_size=30))  # fmt: skip
 def test_any_order_of_pieces_is_survived(lines):
     diagnose("\n".join(lines))
+
+
+def test_what_is_special_is_asked_before_what_is_general():
+    assert diagnose("sccache: error: Failed to connect to server\nsccache: caused by: x\n").id == "sccache-storage"
+
+
+def test_a_message_below_its_exception_is_read():
+    log = "      RuntimeError:\n      The detected CUDA version (13.0) mismatches the version that was used to compile\n      PyTorch (12.8). Please make sure.\n"
+    found = diagnose(log)
+    assert found.id == "torch-cuda-mismatch"
+    assert "--cuda 12.8" in found.remedy

@@ -68,7 +68,8 @@ class Reader:
     """
 
     def __init__(self, log: Log, signatures: Sequence[Signature]) -> None:
-        self._log, self._signatures = log, signatures
+        self._log = log
+        self._signatures = sorted(signatures, key=lambda row: row.general)  # what is special is asked first
         self._alone = [row for row in signatures if row.standalone]
         self._standalone = re.compile(
             "|".join(re.escape(text) for row in self._alone for text in row.needles) or r"(?!)"

@@ -49,7 +49,7 @@ _PREFIXES = tuple(
         r"(?P<task>\d{1,4}):(?: |$)",  # srun --label
         r"[\w.+-]{1,60}>(?: |$)",  # nix build -L
         r"\s*>> \d+ +",  # spack
-        r" {0,12}>(?: |$)",  # nix quotes the end of a log
+        r" {2,12}>(?: |$)",  # nix quotes the end of a log
         r"\| (?! *\^)",  # bitbake, and pip without Unicode
         r"##\[(?:group|endgroup|section|debug)\]",
         r"##\[(?P<github>error|warning|command)\]",
