@@ -17,7 +17,7 @@ from tests.support.index_wheels import make_wheel
 from wheelsmith.errors import DiskFullError, IndexConflictError, InvalidWheelError, StoreError
 from wheelsmith.index.layout import Layout
 from wheelsmith.index.publish import publish
-from wheelsmith.index.verify import rebuild
+from wheelsmith.index.verify import rebuild, verify
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -247,7 +247,9 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     publish([make_wheel(tmp_path / "in", "pkg", "1.0")], root)
     (root / "records/projects/pkg.json").write_text('{"project": 1}')
     with pytest.raises(StoreError, match=r"records/projects/pkg\.json is damaged"):
-        rebuild(root)
+        publish([make_wheel(tmp_path / "in", "pkg", "9.0")], root)
+    assert "records/projects/pkg.json" in rebuild(root)  # from the wheels
+    assert verify(root).is_sound
 
 
 class _Killed(BaseException):
