@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.children import start_child
 from wheelsmith.errors import InstallError
 from wheelsmith.events import Listener, ToolLine, ignore
+from wheelsmith.trust import tool_variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,15 @@ _PIP = (
     "PIP_RETRIES",
     "PIP_TRUSTED_HOST",
 )
-_UV = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_OFFLINE")
+_UV = (
+    "UV_CACHE_DIR",
+    "UV_CONFIG_FILE",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
+    "UV_OFFLINE",
+)
 
 
 def clean_environment() -> dict[str, str]:
@@ -49,7 +58,7 @@ def clean_environment() -> dict[str, str]:
 def client_environment() -> dict[str, str]:
     """Return `clean_environment` and the caller's own settings for pip's and uv's indexes and network."""
     proxies = (*_PROXIES, *(name.upper() for name in _PROXIES))
-    return _allowed((*_PLAIN, *_NETWORK, *proxies, *_XDG, *_PIP, *_UV))
+    return tool_variables() | _allowed((*_PLAIN, *_NETWORK, *proxies, *_XDG, *_PIP, *_UV))
 
 
 def run_tool(

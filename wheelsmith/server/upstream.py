@@ -22,6 +22,7 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from wheelsmith.server.settings import bare_url
+from wheelsmith.trust import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,7 +144,9 @@ class Upstream:
         how: dict[str, Any] = {"redirect": False, "retries": False, "timeout": timeout, "preload_content": False}
         for place, address in enumerate(addresses, 1):
             pool = (
-                urllib3.HTTPSConnectionPool(address, port, server_hostname=host, assert_hostname=host)
+                urllib3.HTTPSConnectionPool(
+                    address, port, server_hostname=host, assert_hostname=host, ssl_context=tls_context()
+                )
                 if scheme == "https"
                 else urllib3.HTTPConnectionPool(address, port)
             )

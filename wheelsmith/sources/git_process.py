@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from wheelsmith.errors import NetworkError, NoCompilerError, SourceError, StoreE
 from wheelsmith.events import Progress
 from wheelsmith.sources.http import REMEDY
 from wheelsmith.sources.model import STAGE, AbsentError, redact
+from wheelsmith.trust import TLS_REMEDY, is_tls, tool_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +47,7 @@ _SET = {
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
 }
+_SILENCE = 600.0  # seconds; git shows its progress every second, a server that counts objects may take minutes
 _PROGRESS = re.compile(r"^(?:remote: )?(Receiving objects|Resolving deltas): +\d+% \((\d+)/(\d+)\)")
 _REFUSED = ("not our ref", "unadvertised object", "couldn't find remote ref", "dumb http transport")
 _NO_REPOSITORY = ("does not appear to be a git repository", "epository not found", "not a git repository")
@@ -57,7 +60,7 @@ class RefusedError(Exception):
 
 def git_environment(config: Mapping[str, str]) -> dict[str, str]:
     """The environment for git, with `config` in it: so a URL's credentials reach neither the disk nor `ps`."""
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    kept = {name: value for name, value in (os.environ | tool_variables()).items() if name in _KEPT}
     kept.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     pairs = {"gc.auto": "0", "maintenance.auto": "false", "core.hooksPath": os.devnull, **config}
     result = {**kept, **_SET, "GIT_CONFIG_COUNT": str(len(pairs))}
@@ -152,7 +155,10 @@ def fetch_git(
             )
         except FileNotFoundError as error:
             raise _no_git() from error
-        said = _listen(process, label, listener)
+        try:
+            said = _listen(process, label, listener)
+        except TimeoutError as error:
+            raise _silent(url) from error
     if process.returncode != 0:
         _fail(url, "\n".join(line for line in said if not line.startswith("remote: ")), repository)
 
@@ -172,7 +178,9 @@ def list_remote(url: str, *patterns: str) -> dict[str, str]:
     with _served_from(url) as serving:
         try:
             command = ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns]
-            done = run_child(command, env=git_environment(config) | serving, cwd=os.path.sep)
+            done = run_child(command, env=git_environment(config) | serving, cwd=os.path.sep, timeout=_SILENCE)
+        except subprocess.TimeoutExpired as error:
+            raise _silent(url) from error
         except FileNotFoundError as error:
             raise _no_git() from error
     if done.returncode != 0:
@@ -230,10 +238,20 @@ def _listen(process: subprocess.Popen[bytes], label: str, listener: Listener) ->
 def _lines(stream: IO[bytes]) -> Iterator[str]:
     """Lines that end in CR, as progress does, or LF."""
     rest = b""
-    while chunk := os.read(stream.fileno(), 1 << 16):
+    while chunk := _read(stream.fileno()):
         *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
         yield from (line.decode("utf-8", "replace") for line in whole)
     yield rest.decode("utf-8", "replace")
+
+
+def _read(descriptor: int) -> bytes:
+    if not select.select([descriptor], [], [], _SILENCE)[0]:
+        raise TimeoutError
+    return os.read(descriptor, 1 << 16)
+
+
+def _silent(url: str) -> NetworkError:
+    return NetworkError(f"git cannot fetch from {redact(url)}: nothing came for {_SILENCE:.0f} seconds.", REMEDY)
 
 
 def _fail(url: str, said: str, repository: Path | None) -> NoReturn:
@@ -254,7 +272,7 @@ def _fail(url: str, said: str, repository: Path | None) -> NoReturn:
     cause = f"git cannot fetch from {redact(url)}: {reasons[0].rstrip('.') if reasons else 'it broke off'}."
     if any(text in said for text in _LOGIN):
         raise NetworkError(cause, "Give credentials for this host in ~/.netrc, or use ssh with an agent.", detail=said)
-    raise NetworkError(cause, REMEDY, detail=said)
+    raise NetworkError(cause, TLS_REMEDY if is_tls(said) else REMEDY, detail=said)
 
 
 def _no_git() -> NoCompilerError:

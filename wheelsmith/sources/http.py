@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Progress
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.sources.model import STAGE, AbsentError, redact
+from wheelsmith.sources.patience import LARGEST, MOST_REDIRECTS, TIMEOUT, Patient, steady
+from wheelsmith.trust import TLS_REMEDY, authorities, is_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,32 +32,10 @@ if TYPE_CHECKING:
     from wheelsmith.store import Store
 
 _CHUNK = 1 << 18
-#: Seconds to connect, and to wait for the next bytes.
-TIMEOUT = (10.0, 60.0)
-#: Seconds to wait before the second and the third try.
-_PAUSES = (0.1, 0.5)
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE")
 REMEDY = (
     "Check the connection, the proxy variables and the URL; name a mirror of it under [mirrors] in the configuration"
     " file (for a package index --index-url does as well); --offline works with what was fetched before."
 )
-
-
-class _Patient(HTTPAdapter):
-    """Tries again what may be a hiccup. (urllib3's own retries log the whole URL, with the tokens in its query.)"""
-
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        for seconds in _PAUSES:
-            try:
-                response = super().send(*args, **kwargs)
-            except requests.ConnectionError:
-                time.sleep(seconds)
-                continue
-            if response.status_code not in {502, 503, 504}:
-                return response
-            response.close()
-            time.sleep(seconds)
-        return super().send(*args, **kwargs)
 
 
 class _HostAuth(AuthBase):
@@ -74,13 +52,14 @@ class _HostAuth(AuthBase):
 def open_session(url: str) -> tuple[requests.Session, str]:
     """A session for `url`, and `url` without the credentials, which the session keeps for that host alone.
 
-    The proxy and certificate variables of the caller hold, and `~/.netrc`.
+    The proxy variables of the caller hold, `~/.netrc`, and the authorities of `wheelsmith.trust`.
     """
     session = requests.Session()
-    session.verify = next((os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), True)
+    session.verify = authorities() or True
+    session.max_redirects = MOST_REDIRECTS
     session.headers["User-Agent"] = "wheelsmith"
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Patient())
+        session.mount(scheme, Patient())
     parts = urlsplit(url)
     userinfo, _, host = parts.netloc.rpartition("@")
     if userinfo:
@@ -101,7 +80,10 @@ def network_errors(url: str) -> Iterator[None]:
             remedy = "Give credentials for this host in ~/.netrc, or in the URL given to --index-url."
         raise NetworkError(f"{redact(url)} answered with HTTP status {status}.", remedy) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise NetworkError(f"{redact(url)} cannot be fetched: {_reason(error)}.", REMEDY) from error
+        reason = _reason(error)
+        untrusted = isinstance(error, requests.exceptions.SSLError) or is_tls(str(error))
+        remedy = TLS_REMEDY if untrusted else REMEDY
+        raise NetworkError(f"{redact(url)} cannot be fetched: {reason}.", remedy) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -199,4 +181,7 @@ def _open(url: str, session: requests.Session | None) -> Iterator[tuple[Iterator
     with session.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
         length = response.headers.get("Content-Length", "")
-        yield response.raw.stream(_CHUNK, decode_content=False), int(length) if length.isdigit() else None
+        total = int(length) if length.isdecimal() and len(length) < 20 else None
+        if total is not None and total > LARGEST:
+            raise requests.ConnectionError(f"it says that it has {total:,} bytes")
+        yield steady(response), total

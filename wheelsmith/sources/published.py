@@ -64,8 +64,9 @@ def published_wheels(project: str, index: PackageIndex) -> tuple[PublishedWheel,
     """
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, UnsupportedRepoVersionError
 
-    from wheelsmith.sources.http import TIMEOUT, network_errors, open_session
+    from wheelsmith.sources.http import network_errors, open_session
     from wheelsmith.sources.model import redact
+    from wheelsmith.sources.patience import TIMEOUT
 
     if index.offline:
         raise OfflineError(

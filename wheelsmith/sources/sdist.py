@@ -26,9 +26,10 @@ from wheelsmith.events import ignore
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.planning.model import SdistSource
 from wheelsmith.sources.archive import present
-from wheelsmith.sources.http import TIMEOUT, download, network_errors, open_session
+from wheelsmith.sources.http import download, network_errors, open_session
 from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import AbsentError, Fetched, redact
+from wheelsmith.sources.patience import TIMEOUT
 
 if TYPE_CHECKING:
     import requests

@@ -23,6 +23,7 @@ from wheelsmith.errors import (
     WheelsmithError,
 )
 from wheelsmith.events import Listener, ToolLine
+from wheelsmith.trust import TLS_REMEDY, is_tls, tool_variables
 
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
@@ -56,7 +57,7 @@ class Uv:
         if self.index_url is not None and arguments[0] == "pip":
             command += ["--default-index", self.index_url]
         # In the root directory: an index that the current directory's project names is not the user's choice.
-        done = run_child(command, cwd=os.path.sep)
+        done = run_child(command, cwd=os.path.sep, env=os.environ | tool_variables())
         words = _CREDENTIALS.sub("//***@", done.stderr)
         for line in words.splitlines():
             self.listener(ToolLine("toolchain", line))
@@ -81,6 +82,8 @@ def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:
             "Run once without --offline (`wheelsmith fetch` is enough).",
             detail=detail,
         )
+    if is_tls(words):
+        return NetworkError(f"{purpose} failed: the package index is not trusted.", TLS_REMEDY, detail=detail)
     if re.search(r"dns error|error sending request|Could not connect|timed? ?out|tcp connect", words, re.IGNORECASE):
         return NetworkError(
             f"{purpose} failed: the package index cannot be reached.",

@@ -1,0 +1,145 @@
+"""How long, and how much, a server may keep us: for the sessions of `http.py`.
+
+In: requests. Out: an adapter for `requests.Session` that bounds the head of an answer and whole pages in time and
+bytes, tries again what may be a hiccup; and chunks of a download that is not slower than a
+floor. Fails with `requests.RequestException`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import urllib3
+
+#: Seconds to connect, and to wait for the next bytes.
+TIMEOUT = (10.0, 60.0)
+#: Redirects of one request.
+MOST_REDIRECTS = 10
+HEAD_SECONDS = 60.0  # for the head of an answer, however steadily it comes
+PAGE_SECONDS, PAGE_BYTES = 120.0, 128 << 20  # of a page, unpacked; the largest of a public index has 30 MB
+SLOWEST, GRACE = 1000, 60.0  # bytes a second of a download, on average after so many seconds
+LARGEST = 64 << 30  # bytes of a download; no source or wheel comes near
+_PAUSES = (0.1, 0.5)  # seconds before the second and the third try
+_CHUNK = 1 << 18
+
+
+class _Watched:
+    """A connection whose answer's head must be there in time: single bytes now and then are no sign of life."""
+
+    def getresponse(self) -> Any:
+        watch = Timer(HEAD_SECONDS, self._cut)
+        watch.daemon = True
+        watch.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]  # of the class that this is mixed into
+        finally:
+            watch.cancel()
+
+    def _cut(self) -> None:
+        sock = getattr(self, "sock", None)
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+
+class _Connection(_Watched, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Watched, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
+class Patient(HTTPAdapter):
+    """Tries again what may be a hiccup. (urllib3's own retries log the whole URL, with the tokens in its query.)"""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the manager, with connections that are watched."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> urllib3.ProxyManager:
+        """The same for a proxy."""
+        manager: urllib3.ProxyManager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def send(self, request: requests.PreparedRequest, stream: bool = False, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        """Send, and read the answer where that is asked for."""
+        started = time.monotonic()
+        for seconds in _PAUSES:
+            try:
+                response = super().send(request, stream=True, **kwargs)
+            except requests.exceptions.SSLError:
+                raise
+            except requests.ConnectionError:
+                if time.monotonic() - started > HEAD_SECONDS:  # that was no hiccup
+                    raise
+                time.sleep(seconds)
+                continue
+            if response.status_code not in {502, 503, 504}:
+                break
+            response.close()
+            time.sleep(seconds)
+        else:
+            response = super().send(request, stream=True, **kwargs)
+        if not stream:
+            _read(response)
+        return response
+
+
+def _read(response: requests.Response) -> None:
+    """Take a page in, within its limits."""
+    deadline, pieces, size = time.monotonic() + PAGE_SECONDS, [], 0
+    while True:
+        piece = response.raw.read1(_CHUNK, decode_content=True)
+        if not piece:
+            break
+        pieces.append(piece)
+        size += len(piece)
+        if size > PAGE_BYTES or time.monotonic() > deadline:
+            response.close()
+            what = f"{PAGE_BYTES >> 20} MiB" if size > PAGE_BYTES else f"{PAGE_SECONDS:.0f} seconds"
+            raise requests.ConnectionError(f"the page does not end within {what}")
+    response._content, response._content_consumed = b"".join(pieces), True  # type: ignore[attr-defined]
+
+
+def steady(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes, not unpacked.
+
+    Raises:
+        requests.ConnectionError: it comes too slowly, or is too large.
+    """
+    started, size = time.monotonic(), 0
+    while chunk := response.raw.read1(_CHUNK, decode_content=False):
+        size += len(chunk)
+        passed = time.monotonic() - started
+        if passed > GRACE and size < SLOWEST * passed:
+            raise requests.ConnectionError(f"less than {SLOWEST:,} bytes a second came")
+        if size > LARGEST:
+            raise requests.ConnectionError(f"it does not end within {LARGEST >> 30} GiB")
+        yield chunk
