@@ -84,9 +84,9 @@ class Reader:
 
     def read(self) -> None:
         """Read the whole log."""
+        self._log.is_nothing = lambda raw: self._shapes.get(_shape(raw)) == _NOTHING
         for at in self._log.hits():
-            raw = self._log.raw(at)
-            shape = raw if b"] " in raw else raw.translate(None, _DIGITS)  # the digits of a step count
+            shape = _shape(self._log.raw(at))
             role = self._shapes.get(shape)
             if role is None:
                 if len(self._shapes) > _SHAPES:
@@ -398,3 +398,8 @@ class Reader:
             self.recovered = [*self.recovered, *(item for item in gone if item.closed)][-_MOST:]
             lost = set(map(id, gone))
             self.pending = [item for item in self.pending if id(item) not in lost]
+
+
+def _shape(raw: bytes) -> bytes:
+    """A line without its digits, as those that are repeated differ in nothing else; but the digits of a step count."""
+    return raw if b"] " in raw else raw.translate(None, _DIGITS)

@@ -44,6 +44,7 @@ class Log:
         self._needles = [needle.encode() for needle in dict.fromkeys(needles)]
         self._later = [needle.encode() for needle in later]
         self.awake = False
+        self.is_nothing: Callable[[bytes], bool] = lambda line: False  # what is known of lines of that shape
         self._buffer, self._base = b"", 0  # the window, and the offset of its first byte
         self._ended = False
         self._counted, self._lines = 0, 1  # up to which offset lines are counted, and the number of the line there
@@ -139,6 +140,7 @@ class Log:
         starts: set[int] = set()
         for needle in self._needles:
             self._search(needle, first, last, starts)
+        starts = {start for start in starts if not self.is_nothing(self.raw(start + base))}
         if starts or self.awake:
             for needle in self._later:
                 self._search(needle, first, last, starts)
