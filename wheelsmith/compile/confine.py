@@ -24,9 +24,13 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 REFUSED = 125
+
+Specification = dict[str, Any]  # see sandbox.py
+Step = list[Any]  # what to do, its values, and where
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
@@ -41,7 +45,7 @@ _PIVOT_ROOT, _CAPSET, _KEYCTL, _LANDLOCK = 155, 126, 250, 444  # of x86-64; the 
 _SCAFFOLD = "/tmp"  # noqa: S108 - an existing directory; what is mounted there is seen in the new namespace only
 
 
-def main(specification: dict[str, Any], command: list[str]) -> int:
+def main(specification: Specification, command: list[str]) -> int:
     """Run `command` as the specification says; its status."""
     confined, parent = bool(specification["mounts"]), specification["parent"]
     _prctl(_PDEATHSIG, signal.SIGKILL if confined else signal.SIGTERM)
@@ -51,7 +55,7 @@ def main(specification: dict[str, Any], command: list[str]) -> int:
     return _confined(specification, command) if confined else _reaped(specification, command)
 
 
-def _confined(specification: dict[str, Any], command: list[str]) -> int:
+def _confined(specification: Specification, command: list[str]) -> int:
     uid, gid = os.getuid(), os.getgid()
     flags = _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
     own = specification["uid"] is None
@@ -79,7 +83,7 @@ def _confined(specification: dict[str, Any], command: list[str]) -> int:
     return _code(status) if ready else REFUSED
 
 
-def _first_process(specification: dict[str, Any], command: list[str], ready: int) -> NoReturn:
+def _first_process(specification: Specification, command: list[str], ready: int) -> NoReturn:
     _prctl(_PDEATHSIG, signal.SIGKILL)
     socket.sethostname("wheelsmith")
     _raise_loopback()
@@ -99,7 +103,7 @@ def _first_process(specification: dict[str, Any], command: list[str], ready: int
             os._exit(_code(status))  # with the first process all others of the namespace die
 
 
-def _reaped(specification: dict[str, Any], command: list[str]) -> int:
+def _reaped(specification: Specification, command: list[str]) -> int:
     """Without namespaces: the program with as little as an ordinary process can be left with."""
     _prctl(_SUBREAPER, 1)
     _prctl(_DUMPABLE, 0)
@@ -119,7 +123,7 @@ def _reaped(specification: dict[str, Any], command: list[str]) -> int:
             return _code(status)
 
 
-def _become(specification: dict[str, Any], command: list[str]) -> NoReturn:
+def _become(specification: Specification, command: list[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if specification["landlock"]:
         _landlock(specification["landlock"])
@@ -157,7 +161,7 @@ def _descendants(top: int) -> list[int]:
     return found[1:]
 
 
-def _new_root(steps: list[list[Any]]) -> None:
+def _new_root(steps: list[Step]) -> None:
     """Make a root directory of `steps` and move there; what was there before is gone."""
     _mount("none", "/", None, _REC | _PRIVATE)
     sources = {}
@@ -175,7 +179,7 @@ def _new_root(steps: list[list[Any]]) -> None:
     os.chdir("/")
 
 
-def _step(step: list[Any], sources: dict[str, int]) -> dict[str, bool]:
+def _step(step: Step, sources: dict[str, int]) -> dict[str, bool]:
     """Do one step; the mount points that it made, and whether they shall stay writable."""
     kind, *values = step
     target = _SCAFFOLD + values[-1]
@@ -243,7 +247,7 @@ def _raise_loopback() -> None:
         fcntl.ioctl(opened, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))
 
 
-def _drop(specification: dict[str, Any]) -> None:
+def _drop(specification: Specification) -> None:
     """Give up every right, for good."""
     for name, most in specification["limits"].items():
         number = getattr(resource, name)
@@ -271,7 +275,7 @@ def _drop(specification: dict[str, Any]) -> None:
         _prctl(_SECCOMP, 2, whole)
 
 
-def _landlock(rules: dict[str, Any]) -> None:
+def _landlock(rules: Specification) -> None:
     """Restrict this process to files, where the kernel gives no mounts (landlock(7))."""
     handled, net, scoped = rules["handled"], rules["net"], rules["scoped"]
     attributes = struct.pack("QQQ", handled, net, scoped)[: rules["size"]]
@@ -287,13 +291,13 @@ def _landlock(rules: dict[str, Any]) -> None:
     os.close(ruleset)
 
 
-def _execute(specification: dict[str, Any], command: list[str]) -> NoReturn:
+def _execute(specification: Specification, command: list[str]) -> NoReturn:
     os.setsid()
     os.chdir(specification["cwd"])
     os.execvp(command[0], command)  # noqa: S606 - that is what this program is for
 
 
-def _guarded(action: Any) -> NoReturn:
+def _guarded(action: Callable[[], object]) -> NoReturn:
     """In a child process: an error is told, and nothing runs on."""
     try:
         action()

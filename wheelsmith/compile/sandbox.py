@@ -22,8 +22,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from wheelsmith.compile.confine import Specification, Step
 from wheelsmith.compile.landlock import landlock_rules, landlock_version
 from wheelsmith.compile.memory import available_memory, usable_cpus
 from wheelsmith.compile.syscalls import syscall_filter
@@ -205,7 +206,7 @@ class Room:
         steps = [*_system_steps(self._hidden()), *self._steps(binds, paths)]
         return _command(self.isolation.user, steps, CANONICAL, program, parent=leashed)
 
-    def _rules(self, paths: Sequence[tuple[Path, bool]]) -> dict[str, Any] | None:
+    def _rules(self, paths: Sequence[tuple[Path, bool]]) -> Specification | None:
         """The same as `_steps`, as far as it goes without mounts."""
         readable = [*_SYSTEM, "/proc", "/dev", *(f"/etc/{name}" for name in _ETC), "/etc/passwd", "/etc/group"]
         readable += [str(path) for path in (*self._prefixes(), self.toolkit, self.environment, *_packages())]
@@ -230,7 +231,7 @@ class Room:
         ours = self.root.parent.parent
         return (self.environment / "pyvenv.cfg").is_file() and not self.environment.is_relative_to(ours)
 
-    def _steps(self, binds: Sequence[tuple[Path, str]], paths: Sequence[tuple[Path, bool]]) -> Iterator[list[Any]]:
+    def _steps(self, binds: Sequence[tuple[Path, str]], paths: Sequence[tuple[Path, bool]]) -> Iterator[Step]:
         own = [self.environment] if self._own_environment else []
         for path, writable in (*((path, False) for path in (*self._prefixes(), *own, self.toolkit)), *paths):
             if writable or not _is_system(path):
@@ -262,7 +263,7 @@ def _is_system(path: Path) -> bool:
     return any(real.startswith(f"{os.path.realpath(top)}/") for top in _SYSTEM if Path(top).is_dir())
 
 
-def _bind(source: Path, target: str, *, writable: bool = False) -> Iterator[list[Any]]:
+def _bind(source: Path, target: str, *, writable: bool = False) -> Iterator[Step]:
     """A mount at the path that the build knows, and where links lead to from there."""
     real = os.path.realpath(source)
     yield ["bind", real, writable, target]
@@ -270,7 +271,7 @@ def _bind(source: Path, target: str, *, writable: bool = False) -> Iterator[list
         yield ["bind", real, writable, real]
 
 
-def _system_steps(hidden: Sequence[Path]) -> Iterator[list[Any]]:
+def _system_steps(hidden: Sequence[Path]) -> Iterator[Step]:
     """The root directory, as far as it is the same for every build."""
     for top in _SYSTEM:
         if Path(top).is_symlink():
@@ -309,12 +310,12 @@ def _system_steps(hidden: Sequence[Path]) -> Iterator[list[Any]]:
 
 def _command(
     user: int | None,
-    steps: list[list[Any]],
+    steps: list[Step],
     directory: str,
     program: list[str],
     *,
     parent: bool,
-    rules: dict[str, Any] | None = None,
+    rules: Specification | None = None,
 ) -> list[str]:
     limits = {"RLIMIT_CORE": _NO_CORE, "RLIMIT_FSIZE": _LARGEST_FILE}
     if steps:
