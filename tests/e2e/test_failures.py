@@ -1,6 +1,6 @@
 """Failures as they are: each is provoked with the real compiler, linker, loader, disk or kernel, then explained.
 
-What this machine cannot provoke without a GPU is a text in tests/compile/test_diagnose.py: `ptx-too-new`,
+What this machine cannot provoke without a GPU is a text in tests/diagnostics/test_signatures.py: `ptx-too-new`,
 `no-kernel-image` and the like are what the driver says (benchmarks/gpu_truth.py provokes those two on a GPU).
 `torch-too-old` is provoked with a stand-in for torch's header: only the name that is missing matters to the compiler.
 """
