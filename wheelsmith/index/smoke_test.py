@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STAGE = "index"
-_PROBE = Path(__file__).with_name("_probe.py")
+_PROBE = Path(__file__).with_name("smoke_probe.py")
 _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 
 
