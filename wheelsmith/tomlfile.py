@@ -1,6 +1,6 @@
 """TOML that people write: read, hold against a model, and say file, line and nearest key of what is wrong.
 
-In: a file and the pydantic model of it. Out: its values and its text. Fails with the error class that is given: one
+In: a file and the table that it holds. Out: its values and its text. Fails with the error class that is given: one
 sentence for the first problem, the others as detail. `line_of` cannot fail: a key that is not found gets the line of
 its nearest table. It understands tables, arrays of tables, dotted and quoted keys and multi-line strings; inside an
 inline table or a list it answers with the line on which that begins.
@@ -11,13 +11,14 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from msgspec import ValidationError
 
 from wheelsmith.errors import WheelsmithError
+from wheelsmith.schema import Missing, Path, Table, Unknown, keys_at, problems, read
 
 _KEY_PART = r"""(?:"[^"\n]*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
 _KEY = rf"{_KEY_PART}(?:\s*\.\s*{_KEY_PART})*"
@@ -25,12 +26,11 @@ _HEADER = re.compile(rf"^\s*(\[\[?)\s*({_KEY})\s*\]\]?")
 _ASSIGN = re.compile(rf"^\s*({_KEY})\s*=\s*(.*)$")
 _MULTILINE = re.compile(r"'''|\"\"\"")
 
-Path = tuple[str | int, ...]
-Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T", bound=Table)
 
 
-def read_toml(path: FilePath, model: type[Model], error: type[WheelsmithError], remedy: str) -> tuple[Model, str]:
-    """The file at `path` as a `model`, and its text. `remedy` is for problems that have no nearer one.
+def read_toml(path: FilePath, table: type[T], error: type[WheelsmithError], remedy: str) -> tuple[T, str]:
+    """The file at `path` as a `table`, and its text. `remedy` is for problems that have no nearer one.
 
     Raises:
         WheelsmithError: the class `error`: unreadable, not TOML, an unknown key or a bad value.
@@ -41,64 +41,38 @@ def read_toml(path: FilePath, model: type[Model], error: type[WheelsmithError], 
         raise error(f"{path}: cannot be read: {problem}.", "Check the file.") from problem
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except RecursionError as problem:
+        raise error(f"{path}: is nested too deeply.", "Write it flat.") from problem
+    except ValueError as problem:  # also a number with more digits than Python takes
         raise error(f"{path}: is not valid TOML: {problem}.", "Mend the line it names.") from problem
     try:
-        return model.model_validate(data), text
+        return read(table, data), text
     except ValidationError as problem:
-        causes, nearest = _explain(path, text, model, problem)
+        causes, nearest = _explain(path, text, table, data)
         raise error(causes[0], nearest or remedy, detail="\n".join(causes[1:])) from problem
 
 
-def _explain(path: FilePath, text: str, model: type[BaseModel], error: ValidationError) -> tuple[list[str], str]:
+def _explain(path: FilePath, text: str, table: type[Table], data: object) -> tuple[list[str], str]:
     """One sentence for each problem, and what to do about the first if it is a key that nobody knows."""
-    problems = []
+    causes = []
     remedy = ""
     # A misspelt key often makes another one missing: name the misspelling first.
-    found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
-    for index, item in enumerate(found):
-        location = tuple(item["loc"])
+    found = sorted(problems(table, data), key=lambda item: not isinstance(item[1], Unknown))
+    for index, (location, phrase) in enumerate(found):
         where = f"{path}:{line_of(text, location)}"
         key = ".".join(str(part) for part in location)
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(model, location[:-1])
+        if isinstance(phrase, Unknown):
+            known = keys_at(table, location[:-1])
             near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.4)
-            problems.append(f"{where}: unknown key {key!r}.")
+            causes.append(f"{where}: unknown key {key!r}.")
             if index == 0 and known:
                 nearest = f"The nearest valid key is {near[0]!r}; v" if near else "V"
                 remedy = f"{nearest}alid here are {', '.join(sorted(known))}."
-        elif item["type"] == "missing":
-            problems.append(f"{where}: the key {key!r} is missing.")
+        elif isinstance(phrase, Missing):
+            causes.append(f"{where}: the key {key!r} is missing.")
         else:
-            message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{where}: {key}: {message}.")
-    return problems, remedy
-
-
-def _keys_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
-    """The valid keys of the table at a pydantic error location."""
-    is_element = False  # this part of the location is an index or a free key, not a field
-    for part in location:
-        if is_element:
-            is_element = False
-            continue
-        field = model.model_fields.get(str(part))
-        inner = _table_in(field.annotation) if field is not None else None
-        if field is None or inner is None:
-            return []
-        model = inner
-        is_element = get_origin(field.annotation) in (tuple, dict)
-    return list(model.model_fields)
-
-
-def _table_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside `tuple[Model, ...]`, `dict[str, Model]` or `Model | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        if (found := _table_in(argument)) is not None:
-            return found
-    return None
+            causes.append(f"{where}: {key}: {phrase}.")
+    return causes, remedy
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int:

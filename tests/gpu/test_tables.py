@@ -12,6 +12,7 @@ from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver, gpu_driver
 from wheelsmith.gpu.facts import arch_facts, known_archs, known_toolkits, toolkit_facts
 from wheelsmith.gpu.schema import TABLES
+from wheelsmith.schema import read
 
 NEW_GPU = 'schema_version = 1\n\n[arch."98.0"]\ncuda = "13.5"\ngpus = ["RTX 9090", "RTX 9080"]\n'
 
@@ -33,7 +34,7 @@ def facts(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_our_own_tables_fit_their_schema(name):
     data = tomllib.loads(files("wheelsmith.gpu").joinpath(f"{name}.toml").read_text("utf-8"))
-    TABLES[name].model_validate(data)
+    read(TABLES[name], data)
 
 
 def test_our_own_tables_agree_with_each_other():
@@ -95,7 +96,7 @@ def test_a_new_toolkit_and_its_driver_are_one_line(facts):
 @pytest.mark.parametrize(
     ("text", "name", "words"),
     [
-        ("schema_version = 2\n", "gpus.toml", "gpus.toml:1: schema_version: Input should be 1."),
+        ("schema_version = 2\n", "gpus.toml", "gpus.toml:1: schema_version: expected 1, not 2."),
         ('[arch."98.0"]\n', "gpus.toml", "gpus.toml:1: the key 'schema_version' is missing."),
         (
             'schema_version = 1\n[arch."98.0"]\nfamliy = "x"\n',

@@ -30,7 +30,10 @@ def plan(recipe_dir, text, *options):
         ('[contract]\nmanylinux = "manylinux_2_3"\n', "not a manylinux platform"),
         ('[contract]\nmanylinux = "manylinux_2_31_x86_64"\n', "not a manylinux platform"),
         ("[contract]\nmax_bytes = 3\n", "unknown key 'contract.max_bytes'"),
-        ('[[library]]\npath = "*.so"\ncode = "sass"\n', "library.0.code: Input should be 'native', 'jit' or 'none'"),
+        (
+            '[[library]]\npath = "*.so"\ncode = "sass"\n',
+            "library.0.code: expected 'native', 'jit' or 'none', not 'sass'",
+        ),
         ('[[library]]\npath = "*.so"\npromise = "native"\n', "unknown key 'library.0.promise'"),
         ('[[library]]\npath = "*.so"\narchs = "9.9"\n', "library names 9.9, for which no known CUDA toolkit compiles."),
         ('[[library]]\npath = "*.so"\narchs = "9.0+PTX"\n', "library.0.archs: +PTX says nothing here"),

@@ -51,11 +51,20 @@ def test_an_unknown_key_names_file_line_and_nearest_key(recipe_dir, old, new, ke
 @pytest.mark.parametrize(
     ("old", "new", "needle", "message"),
     [
-        ("cpu_minutes = 1", "cpu_minutes = 0", "cpu_minutes", "greater than 0"),
+        ("cpu_minutes = 1", "cpu_minutes = 0", "cpu_minutes", "cpu_minutes: expected number > 0"),
         ('archs = "8.6;12.0"', 'archs = "blackwell"', "archs", "'blackwell' is not a compute capability"),
         ('versions = ">=1"', 'versions = "one"', "versions", "not a version specifier"),
         ('requires = ["setuptools"]', 'requires = ["set up"]', "requires", "not a requirement"),
         ('cuda = "13.0"', 'cuda = "13"', "cuda", "pattern"),
+        ('cuda = "13.0"', 'cuda = "13.0\\n"', "cuda", "pattern"),
+        ("memory_gb = 0.5", "memory_gb = inf", "memory_gb", "expect.memory_gb: expected number <= 1000000000"),
+        ("memory_gb = 0.5", "memory_gb = nan", "memory_gb", "expect.memory_gb: expected number > 0"),
+        ("memory_gb = 0.5", f"memory_gb = 1{'0' * 400}", "memory_gb", "expect.memory_gb: Number out of range"),
+        ("memory_gb = 0.5", "memory_gb = true", "memory_gb", "expected number, got true or false"),
+        ("memory_gb = 0.5", 'memory_gb = "0.5"', "memory_gb", "expected number, got text"),
+        ("memory_gb = 0.5", "memory_gb = 1979-05-27", "memory_gb", "expected number, got date"),
+        ('summary = "a toy"', "summary = {a = []}", "summary", "summary: expected text, got table"),
+        ('[releases."1.0".', '[releases."one".', "releases.", "releases.one: not a version (PEP 440): 'one'"),
     ],
 )
 def test_a_bad_value_names_file_and_line(recipe_dir, old, new, needle, message):
@@ -65,6 +74,27 @@ def test_a_bad_value_names_file_and_line(recipe_dir, old, new, needle, message):
         load_recipe(path)
     assert caught.value.cause.startswith(f"{path}:{line(path.read_text(), needle)}: ")
     assert message in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("summary", "message"),
+    [("[" * 5000, "is nested too deeply"), ("1" * 5000, "is not valid TOML"), ('"a', "is not valid TOML")],
+    ids=["deep", "long", "open"],
+)
+def test_what_breaks_the_parser_is_a_recipe_error(recipe_dir, summary, message):
+    path = write_recipe(recipe_dir, "toy", TOY_RECIPE.replace('"a toy"', summary))
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(path)
+
+
+def test_all_problems_are_told_the_misspelt_key_first(recipe_dir):
+    text = TOY_RECIPE.replace("cpu_minutes = 1", "cpu_minuts = 1").replace('cuda = "13.0"', "cuda = 13.0")
+    path = write_recipe(recipe_dir, "toy", text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert "unknown key 'expect.cpu_minuts'" in caught.value.cause
+    assert "defaults.cuda: expected text, got number." in caught.value.detail
+    assert "the key 'expect.cpu_minutes' is missing." in caught.value.detail
 
 
 def test_a_patch_is_a_diff_or_an_edit_and_the_error_points_at_the_second_one(recipe_dir):

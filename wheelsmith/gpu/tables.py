@@ -3,7 +3,7 @@
 In: `gpus`, `toolkits`, `drivers` or `torch`. Out: the values of that table. The user's are TOML files of the same names
 in the directory `WHEELSMITH_FACTS`, else in `facts` of the user's configuration directory. They hold only what is added
 or changed: tables are merged, lists are continued, other values are replaced. Fails with `FactsError`, which names file
-and line. Ours are checked by the tests; the preflight of images, which has no pydantic, takes ours alone.
+and line. Ours are checked by the tests; the preflight of images, which has no msgspec, takes ours alone.
 """
 
 from __future__ import annotations

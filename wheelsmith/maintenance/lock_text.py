@@ -11,12 +11,13 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
+from msgspec import ValidationError
 from packaging.version import Version
-from pydantic import ValidationError
 
 from wheelsmith.errors import RecipeError
 from wheelsmith.maintenance.lock import Lock, LockedTree, applies, quoted, same_place
 from wheelsmith.recipe.schema import Recipe
+from wheelsmith.schema import read
 from wheelsmith.tomlfile import line_of
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _compare(before: Recipe, after: Recipe, lock: Lock) -> None:
 
 def _checked(text: str) -> Recipe:
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        return read(Recipe, tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise RecipeError(f"The recipe would not be valid any more: {first}.", _BY_HAND) from error

@@ -33,7 +33,7 @@ from wheelsmith.planning.model import (
 )
 from wheelsmith.planning.pins import usable_lock
 
-if TYPE_CHECKING:  # the API imports this module at start-up, and pydantic takes its time
+if TYPE_CHECKING:
     from wheelsmith.gpu.arch import Arch, ArchSet
     from wheelsmith.recipe.loader import LoadedRecipe
     from wheelsmith.recipe.schema import Recipe, SourceTable, TreeTable

@@ -115,7 +115,7 @@ def load_recipe(path: Path) -> LoadedRecipe:
             f"{path}:{line_of(text, ['name'])}: the name {recipe.name!r} is not the file's name.",
             f"Rename the file to {recipe.name}.toml or the recipe to {path.stem}.",
         )
-    diffs = {}
+    diffs: dict[str, str] = {}
     for index, patch in enumerate(recipe.patch):
         if patch.diff is not None:
             diffs[patch.diff] = _companion(path, text, ("patch", index, "diff"), patch.diff)

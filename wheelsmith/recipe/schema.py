@@ -1,264 +1,199 @@
 """The recipe file as typed, frozen models: every key that a recipe may have, with its unit and its reason.
 
-In: the tables of a TOML file. Out: a `Recipe`. Unknown keys and bad values are pydantic errors here;
-`wheelsmith.recipe.loader` turns them into file, line and nearest key. The same models export the JSON Schema
-that editors use.
+In: the tables of a TOML file. Out: a `Recipe`. `wheelsmith.tomlfile` turns unknown keys and bad values into file, line
+and nearest key. The same tables export the JSON Schema that editors use.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, cast
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from msgspec import Meta, field
+from msgspec.structs import force_setattr
 
+from wheelsmith import schema
 from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
-from wheelsmith.errors import UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ArchSet
-
-_OLDEST_GLIBC = 5  # PEP 600: manylinux_2_5, once called manylinux1
-
-
-def _specifier(text: str) -> str:
-    try:
-        SpecifierSet(text)
-    except InvalidSpecifier as error:
-        raise ValueError(f"not a version specifier (PEP 440): {text!r}") from error
-    return text
-
-
-def _requirement(text: str) -> str:
-    try:
-        Requirement(text)
-    except InvalidRequirement as error:
-        raise ValueError(f"not a requirement (PEP 508): {text!r}") from error
-    return text
-
-
-def _version(text: str) -> str:
-    try:
-        return str(Version(text))
-    except InvalidVersion as error:
-        raise ValueError(f"not a version (PEP 440): {text!r}") from error
+from wheelsmith.recipe.texts import (
+    Amount,
+    ArchList,
+    Capabilities,
+    Commit,
+    Condition,
+    CudaVersion,
+    Manylinux,
+    OptionName,
+    PythonVersion,
+    RelativePath,
+    RequirementText,
+    Sha256,
+    Specifier,
+    Url,
+    VersionText,
+)
+from wheelsmith.schema import Table, matching
 
 
-def _archs(text: object) -> ArchSet:
-    if isinstance(text, ArchSet):
-        return text
-    if not isinstance(text, str):
-        raise ValueError('write the list as text, as in "8.6;12.0"')
-    try:
-        return ArchSet.parse(text)
-    except UnknownGpuError as error:
-        raise ValueError(f"{error.cause} {error.remedy}") from error
-
-
-def _capabilities(text: object) -> tuple[Arch, ...]:
-    archs = _archs(text)
-    if archs.ptx:
-        raise ValueError(f"+PTX says nothing here: {archs}")
-    return archs.native
-
-
-def _manylinux(text: str) -> str:
-    match = re.fullmatch(r"manylinux_2_(\d+)", text, re.ASCII)
-    if match is None or int(match[1]) < _OLDEST_GLIBC:
-        raise ValueError(f"not a manylinux platform (PEP 600), written as in manylinux_2_31: {text!r}")
-    return text
-
-
-def _relative(text: str) -> str:
-    if text.startswith("/") or ".." in text.split("/"):
-        raise ValueError(f"must be a path inside the tree, not {text!r}")
-    return text
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.username and parts.scheme != "ssh":
-        raise ValueError("a URL here must not hold credentials; put them into ~/.netrc, or use ssh")
-    if text.startswith("/"):  # a path of this machine, as git takes it: everything else wants a URL
-        return PurePosixPath(text).as_uri()
-    if not parts.scheme and ":" not in text:  # git's short form of ssh, user@host:path, has one
-        raise ValueError(f"must be a URL or an absolute path, not {text!r}")
-    return text
-
-
-Url = Annotated[str, AfterValidator(_url)]
-Specifier = Annotated[str, AfterValidator(_specifier)]
-RequirementText = Annotated[str, AfterValidator(_requirement)]
-VersionText = Annotated[str, AfterValidator(_version)]
-ArchList = Annotated[
-    ArchSet, BeforeValidator(_archs), WithJsonSchema({"type": "string", "description": 'archs, as in "8.6;12.0+PTX"'})
-]
-Capabilities = Annotated[
-    tuple[Arch, ...],
-    BeforeValidator(_capabilities),
-    WithJsonSchema({"type": "string", "description": 'compute capabilities, as in "8.6;12.0"'}),
-]
-RelativePath = Annotated[str, AfterValidator(_relative)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, 64 lowercase hex digits")]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="full git commit, 40 hex digits")]
-CudaVersion = Annotated[str, Field(pattern=r"^\d+\.\d+$", description="CUDA toolkit as major.minor")]
-OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-Condition = Annotated[
-    str, Field(pattern=r"^!?[a-z][a-z0-9-]*$", description="name of an option; `!name`: if it is off")
-]
-PythonVersion = Annotated[str, Field(pattern=r"^3\.\d+$", description="Python as major.minor")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class GitTable(_Table):
+class GitTable(Table, frozen=True, kw_only=True):
     """A git commit, fetched with depth 1."""
 
     url: Url
     commit: Commit
-    tag: str | None = Field(None, description="the tag that the commit had when it was locked; information")
-    sparse: tuple[RelativePath, ...] = Field(
-        (), strict=False, description="directories and files to check out; empty: all"
-    )
+    tag: Annotated[str | None, Meta(description="the tag that the commit had when it was locked; information")] = None
+    sparse: Annotated[tuple[RelativePath, ...], Meta(description="directories and files to check out; empty: all")] = ()
 
 
-class ArchiveTable(_Table):
+class ArchiveTable(Table, frozen=True, kw_only=True):
     """A tar or zip archive at a URL."""
 
     url: Url
     sha256: Sha256
 
 
-class SdistTable(_Table):
+class SdistTable(Table, frozen=True, kw_only=True):
     """The sdist of the same project and version on the package index."""
 
     sha256: Sha256
 
 
-class SourceTable(_Table):
+class SourceTable(Table, frozen=True, kw_only=True):
     """Exactly one of `git`, `sdist` and `archive`."""
 
     git: GitTable | None = None
     sdist: SdistTable | None = None
     archive: ArchiveTable | None = None
 
-    @model_validator(mode="after")
-    def _one(self) -> SourceTable:
+    def __post_init__(self) -> None:
         if sum(x is not None for x in (self.git, self.sdist, self.archive)) != 1:
             raise ValueError("needs exactly one of git, sdist, archive")
-        return self
 
 
-class TreeTable(_Table):
+class TreeTable(Table, frozen=True, kw_only=True):
     """A further source tree that the build needs beside its own."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    versions: Specifier | None = Field(None, description="only for these versions of the package")
+    name: Annotated[str, matching("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, . _ -")]
+    versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
     git: GitTable | None = None
     archive: ArchiveTable | None = None
-    inside: RelativePath | None = Field(
-        None, description="place it at this path of another tree, `NAME/path`: how a submodule arrives"
-    )
-    env: dict[str, str] = Field({}, description="variables that tell the build where it is; {tree} is its path")
-    archs: Capabilities | None = Field(None, description="only if one of these archs is requested")
-    when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
+    inside: Annotated[
+        RelativePath | None,
+        Meta(description="place it at this path of another tree, `NAME/path`: how a submodule arrives"),
+    ] = None
+    env: Annotated[
+        dict[str, str], Meta(description="variables that tell the build where it is; {tree} is its path")
+    ] = field(default_factory=dict)
+    archs: Annotated[Capabilities | None, Meta(description="only if one of these archs is requested")] = None
+    when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None
 
-    @model_validator(mode="after")
-    def _one(self) -> TreeTable:
+    def __post_init__(self) -> None:
         if (self.git is None) == (self.archive is None):
             raise ValueError("needs exactly one of git, archive")
-        return self
 
 
-class PatchTable(_Table):
+class PatchTable(Table, frozen=True, kw_only=True):
     """An exact change: a unified diff (`diff`), or a text edit (`file`, `find`, `replace`, `count`)."""
 
-    why: str = Field(description="one sentence for the person who meets this patch in two years")
-    versions: Specifier | None = Field(None, description="only for these versions of the package")
-    tree: str | None = Field(None, description="name of the external tree to patch; default: the package itself")
-    when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
-    diff: RelativePath | None = Field(None, description="unified diff, a path relative to the recipe file")
+    why: Annotated[str, Meta(description="one sentence for the person who meets this patch in two years")]
+    versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
+    tree: Annotated[str | None, Meta(description="name of the external tree to patch; default: the package itself")] = (
+        None
+    )
+    when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None
+    diff: Annotated[RelativePath | None, Meta(description="unified diff, a path relative to the recipe file")] = None
     file: RelativePath | None = None
-    find: str | None = Field(None, min_length=1)
+    find: Annotated[str, Meta(min_length=1)] | None = None
     replace: str | None = None
-    count: int = Field(1, ge=1, description="how many matches `find` must have, no more and no fewer")
+    count: Annotated[int, Meta(ge=1, description="how many matches `find` must have, no more and no fewer")] = 1
 
-    @model_validator(mode="after")
-    def _one_style(self) -> PatchTable:
+    def __post_init__(self) -> None:
         edit = (self.file, self.find, self.replace)
         if self.diff is not None and any(x is not None for x in edit):
             raise ValueError("has both diff and file/find/replace; it takes one of them")
         if self.diff is None and any(x is None for x in edit):
             raise ValueError("needs either diff, or all of file, find and replace")
-        return self
 
 
-class DefaultsTable(_Table):
+class DefaultsTable(Table, frozen=True, kw_only=True):
     """What is built when the command line does not say otherwise."""
 
-    archs: ArchList = Field(description='GPU architectures, as in "8.6;12.0" or "9.0+PTX"')
+    arch_list: Annotated[ArchList, Meta(description='GPU architectures, as in "8.6;12.0" or "9.0+PTX"')] = field(
+        name="archs"
+    )
     cuda: CudaVersion
-    python: PythonVersion | None = Field(None, description="absent: the running interpreter's version")
-    torch: VersionText | None = Field(None, description="exact torch; absent: the package does not use torch")
+    python: Annotated[PythonVersion | None, Meta(description="absent: the running interpreter's version")] = None
+    torch: Annotated[VersionText | None, Meta(description="exact torch; absent: the package does not use torch")] = None
+
+    @property
+    def archs(self) -> ArchSet:
+        """The same as a value."""
+        return ArchSet.parse(self.arch_list)
 
 
-class BuildTable(_Table):
+class BuildTable(Table, frozen=True, kw_only=True):
     """How the PEP 517 backend is run."""
 
-    requires: tuple[RequirementText, ...] = Field(strict=False, description="build requirements, without torch")
-    lock: RelativePath | None = Field(None, description="pip requirements file with hashes, relative to the recipe")
-    config_settings: dict[str, str] = Field({}, description="PEP 517 config settings; templates are filled in")
-    env: dict[str, str] = Field({}, description="environment variables; templates are filled in")
-    ptx: bool = Field(True, description="whether the build passes a requested +PTX on to nvcc")
-    compress: Literal["none", "speed", "balance", "size"] | None = Field(
-        None,
-        description="how nvcc (from CUDA 12.8 on) compresses GPU code; absent: as the project and nvcc choose."
-        " With CUDA 12, balance and size need a driver of CUDA 12.4 (550.54.14) or newer",
+    requires: Annotated[tuple[RequirementText, ...], Meta(description="build requirements, without torch")]
+    lock: Annotated[
+        RelativePath | None, Meta(description="pip requirements file with hashes, relative to the recipe")
+    ] = None
+    config_settings: Annotated[dict[str, str], Meta(description="PEP 517 config settings; templates are filled in")] = (
+        field(default_factory=dict)
     )
+    env: Annotated[dict[str, str], Meta(description="environment variables; templates are filled in")] = field(
+        default_factory=dict
+    )
+    ptx: Annotated[bool, Meta(description="whether the build passes a requested +PTX on to nvcc")] = True
+    compress: Annotated[
+        Literal["none", "speed", "balance", "size"] | None,
+        Meta(
+            description="how nvcc (from CUDA 12.8 on) compresses GPU code; absent: as the project and nvcc choose."
+            " With CUDA 12, balance and size need a driver of CUDA 12.4 (550.54.14) or newer"
+        ),
+    ] = None
 
 
-class ExpectTable(_Table):
+class ExpectTable(Table, frozen=True, kw_only=True):
     """What the build takes, so that a machine too small is refused in seconds instead of hours."""
 
-    memory_gb: float = Field(gt=0, strict=False, description="peak resident memory of one compiler process, GB")
-    disk_gb: float = Field(gt=0, strict=False, description="disk for sources, environment and objects, GB")
-    cpu_minutes: float = Field(gt=0, strict=False, description="CPU time for the default archs, minutes")
+    memory_gb: Annotated[Amount, Meta(description="peak resident memory of one compiler process, GB")]
+    disk_gb: Annotated[Amount, Meta(description="disk for sources, environment and objects, GB")]
+    cpu_minutes: Annotated[Amount, Meta(description="CPU time for the default archs, minutes")]
 
 
-class WheelTable(_Table):
+class WheelTable(Table, frozen=True, kw_only=True):
     """What the finished wheel must look like."""
 
-    local_version: str = Field("cu{cuda_digits}", description="PEP 440 local version")
-    exclude: tuple[str, ...] = Field(
-        (), strict=False, description="libraries that auditwheel must not graft (torch's, the driver's)"
-    )
-    imports: tuple[str, ...] = Field((), strict=False, description="modules that import without a GPU")
-    torch: Specifier | None = Field(None, description="what its own metadata require of torch (PEP 440)")
-    strip: bool = Field(False, description="remove debug information and symbols that nothing links to")
+    local_version: Annotated[str, Meta(description="PEP 440 local version")] = "cu{cuda_digits}"
+    exclude: Annotated[
+        tuple[str, ...], Meta(description="libraries that auditwheel must not graft (torch's, the driver's)")
+    ] = ()
+    imports: Annotated[tuple[str, ...], Meta(description="modules that import without a GPU")] = ()
+    torch: Annotated[Specifier | None, Meta(description="what its own metadata require of torch (PEP 440)")] = None
+    strip: Annotated[bool, Meta(description="remove debug information and symbols that nothing links to")] = False
 
 
-class AlternativeTable(_Table):
+class AlternativeTable(Table, frozen=True, kw_only=True):
     """One library that may be chosen when a program runs."""
 
-    path: str = Field(description="its path inside the wheel (fnmatch); {cuda} stands for a CUDA release, such as 128")
-    archs: Capabilities | None = Field(None, description="the GPUs on which it is taken; absent: those that are left")
+    path: Annotated[
+        str, Meta(description="its path inside the wheel (fnmatch); {cuda} stands for a CUDA release, such as 128")
+    ]
+    archs: Annotated[
+        Capabilities | None, Meta(description="the GPUs on which it is taken; absent: those that are left")
+    ] = None
 
 
-class ChoiceTable(_Table):
+class ChoiceTable(Table, frozen=True, kw_only=True):
     """Libraries of which the package takes one when it runs: what is not taken on an arch owes it nothing."""
 
-    by: Literal["gpu", "torch-cuda"] = Field(
-        description="gpu: the first whose archs name the GPU; torch-cuda: the nearest release to torch's CUDA"
-    )
-    why: str = Field(description="where the package's own code says so")
-    library: tuple[AlternativeTable, ...] = Field(strict=False, min_length=1)
-    unused: tuple[str, ...] = Field((), strict=False, description="libraries (fnmatch) never taken with an NVIDIA GPU")
+    by: Annotated[
+        Literal["gpu", "torch-cuda"],
+        Meta(description="gpu: the first whose archs name the GPU; torch-cuda: the nearest release to torch's CUDA"),
+    ]
+    why: Annotated[str, Meta(description="where the package's own code says so")]
+    library: Annotated[tuple[AlternativeTable, ...], Meta(min_length=1)]
+    unused: Annotated[tuple[str, ...], Meta(description="libraries (fnmatch) never taken with an NVIDIA GPU")] = ()
 
     @property
     def alternatives(self) -> Iterator[Alternative]:
@@ -267,21 +202,24 @@ class ChoiceTable(_Table):
             yield Alternative(item.path, ";".join(map(str, item.archs)) if item.archs else None)
 
 
-class ContractTable(_Table):
+class ContractTable(Table, frozen=True, kw_only=True):
     """What holds for the whole wheel, beside the arch contract of its libraries. Absent keys allow anything."""
 
-    forbidden: Capabilities | None = Field(None, description="archs for which the wheel must hold no code at all")
-    max_size_mb: float | None = Field(None, gt=0, strict=False, description="size of the wheel, MB (1,000,000 bytes)")
-    needed: tuple[str, ...] | None = Field(
-        None, strict=False, description="libraries that the wheel's own may need (fnmatch); what it brings is allowed"
-    )
-    manylinux: Annotated[str, AfterValidator(_manylinux)] | None = Field(
-        None, description="the newest platform that its symbol versions may need"
-    )
-    unjudged: tuple[str, ...] = Field(
-        (), strict=False, description="files (fnmatch) that may hold GPU code that cannot be judged"
-    )
-    choice: tuple[ChoiceTable, ...] = Field((), strict=False)
+    forbidden: Annotated[
+        Capabilities | None, Meta(description="archs for which the wheel must hold no code at all")
+    ] = None
+    max_size_mb: Annotated[Amount | None, Meta(description="size of the wheel, MB (1,000,000 bytes)")] = None
+    needed: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="libraries that the wheel's own may need (fnmatch); what it brings is allowed"),
+    ] = None
+    manylinux: Annotated[
+        Manylinux | None, Meta(description="the newest platform that its symbol versions may need")
+    ] = None
+    unjudged: Annotated[
+        tuple[str, ...], Meta(description="files (fnmatch) that may hold GPU code that cannot be judged")
+    ] = ()
+    choice: tuple[ChoiceTable, ...] = ()
 
     def limits(self, package: str) -> Limits:
         """The same as the plan and the judge have it."""
@@ -299,30 +237,32 @@ class ContractTable(_Table):
         return tuple(Choice(package, item.by, item.why, tuple(item.alternatives), item.unused) for item in self.choice)
 
 
-class LackTable(_Table):
+class LackTable(Table, frozen=True, kw_only=True):
     """Kernels that a library may lack for some of the requested archs."""
 
-    kernels: tuple[str, ...] = Field(
-        strict=False, min_length=1, description="their names without template arguments (fnmatch), as in cutlass::*"
-    )
-    why: str = Field(min_length=1, description="why the package does not call them there")
-    archs: Capabilities | None = Field(None, description="for these archs only")
+    kernels: Annotated[
+        tuple[str, ...],
+        Meta(min_length=1, description="their names without template arguments (fnmatch), as in cutlass::*"),
+    ]
+    why: Annotated[str, Meta(min_length=1, description="why the package does not call them there")]
+    archs: Annotated[Capabilities | None, Meta(description="for these archs only")] = None
 
 
-class LibraryTable(_Table):
+class LibraryTable(Table, frozen=True, kw_only=True):
     """The arch contract of the libraries whose path inside the wheel matches `path` (fnmatch)."""
 
     path: str
-    code: Literal["native", "jit", "none"] = Field(
-        "native",
-        description="native: SASS for every requested arch; jit: PTX is enough; none: no device code",
-    )
+    code: Annotated[
+        Literal["native", "jit", "none"],
+        Meta(description="native: SASS for every requested arch; jit: PTX is enough; none: no device code"),
+    ] = "native"
     optional: bool = False
-    archs: Capabilities | None = Field(
-        None, description="it serves only these; without any of them among the requested ones it may be absent"
-    )
-    lacks: tuple[LackTable, ...] = Field((), strict=False)
-    when: Condition | None = Field(None, description="only if this option is on; `!name`: off")
+    archs: Annotated[
+        Capabilities | None,
+        Meta(description="it serves only these; without any of them among the requested ones it may be absent"),
+    ] = None
+    lacks: tuple[LackTable, ...] = ()
+    when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None
 
     def rule(self, requested: ArchSet) -> LibraryRule:
         """The same as the plan and the judge have it, for the archs that are requested."""
@@ -339,50 +279,49 @@ def _among(archs: tuple[Arch, ...] | None, requested: ArchSet) -> tuple[Arch, ..
     return tuple(arch for arch in requested.native if arch.base in bases)
 
 
-class OptionTable(_Table):
+class OptionTable(Table, frozen=True, kw_only=True):
     """A choice between two ways to build, for the command line's `--option NAME=on|off`."""
 
     default: bool
-    why: str = Field(description="one sentence: what it does when on")
+    why: Annotated[str, Meta(description="one sentence: what it does when on")]
 
 
-class ReleaseTable(_Table):
+class ReleaseTable(Table, frozen=True, kw_only=True):
     """One version of the package, pinned."""
 
     source: SourceTable
 
 
-class Recipe(_Table):
+class Recipe(Table, frozen=True, kw_only=True):
     """A recipe file (`recipes/NAME.toml`)."""
 
     schema_version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="normalized name (PEP 503)")]
+    name: Annotated[str, matching("[a-z0-9]+(-[a-z0-9]+)*", "normalized name (PEP 503)")]
     summary: str
-    versions: Specifier = Field(description="versions that this recipe is meant for")
-    python: Specifier = Field(">=3.9", description="Python versions that the package supports")
+    versions: Annotated[Specifier, Meta(description="versions that this recipe is meant for")]
+    python: Annotated[Specifier, Meta(description="Python versions that the package supports")] = cast(
+        Specifier, ">=3.9"
+    )  # plain text, which msgspec can write into the JSON Schema
     defaults: DefaultsTable
     build: BuildTable
     expect: ExpectTable
     wheel: WheelTable = WheelTable()
     contract: ContractTable = ContractTable()
-    library: tuple[LibraryTable, ...] = Field((), strict=False)
-    tree: tuple[TreeTable, ...] = Field((), strict=False)
-    patch: tuple[PatchTable, ...] = Field((), strict=False)
-    options: dict[OptionName, OptionTable] = {}
-    releases: dict[VersionText, ReleaseTable] = Field(min_length=1)
+    library: tuple[LibraryTable, ...] = ()
+    tree: tuple[TreeTable, ...] = ()
+    patch: tuple[PatchTable, ...] = ()
+    options: dict[OptionName, OptionTable] = field(default_factory=dict)
+    releases: Annotated[dict[Annotated[str, VersionText], ReleaseTable], Meta(min_length=1)]
 
-    @model_validator(mode="after")
-    def _known_options(self) -> Recipe:
+    def __post_init__(self) -> None:
+        # msgspec takes the keys of a table as they are.
+        force_setattr(self, "releases", {VersionText.from_text(key): it for key, it in self.releases.items()})
         conditions = [t.when for t in self.tree] + [p.when for p in self.patch] + [item.when for item in self.library]
         for when in conditions:
             if when is not None and when.removeprefix("!") not in self.options:
                 raise ValueError(f"when = {when!r} names no entry of [options]")
-        return self
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a recipe file, for editors."""
-    schema = Recipe.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "wheelsmith recipe"
-    return schema
+    return schema.json_schema(Recipe, "wheelsmith recipe")
