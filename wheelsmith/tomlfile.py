@@ -83,7 +83,7 @@ def line_of(text: str, path: Sequence[str | int]) -> int:
         depth = 0
         while depth < min(len(found), len(wanted)) and found[depth] == wanted[depth]:
             depth += 1
-        if depth == len(found) and depth > best_depth:
+        if depth in {len(found), len(wanted)} and depth > best_depth:  # the second: the first line inside it
             best_depth, best_line = depth, line
     return best_line
 
