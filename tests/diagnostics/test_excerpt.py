@@ -124,3 +124,50 @@ def test_a_script_repeats_just_the_unit_that_failed(tmp_path):
     (tmp_path / "repeat.sh").write_text(script)
     done = subprocess.run(["/bin/sh", tmp_path / "repeat.sh"], cwd="/", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, f"{tmp_path}/my build it's -DX=a b -c a.cpp -o a.o\n")
+
+
+IDENTIFICATION = """\
+-- The CXX compiler identification is GNU 14.2.0
+CMake Error at /share/cmake/Modules/CMakeDetermineCompilerId.cmake:966 (message):
+  Compiling the CUDA compiler identification source file
+  "CMakeCUDACompilerId.cu" failed.
+
+  Compiler: /usr/local/cuda/bin/nvcc
+
+  Build flags:
+
+  Id flags: --keep;--keep-dir;tmp -v
+
+
+
+  The output was:
+
+  2
+
+VARIABLES
+  #$ cudafe++ --c++17 --gnu_version=130300 --display_error_number
+  --orig_src_file_name "CMakeCUDACompilerId.cu"
+
+  /usr/include/x86_64-linux-gnu/bits/mathcalls.h(79): error: exception
+  specification is incompatible with that of previous function "cospi"
+
+     extern double cospi (double __x) noexcept (true);
+                                      ^
+
+  # --error 0x2 --
+
+Call Stack (most recent call first):
+  /share/cmake/Modules/CMakeDetermineCompilerId.cmake:8 (CMAKE_DETERMINE_COMPILER_ID_BUILD)
+"""
+
+
+def test_cmakes_identification_of_a_compiler_is_shown_from_the_error_on():
+    variables = "".join(f"  #$ NAME{number}=value\n\n" for number in range(30))
+    found = diagnose(IDENTIFICATION.replace("VARIABLES\n", variables))
+    assert found.excerpt.splitlines()[4:8] == [
+        "  The output was: …",
+        '  --orig_src_file_name "CMakeCUDACompilerId.cu"',
+        "  /usr/include/x86_64-linux-gnu/bits/mathcalls.h(79): error: exception",
+        '  specification is incompatible with that of previous function "cospi"',
+    ]
+    assert "NAME" not in found.excerpt

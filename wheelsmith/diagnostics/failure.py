@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wheelsmith.diagnostics.lines import Line
 from wheelsmith.diagnostics.signature import Signature
 from wheelsmith.diagnostics.statements import Role, statement_of
 
 MOST_TEXT = 6000  # characters of an error that signatures are looked for in
+_OUTPUT, _HEAD = "The output was:", 4  # how CMake introduces a compiler's output; lines above it that are shown
+_LONGEST = 40  # lines of a block of CMake's that are shown
 _WIDEST = 600  # characters of a line that is shown
 _CARET = re.compile(r"\s*[\^~][\s\^~]*$")
 _GUTTER = re.compile(r"\s*\d* \|")
@@ -71,6 +73,19 @@ def shown(lines: Iterable[Line]) -> str:
     margin = min((len(line.text) - len(line.text.lstrip()) for line in kept if line.text), default=0)
     texts = (line.text[margin:] for line in kept)
     return "\n".join(text if len(text) <= _WIDEST else f"{text[:_WIDEST]} …" for text in texts).strip("\n")
+
+
+def from_the_error(block: list[Line]) -> list[Line]:
+    """What is shown of CMake's error: with a compiler's whole output in it, its beginning and the compiler's error."""
+    texts = [line.text.strip() for line in block]
+    output = texts.index(_OUTPUT) if _OUTPUT in texts else len(block)
+    for index in range(output, len(block)):
+        statement = statement_of(block[index])
+        if statement is not None and statement.role is not Role.SUMMARY and not texts[index].startswith("#$"):
+            head = [line for line in block[:output] if line.text][:_HEAD]
+            told = [line for line in block[max(output + 1, index - 2) :] if line.text]
+            return [*head, replace(block[output], text=f"  {_OUTPUT} …"), *told[:14]]
+    return block[:_LONGEST]
 
 
 def is_command(line: Line) -> bool:

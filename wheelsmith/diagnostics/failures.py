@@ -20,6 +20,7 @@ from wheelsmith.diagnostics.failure import (
     Failure,
     after_echo,
     ends,
+    from_the_error,
     goes_on,
     is_command,
     is_echo,
@@ -40,7 +41,7 @@ _MOST = 200  # failures of one log that are kept, of each role
 _SHAPES = 20_000  # shapes of lines that are remembered, so that what is repeated costs nothing
 _DIGITS = b"0123456789"
 _NOTHING, _ALWAYS = -1, -2  # besides roles: a line that never states anything, and one that has to be looked at again
-_BEFORE, _AFTER, _LONGEST = 2, 12, 40  # lines of an excerpt
+_BEFORE, _AFTER = 2, 12  # lines of an excerpt
 _BLOCK, _SHORT = 400, 30  # lines of a block that is read ahead, and of what belongs to a single error
 _MARKS = re.compile(r"[\s^~]*")
 _NINJA_ENDS = re.compile(r"\[\d+/\d+\] |FAILED: |ninja: |ninja explain|Traceback \(|-- ")
@@ -220,7 +221,7 @@ class Reader:
             end -= 1
         text = one_line(" ".join(line.text for line in lines[first:end]))
         failure = Failure(
-            statement.role, "cmake", lines[first].number, (text,), shown(lines[first : min(end, first + _LONGEST)]),
+            statement.role, "cmake", lines[first].number, (text,), shown(from_the_error(lines[first:end])),
             lines[first].stream, directory=self._directories.get(lines[first].stream, ""), file=statement.file,
             row=statement.row,
         )  # fmt: skip
