@@ -19,7 +19,7 @@ import pytest
 import wheelsmith
 from tests.support import pure_build
 from wheelsmith.compile.sandbox import isolation_here
-from wheelsmith.errors import ContractError
+from wheelsmith.errors import CompileError, ContractError
 
 needs_namespaces = pytest.mark.skipif(not isolation_here().canonical, reason="the kernel gives no namespaces here")
 
@@ -62,6 +62,25 @@ def test_a_wheel_that_breaks_its_contract_is_not_published(tmp_path):
     with pytest.raises(ContractError, match=r"toycuda/lib\.so does not run on 12\.0"):
         build(pure_build.project(tmp_path / "p", archs=(86,)), tmp_path)
     assert published(tmp_path) == []
+
+
+def test_what_a_failed_configuring_has_found_out_does_not_outlive_it(tmp_path):
+    """As CMake's cache, which keeps the compiler that was not there."""
+    inside = """
+left = pathlib.Path("CMakeCache.txt")
+if left.exists():
+    raise SystemExit("poisoned")
+left.write_text("CMAKE_CUDA_COMPILER=NOTFOUND")
+raise RuntimeError("CMake Error: no CUDA compiler")
+"""
+    recipes, toolkit = pure_build.project(tmp_path / "p", inside), pure_build.toolkit(tmp_path / "cuda")
+    for _ in range(2):
+        with pytest.raises(CompileError, match="does not compile") as caught:
+            build(recipes, tmp_path, toolkit=toolkit)
+        assert "no CUDA compiler" in caught.value.detail
+        (aside,) = (tmp_path / "store/work").iterdir()
+        assert caught.value.remedy.endswith(f"what configuring left is in {aside}, and the same command begins anew.")
+        assert (aside / "src/CMakeCache.txt").is_file()
 
 
 @needs_namespaces

@@ -51,7 +51,8 @@ NVCC = """\
 #!/bin/sh
 # Stands for nvcc: takes g++ 13 only, and chooses it by itself if $CHOOSES says so.
 echo run >> "$(dirname "$0")/runs"
-cxx=${NVCC_CCBIN:-@default@}
+cxx=${NVCC_PREPEND_FLAGS##*-ccbin }
+cxx=${cxx:-@default@}
 case $cxx in
     *13) ;;
     *) echo "143:2: error: #error -- unsupported GNU version! gcc versions later than 13 are not supported!"
@@ -112,7 +113,11 @@ def test_a_named_compiler_is_tried_and_given_to_the_build(plan, machine, tmp_pat
     choice, environment = ("g++-13", {}) if how.startswith("--") else (None, {how: "g++-13"})
     tried, _ = try_host_compiler(plan, find_host_compiler(choice, environment), toolkit, tmp_path)
     assert tried.asked == how
-    assert tried.variables == dict.fromkeys(("CUDAHOSTCXX", "NVCC_CCBIN"), f"{tmp_path}/bin/g++-13")
+    path = f"{tmp_path}/bin/g++-13"
+    assert tried.variables({"NVCC_PREPEND_FLAGS": "-v"}) == {
+        "CUDAHOSTCXX": path,
+        "NVCC_PREPEND_FLAGS": f"-v -ccbin {path}",
+    }
     with pytest.raises(NoCompilerError, match=f"The host compiler g\\+\\+-99, which {how} names, is not in"):
         find_host_compiler("g++-99" if choice else None, dict.fromkeys(environment, "g++-99"))
 

@@ -350,7 +350,7 @@ def _build_key(
     That is also where they are, and in which image: what CMake has found out in one holds in no other.
     """
     parts = [plan.digest, environment.digest, toolkit.release, toolkit.identity, os.environ.get(IMAGE_VARIABLE, "")]
-    parts += [compiler.facts, *compiler.variables.values(), platform.libc_ver()[1]]
+    parts += [compiler.facts, compiler.path if compiler.asked else "", platform.libc_ver()[1]]
     if strip is not None:
         parts.append(strip.version)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -151,7 +151,7 @@ def compile_wheel(
     jobs = effort.jobs or usable_cpus()
     log = store.place("logs", f"{key}.log")
     record = store.place("logs", f"{key}{SUFFIX}")
-    request = _request(plan, room, environment)
+    request = _request(plan, room, environment, supplies.compiler)
     path = request["environment"]["PATH"]
     driver = Path(__file__).with_name("driver.py")
     program = [os.path.realpath(sys.executable), "-IS", str(driver), f"{room.place}/request.json"]
@@ -162,7 +162,7 @@ def compile_wheel(
         width = str(_width(jobs))
         request["environment"] |= {"MAX_JOBS": width, "CMAKE_BUILD_PARALLEL_LEVEL": width}
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
-        request["environment"] = dict(wrappers.variables) | request["environment"] | supplies.compiler.variables
+        request["environment"] = dict(wrappers.variables) | request["environment"]
         (root / "request.json").write_text(json.dumps(request), "utf-8")
         work = _Work(key, store, room, record, resumed)
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
@@ -185,15 +185,15 @@ def compile_wheel(
             "Add it to `requires` in the recipe (or, with --env current, install it).",
         )
     if outcome.failed:
-        raise _failure(plan, outcome.failed, log, root, enter, request["environment"])
+        raise _failure(plan, outcome.failed, work, governed.timeline.units_ever, enter, request["environment"])
     refuse_second_toolkit(root / "src", (room.seen(f"{CANONICAL}/cuda"), str(toolkit.root)))
-    summary = governed.timeline.summary()
     wheel = take_wheel(root / "out", outcome.wheel, root / "taken")
-    return Compiled(wheel, log, seconds, jobs, resumed, record, summary)
+    return Compiled(wheel, log, seconds, jobs, resumed, record, governed.timeline.summary())
 
 
-def _request(plan: Plan, room: Room, environment: BuildEnvironment) -> dict[str, Any]:
+def _request(plan: Plan, room: Room, environment: BuildEnvironment, compiler: HostCompiler) -> dict[str, Any]:
     variables = {key: room.seen(value) for key, value in plan.environment}
+    variables |= compiler.variables(variables)
     python = room.seen(f"{CANONICAL}/env/bin/python")
     if not (environment.prefix / "pyvenv.cfg").is_file():  # --env current outside a virtual environment
         python = str(environment.interpreter.executable)
@@ -253,11 +253,13 @@ def _schedule(
 def _failure(
     plan: Plan,
     message: str,
-    log: Path,
-    root: Path,
+    work: _Work,
+    made: int,
     enter: Callable[[list[str]], list[str]],
     environment: Mapping[str, str],
 ) -> CompileError | DiskFullError:
+    """Why it failed. `made`: units that were compiled, now or before, from which the next run continues."""
+    root, log = work.room.root, work.store.place("logs", f"{work.key}.log")
     with log.open("rb") as file:
         found = diagnose_stream(file.read)
     kept = f"The whole log is {log}; what was compiled is kept in {root}, and the same command continues there."
@@ -265,6 +267,11 @@ def _failure(
         script = root / "repeat.sh"
         script.write_text(repeat_script(found, enter, environment), "utf-8")
         kept += f" To repeat just that unit: sh {script}"
+    elif not made:  # what configuring has found out may have been wrong: no later run shall find it
+        aside = root.with_name(f"{root.name}.failed")
+        remove_tree(aside)
+        root.rename(aside)
+        kept = f"The whole log is {log}; what configuring left is in {aside}, and the same command begins anew."
     detail = "\n".join((found.excerpt, *found.links))
     if found.id == "disk-full":
         return DiskFullError(f"{found.cause}.", f"{found.remedy}. {kept}", detail=detail)

@@ -136,6 +136,11 @@ class Timeline:
         """Of every unit that ended well."""
         return (attempt.cpu_seconds for attempt in self._attempts if attempt.status == 0)
 
+    @property
+    def units_ever(self) -> int:
+        """How many compilers ended well, in this run and in those that it continues."""
+        return self.summary().units + sum(run["summary"]["units"] for run in self._earlier)
+
     def summary(self) -> Summary:
         """The run in figures."""
         start = min((a.start for a in self._attempts), default=0.0)

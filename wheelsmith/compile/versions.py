@@ -117,7 +117,8 @@ def _misfit(
     supported = supported_gcc(toolkit.version)
     candidates = [find_host_compiler(None, {})] if compiler.asked and shutil.which("g++", path=BUILD_PATH) else []
     candidates += other_compilers(*supported) if supported else ()
-    said, tried, remedy = diagnose(trial.words), "", ""
+    first, tried, remedy = diagnose(trial.words), "", ""
+    told = [first]
     for other in candidates:
         if Path(other.path).samefile(compiler.path):
             continue
@@ -125,17 +126,18 @@ def _misfit(
         if again.ok:
             remedy = f"Choose --host-compiler {other.path}, which was tried here and works."
             break
-        said = diagnose(again.words)
-        tried += f" {other.path} ({other.number}) was tried, too: {_reason(said)}."
-    if not remedy:
-        too_new = said.id == "host-compiler-too-new" and supported is not None
-        remedy = _install(supported[1]) if too_new and supported else f"{said.remedy or _OTHER}."
+        told.append(diagnose(again.words))
+        tried += f" {other.path} ({other.number}) was tried, too: {_reason(told[-1])}."
+    if not remedy:  # where another fault than its age remains, an older compiler does not help
+        worst = next((said for said in told if said.id != "host-compiler-too-new"), first)
+        too_new = worst.id == "host-compiler-too-new" and supported is not None
+        remedy = _install(supported[1]) if too_new and supported else f"{worst.remedy or _OTHER}."
     name = f"{compiler.path} ({compiler.number})" + (f", which {compiler.asked} names," if compiler.asked else "")
     return NoCompilerError(
         f"nvcc of CUDA {toolkit.release} in {toolkit.root} with {name} on {libc} does not compile a one-line program:"
-        f" {_reason(diagnose(trial.words))}.{tried}",
+        f" {_reason(first)}.{tried}",
         remedy,
-        detail=diagnose(trial.words).excerpt,
+        detail=first.excerpt,
     )
 
 

@@ -62,10 +62,16 @@ class HostCompiler:
         """What compiles, for a build's record: the version, and the other one that nvcc takes."""
         return f"{self.version}; nvcc takes {self.preferred}" if self.preferred else self.version
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """What leads CMake and nvcc to it; nothing, if nobody has named it."""
-        return dict.fromkeys(VARIABLES, self.path) if self.asked else {}
+    def variables(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What leads CMake and nvcc to it, in a build that is given these variables; nothing, if nobody has named it.
+
+        nvcc of CUDA 12.4 and older does not know NVCC_CCBIN; NVCC_PREPEND_FLAGS it knows since 11.2, and what a project
+        says itself comes after it and counts.
+        """
+        if not self.asked:
+            return {}
+        flags = f"{given.get('NVCC_PREPEND_FLAGS', '')} -ccbin {self.path}".strip()
+        return {"CUDAHOSTCXX": self.path, "NVCC_PREPEND_FLAGS": flags}
 
 
 def find_host_compiler(choice: str | None = None, environment: Mapping[str, str] = os.environ) -> HostCompiler:

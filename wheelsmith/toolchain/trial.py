@@ -87,7 +87,7 @@ def _compile(toolkit: CudaToolkit, compiler: HostCompiler, flags: Mapping[str, s
             "HOME": folder,
             "LC_ALL": "C.UTF-8",
         }
-        environment |= dict(flags) | compiler.variables
+        environment |= dict(flags) | compiler.variables(flags)
         command: list[str | Path] = [toolkit.root / "bin" / "nvcc", "-c", source, "-o", result]
         try:
             done = run_child(command, cwd=folder, env=environment, timeout=_LONGEST)
