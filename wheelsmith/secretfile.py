@@ -29,26 +29,32 @@ def read_secret(path: Path, most: int, make: str) -> bytes:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"The key {path} cannot be read: {why}.", f"Give the path of a key file. {make}") from error
-    with open(opened, "rb") as file:  # noqa: PTH123 - a descriptor
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"The key {path} is not a regular file.", f"Give the path of a key file. {make}")
-        # The group of a secret that root hands to a service may read it; nobody else but the owner.
-        ours = found.st_uid == os.geteuid()
-        forbidden = stat.S_IRWXG | stat.S_IRWXO if ours else stat.S_IWGRP | stat.S_IRWXO
-        if found.st_uid not in (os.geteuid(), 0):
-            raise UsageError(
-                f"The key {path} belongs to user {found.st_uid}, who can change it.",
-                f"Use a file of your own: `install -m 600 {path} KEY`.",
-            )
-        if found.st_mode & forbidden:
-            raise UsageError(
-                f"The key {path} can be read or changed by others (mode {stat.S_IMODE(found.st_mode):04o}).",
-                f"`chmod 600 {path}`; if somebody else may have read it, make a new one."
-                if ours
-                else f"Use a copy of your own: `install -m 600 {path} KEY`.",
-            )
-        data = file.read(most + 1)
+    try:
+        _check(path, os.fstat(opened), make)
+        data = b""
+        while len(data) <= most and (piece := os.read(opened, most + 1 - len(data))):
+            data += piece
+    finally:
+        os.close(opened)
     if len(data) > most:
         raise UsageError(f"The key {path} has more than {most} bytes.", f"Give the path of a key file. {make}")
     return data
+
+
+def _check(path: Path, found: os.stat_result, make: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"The key {path} is not a regular file.", f"Give the path of a key file. {make}")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UsageError(
+            f"The key {path} belongs to user {found.st_uid}, who can change it.",
+            f"Use a file of your own: `install -m 600 {path} KEY`.",
+        )
+    # The group of a secret that root hands to a service may read it; nobody else but the owner.
+    ours = found.st_uid == os.geteuid()
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO if ours else stat.S_IWGRP | stat.S_IRWXO):
+        raise UsageError(
+            f"The key {path} can be read or changed by others (mode {stat.S_IMODE(found.st_mode):04o}).",
+            f"`chmod 600 {path}`; if somebody else may have read it, make a new one."
+            if ours
+            else f"Use a copy of your own: `install -m 600 {path} KEY`.",
+        )

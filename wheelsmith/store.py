@@ -13,6 +13,7 @@ renamed. Fails with `StoreError` (not writable) and `BusyError` (another process
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -57,15 +58,17 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-        except PermissionError as error:
-            raise StoreError(
-                f"The store {self.root} cannot be written: {error.strerror}.",
-                "Choose another directory with --store or WHEELSMITH_STORE.",
-            ) from error
         except (FileExistsError, NotADirectoryError) as error:
             raise StoreError(
                 f"The store {self.root} is not a directory.",
                 "Choose another with --store or WHEELSMITH_STORE.",
+            ) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StoreError(
+                f"The store {self.root} cannot be written: {error.strerror}.",
+                "Choose another directory with --store or WHEELSMITH_STORE.",
             ) from error
 
     def place(self, kind: str, name: str) -> Path:

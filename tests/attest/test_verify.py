@@ -45,6 +45,7 @@ def write_keys(folder, name="key", key=None):
     key = key or Ed25519PrivateKey.generate()
     private, public = folder / f"{name}.pem", folder / f"{name}.pub"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private.chmod(0o600)
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return private, public
 
@@ -202,6 +203,7 @@ def test_keys_that_are_none(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         load_private_key(tmp_path / "absent")
     (tmp_path / "junk").write_text("junk")
+    (tmp_path / "junk").chmod(0o600)
     with pytest.raises(UsageError, match="no private key"):
         load_private_key(tmp_path / "junk")
     private, _ = write_keys(tmp_path, "ec", ec.generate_private_key(ec.SECP256R1()))
@@ -211,5 +213,6 @@ def test_keys_that_are_none(tmp_path):
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
     )
     (tmp_path / "locked").write_bytes(locked)
+    (tmp_path / "locked").chmod(0o600)
     with pytest.raises(UsageError, match="protected by a password"):
         load_private_key(tmp_path / "locked")

@@ -31,6 +31,7 @@ def keys(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
     key = Ed25519PrivateKey.generate()
     (folder / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "key").chmod(0o600)
     (folder / "pub").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return folder / "key", folder / "pub"
 

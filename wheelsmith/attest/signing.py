@@ -26,12 +26,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from wheelsmith.attest.provenance import PAYLOAD_TYPE
 from wheelsmith.errors import UsageError, VerificationError
+from wheelsmith.secretfile import read_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wheelsmith.attest.provenance import Provenance
 
+_LARGEST_KEY = 1 << 16  # bytes
 _MAKE_KEY = "Make one: openssl genpkey -algorithm ed25519 -out wheelsmith.key"
 _MAKE_PUBLIC = "Give the signer's: openssl pkey -in wheelsmith.key -pubout -out wheelsmith.pub"
 
@@ -40,10 +42,10 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
     """Read a PKCS#8 PEM file without a password.
 
     Raises:
-        UsageError: it cannot be read, has a password, or is another kind of key.
+        UsageError: it cannot be read, others can read it, it has a password, or is another kind of key.
     """
     try:
-        key = load_pem_private_key(_read(path), password=None)
+        key = load_pem_private_key(read_secret(path, _LARGEST_KEY, _MAKE_KEY), password=None)
     except TypeError as error:
         raise UsageError(
             f"The key {path} is protected by a password.", f"Use a file that only you can read. {_MAKE_KEY}"

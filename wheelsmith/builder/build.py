@@ -20,7 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from wheelsmith.builder.destination import check_name, check_writable
 from wheelsmith.builder.finalize import prove
+from wheelsmith.builder.signing_key import refuse_key_in_reach
 from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
 from wheelsmith.compile.run import Effort, Supplies, compile_wheel
@@ -138,12 +140,14 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
         )
     for warning in plan.warnings:
         listener(Note("plan", warning, warning=True))
+    check_writable(settings.index)
     tools = prepare(plan, store, settings, listener)
     key = tools.key
 
     finished = store.place("wheels", key)
     reused, fetched = (finished / "build.json").is_file(), 0
     if not reused:
+        check_name(settings.index, plan, key)
         with store.lock(f"build-{key}"):
             made = make_wheel(plan, key, tools, store, settings, listener)
             fetched = made.bytes_fetched
@@ -193,7 +197,10 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
     environment, toolkit = _toolchain(plan, store, settings, listener)
     compiler, _ = try_host_compiler(plan, find_host_compiler(settings.host_compiler), toolkit, store.root)
     key = _build_key(plan, environment, toolkit, compiler, strip)
-    return Tools(environment, toolkit, compiler, strip, isolation, key)
+    tools = Tools(environment, toolkit, compiler, strip, isolation, key)
+    if settings.sign is not None:
+        refuse_key_in_reach(settings.sign, tools, store)
+    return tools
 
 
 def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
