@@ -73,6 +73,30 @@ def read(kind: type[T], value: object) -> T:
     return msgspec.convert(value, kind, dec_hook=_from_text)
 
 
+def read_json(kind: type[T], data: bytes | str) -> T:
+    """JSON as a `kind`.
+
+    Raises:
+        ValidationError: it is none, or no JSON.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind, dec_hook=_from_text)
+    except ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ValidationError(f"no JSON ({error})") from error
+
+
+def told(error: ValidationError) -> str:
+    """The place of a problem in JSON and what is wrong there: `subject.0.name: Expected str, got int`."""
+    match = re.fullmatch(r"(.*?)(?: - at (?:`key` in )?`\$(.*)`)?", str(error), re.DOTALL)
+    phrase, place = (match[1], match[2] or "") if match else (str(error), "")
+    place = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", place).lstrip(".")
+    if missing := re.fullmatch("Object missing required field `(.*)`", phrase):
+        place, phrase = f"{place}.{missing[1]}".lstrip("."), "the key is missing"
+    return f"{place or 'it'}: {phrase.replace('`', '')}"
+
+
 def _from_text(kind: type[FromText], value: object) -> FromText:
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {type(value).__name__}")
@@ -101,7 +125,8 @@ def _problems(kind: object, value: object, at: Path) -> Iterator[tuple[Path, str
     table = table_in(kind)
     if table is not None and isinstance(value, dict) and not _is_collection(kind):
         fields = _fields(table)
-        inner += [((*at, key), Unknown("unknown key")) for key in value if key not in fields]
+        if table.__struct_config__.forbid_unknown_fields:
+            inner += [((*at, key), Unknown("unknown key")) for key in value if key not in fields]
         inner += [
             ((*at, name), Missing("missing key")) for name, it in fields.items() if it.required and name not in value
         ]

@@ -115,7 +115,7 @@ def test_they_have_a_path_of_their_own_and_the_others_stay_as_they_were(storage:
         ({"variants": {"cu12": {}}}, "says in variant.json that it is 'cu12', not 'cu13'"),
         ({"variants": {"cu13": {}, "cu12": {}}}, "not 'cu13'"),
         ({"variants": {"cu13": {"NVIDIA": {}}}}, "has no usable variant.json: variants"),
-        ({"default-priorities": {}}, "default-priorities.namespace: Field required"),
+        ({"default-priorities": {}}, "default-priorities.namespace: the key is missing"),
         ({"x": "y" * 70_000}, "has a variant.json of"),
     ],
 )

@@ -9,75 +9,72 @@ an authority that a reader trusts, and that the log entries are in a log; whoeve
 
 from __future__ import annotations
 
-import base64
 import json
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+import msgspec
+from msgspec import Meta, Struct, field
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from wheelsmith.errors import InvalidWheelError
+from wheelsmith.schema import read_json, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAX_BYTES = 1 << 20  # of all attestations of a file; one has about 8,000
 _PAYLOAD = b"application/vnd.in-toto+json"
+T = TypeVar("T")
 _REMEDY = "Make the attestations again, for this very file; or publish it without any."
 
 
-Base64 = Annotated[bytes, BeforeValidator(lambda text: base64.b64decode(text, validate=True))]
+class _Material(Struct, frozen=True, kw_only=True):
+    certificate: bytes
+    transparency_entries: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+class _Envelope(Struct, frozen=True, kw_only=True):
+    statement: bytes
+    signature: bytes
 
 
-class _Material(_Model):
-    certificate: Base64
-    transparency_entries: Annotated[list[dict[str, Any]], Field(min_length=1)]
-
-
-class _Envelope(_Model):
-    statement: Base64
-    signature: Base64
-
-
-class _Attestation(_Model):
+class _Attestation(Struct, frozen=True, kw_only=True):
     version: Literal[1]
     verification_material: _Material
     envelope: _Envelope
 
 
-class _Publisher(_Model):
-    kind: Annotated[str, Field(min_length=1)]
+_Attestations = Annotated[list[_Attestation], Meta(min_length=1)]
+
+
+class _Publisher(Struct, frozen=True, kw_only=True):
+    kind: Annotated[str, Meta(min_length=1)]
     claims: dict[str, Any] | None = None
 
 
-class _Bundle(_Model):
+class _Bundle(Struct, frozen=True, kw_only=True):
     publisher: _Publisher
-    attestations: Annotated[list[_Attestation], Field(min_length=1)]
+    attestations: _Attestations
 
 
-class _Provenance(_Model):
+class _Provenance(Struct, frozen=True, kw_only=True):
     version: Literal[1]
-    attestation_bundles: Annotated[list[_Bundle], Field(min_length=1)]
+    attestation_bundles: Annotated[list[_Bundle], Meta(min_length=1)]
 
 
-class _Digest(_Model):
+class _Digest(Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class _Subject(_Model):
+class _Subject(Struct, frozen=True, kw_only=True):
     name: str
     digest: _Digest
 
 
-class _Statement(_Model):
-    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    subject: Annotated[list[_Subject], Field(min_length=1, max_length=1)]
-    predicate_type: Annotated[str, Field(alias="predicateType", min_length=1)]
+class _Statement(Struct, frozen=True, kw_only=True):
+    type: Literal["https://in-toto.io/Statement/v1"] = field(name="_type")
+    subject: Annotated[list[_Subject], Meta(min_length=1, max_length=1)]
+    predicate_type: Annotated[str, Meta(min_length=1)] = field(name="predicateType")
 
 
 def provenance_of(attestations: str | bytes, filename: str, sha256: str, publisher: Mapping[str, str | None]) -> bytes:
@@ -92,7 +89,7 @@ def provenance_of(attestations: str | bytes, filename: str, sha256: str, publish
     Raises:
         InvalidWheelError: one is no attestation of this file, or two are of one kind.
     """
-    found = _load(_attestations(), attestations, filename, "attestations")
+    found = _load(_Attestations, attestations, filename, "attestations")
     _check(found, filename, sha256)
     given = json.loads(attestations)
     document = {
@@ -110,26 +107,25 @@ def check_provenance(data: bytes, filename: str, sha256: str) -> None:
     Raises:
         InvalidWheelError: it is none, or is about another file.
     """
-    provenance = _load(_provenance(), data, filename, "provenance object")
+    provenance = _load(_Provenance, data, filename, "provenance object")
     for bundle in provenance.attestation_bundles:
         _check(bundle.attestations, filename, sha256)
 
 
-def _load(adapter: TypeAdapter[Any], data: str | bytes, filename: str, what: str) -> Any:
+def _load(kind: type[T], data: str | bytes, filename: str, what: str) -> T:
     if len(data) > MAX_BYTES:
         raise _refusal(filename, f"{what}: more than {MAX_BYTES} bytes")
     try:
-        return adapter.validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise _refusal(filename, f"{what}: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}") from error
+        return read_json(kind, data)
+    except msgspec.ValidationError as error:
+        raise _refusal(filename, f"{what}: {told(error)}") from error
 
 
 def _check(attestations: Sequence[_Attestation], filename: str, sha256: str) -> None:
     kinds: set[str] = set()
     for attestation in attestations:
         envelope = attestation.envelope
-        statement = _load(_statement(), envelope.statement, filename, "statement")
+        statement = _load(_Statement, envelope.statement, filename, "statement")
         (subject,) = statement.subject
         if not _same_file(subject.name, filename) or subject.digest.sha256 != sha256:
             raise _refusal(filename, f"it is about {subject.name!r} with the SHA-256 {subject.digest.sha256!r}")
@@ -169,18 +165,3 @@ def _same_file(stated: str, filename: str) -> bool:
 
 def _refusal(filename: str, why: str) -> InvalidWheelError:
     return InvalidWheelError(f"{filename} has no valid attestations (PEP 740): {why}.", _REMEDY)
-
-
-@cache
-def _attestations() -> TypeAdapter[list[_Attestation]]:
-    return TypeAdapter(Annotated[list[_Attestation], Field(min_length=1)])
-
-
-@cache
-def _provenance() -> TypeAdapter[_Provenance]:
-    return TypeAdapter(_Provenance)
-
-
-@cache
-def _statement() -> TypeAdapter[_Statement]:
-    return TypeAdapter(_Statement)

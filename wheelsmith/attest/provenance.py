@@ -13,9 +13,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from msgspec import Meta, Struct, ValidationError, field
 
 from wheelsmith.errors import VerificationError
+from wheelsmith.schema import matching, read, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,71 +35,67 @@ _PREDICATE = "https://slsa.dev/provenance/v1"
 _MAX_BYTES = 64 << 20
 _REMEDY = "Get it again from where the wheel was built."
 
-M = TypeVar("M", bound=BaseModel)
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+M = TypeVar("M", bound=Struct)
+Sha256 = Annotated[str, matching("[0-9a-f]{64}", "SHA-256, 64 lowercase hex digits")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True)
-
-
-class _Digest(_Model):
+class _Digest(Struct, frozen=True, kw_only=True):
     sha256: Sha256
 
 
-class _Subject(_Model):
+class _Subject(Struct, frozen=True, kw_only=True):
     name: str
     digest: _Digest
 
 
-class _External(_Model):
+class _External(Struct, frozen=True, kw_only=True):
     requirement: str
 
 
-class _Internal(_Model):
+class _Internal(Struct, frozen=True, kw_only=True):
     plan: dict[str, Any]
     plan_digest: Sha256
     lock: str | None
 
 
-class _Definition(_Model):
-    build_type: Literal["urn:wheelsmith:build:1"] = Field(alias="buildType")
-    external: _External = Field(alias="externalParameters")
-    internal: _Internal = Field(alias="internalParameters")
+class _Definition(Struct, frozen=True, kw_only=True):
+    build_type: Literal["urn:wheelsmith:build:1"] = field(name="buildType")
+    external: _External = field(name="externalParameters")
+    internal: _Internal = field(name="internalParameters")
 
 
-class _Times(_Model):
-    invocation: str = Field(alias="invocationId")
-    started: str = Field(alias="startedOn")
-    finished: str = Field(alias="finishedOn")
+class _Times(Struct, frozen=True, kw_only=True):
+    invocation: str = field(name="invocationId")
+    started: str = field(name="startedOn")
+    finished: str = field(name="finishedOn")
 
 
-class _Details(_Model):
+class _Details(Struct, frozen=True, kw_only=True):
     metadata: _Times
-    toolchain: dict[str, Any] = Field(alias="wheelsmith_toolchain")
+    toolchain: dict[str, Any] = field(name="wheelsmith_toolchain")
 
 
-class _Predicate(_Model):
-    definition: _Definition = Field(alias="buildDefinition")
-    details: _Details = Field(alias="runDetails")
+class _Predicate(Struct, frozen=True, kw_only=True):
+    definition: _Definition = field(name="buildDefinition")
+    details: _Details = field(name="runDetails")
 
 
-class _Statement(_Model):
-    kind: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    predicate_type: Literal["https://slsa.dev/provenance/v1"] = Field(alias="predicateType")
-    subject: Annotated[list[_Subject], Field(min_length=1, max_length=1)]
+class _Statement(Struct, frozen=True, kw_only=True):
+    kind: Literal["https://in-toto.io/Statement/v1"] = field(name="_type")
+    predicate_type: Literal["https://slsa.dev/provenance/v1"] = field(name="predicateType")
+    subject: Annotated[list[_Subject], Meta(min_length=1, max_length=1)]
     predicate: _Predicate
 
 
-class _Signature(_Model):
+class _Signature(Struct, frozen=True, kw_only=True):
     keyid: str
     sig: str
 
 
-class _Envelope(_Model):
-    payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
+class _Envelope(Struct, frozen=True, kw_only=True):
+    payload_type: Literal["application/vnd.in-toto+json"] = field(name="payloadType")
     payload: str
-    signatures: Annotated[list[_Signature], Field(min_length=1, max_length=16)]
+    signatures: Annotated[list[_Signature], Meta(min_length=1, max_length=16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +252,9 @@ def _load(data: bytes, what: str) -> dict[str, Any]:
 
 def _validated(model: type[M], document: dict[str, Any], what: str) -> M:
     try:
-        return model.model_validate(document)
+        return read(model, document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise VerificationError(f"{what} is no provenance: {place}: {first['msg']}.", _REMEDY) from error
+        raise VerificationError(f"{what} is no provenance: {told(error)}.", _REMEDY) from error
 
 
 def _decoded(text: str, what: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,13 @@ def write(path: Path, data: str | bytes) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
     """Print a table. Off a terminal nothing is cut off, so that output can be searched."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    plain = all(cell.isascii() and cell.isprintable() for row in rows for cell in row)
+    if plain and (not sys.stdout.isatty() or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns):
+        for line in ([[title]] if title else []) + [columns, *rows]:
+            print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)).rstrip())
+        return
     from rich.table import Table
     from rich.text import Text
 

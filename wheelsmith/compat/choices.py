@@ -10,14 +10,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wheelsmith.compat.rules import Reason
-from wheelsmith.contract import Choice
+from wheelsmith.contract import Alternative, Choice
 from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.gpu.facts import torch_cuda
 
@@ -103,23 +103,38 @@ def known_choices(own: Path | None = None) -> Choices:
 def _read(text: str, where: str) -> Choices:
     import tomllib
 
-    from pydantic import TypeAdapter, ValidationError
+    from msgspec import ValidationError
 
     from wheelsmith.errors import UnknownGpuError, UsageError
+    from wheelsmith.schema import read, told
 
     try:
-        found = TypeAdapter(Choices).validate_python(tomllib.loads(text), extra="forbid")
+        data = tomllib.loads(text)
+        found = read(Choices, data)
+        _refuse_unknown_keys(data)
         for item in (item for choice in found.choice for item in choice.library if item.archs):
             ArchSet.parse(item.archs or "")
     except (tomllib.TOMLDecodeError, UnknownGpuError) as error:
         raise UsageError(f"{where} cannot be read: {error}.", "Correct it.") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"{where}: {place}: {first['msg']}.", "Correct it; the shipped table shows the keys."
-        ) from error
+        raise UsageError(f"{where}: {told(error)}.", "Correct it; the shipped table shows the keys.") from error
     return found
+
+
+def _refuse_unknown_keys(data: Mapping[str, Any]) -> None:
+    """Raise ValidationError for a key that a row of a table which is otherwise right must not have."""
+    from msgspec import ValidationError
+
+    rows: list[tuple[type, str, Mapping[str, Any]]] = [(Choices, "", data)]
+    for index, row in enumerate(data.get("choice", ())):
+        rows.append((Choice, f"choice.{index}", row))
+        rows += [(Alternative, f"choice.{index}.library.{n}", item) for n, item in enumerate(row["library"])]
+    rows += [(MadeAtRunTime, f"run_time.{index}", row) for index, row in enumerate(data.get("run_time", ()))]
+    for kind, place, row in rows:
+        known = {field.name for field in dataclasses.fields(kind)}
+        for key in row:
+            if key not in known:
+                raise ValidationError(f"unknown key {key!r}" + (f" - at `$.{place}`" if place else ""))
 
 
 def choose(judged: Iterable[LibraryFit], machine: Machine, choices: Sequence[Choice]) -> list[LibraryFit]:

@@ -11,15 +11,16 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
 
 from wheelsmith.errors import IndexConflictError, StoreError
 from wheelsmith.index.claim import Claim, claim_of
 from wheelsmith.index.entry import Entry
 from wheelsmith.index.variant import fits
 from wheelsmith.index.wheelvariant import PLACE, merge
+from wheelsmith.schema import read_json, told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -235,7 +236,7 @@ class Catalog:
 
 def to_bytes(record: ProjectRecord | Publication | Catalog) -> bytes:
     """Return the bytes that `from_bytes` reads: the same for the same value."""
-    return _ADAPTERS[type(record)].dump_json(record) + b"\n"
+    return msgspec.json.encode(record) + b"\n"
 
 
 def from_bytes(kind: type[_Record], data: bytes, where: str) -> _Record:
@@ -245,14 +246,13 @@ def from_bytes(kind: type[_Record], data: bytes, where: str) -> _Record:
         StoreError: the record is damaged.
     """
     try:
-        record: _Record = _ADAPTERS[kind].validate_json(data)
-    except ValidationError as error:
+        return read_json(kind, data)
+    except msgspec.ValidationError as error:
         raise StoreError(
-            f"The index record {where} is damaged ({error.error_count()} errors).",
+            f"The index record {where} is damaged.",
             "Run `wheelsmith index verify --repair`: it makes records again from the wheels.",
-            detail=str(error),
+            detail=told(error),
         ) from error
-    return record
 
 
 def _place_of(entry: Entry) -> str | None:
@@ -283,8 +283,3 @@ def _overlap(filename: str, other: str) -> OverlapError:
         f"{filename} is for tags that {other} serves: it would change what this version installs.",
         "Give it another version or local version; or publish it with --overlap if that is what you want.",
     )
-
-
-_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {
-    kind: TypeAdapter(kind) for kind in (ProjectRecord, Publication, Catalog)
-}

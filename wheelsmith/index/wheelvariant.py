@@ -12,12 +12,13 @@ published only if that was asked for, and shown only under `/variants/simple/` a
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+import msgspec
+from msgspec import Meta, Struct, field
 
 from wheelsmith.errors import IndexConflictError, InvalidWheelError
+from wheelsmith.schema import matching, read_json, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,21 +28,19 @@ MAX_BYTES = 1 << 16
 _LABELLED = re.compile(r"((?:[^-]+-){2}(?:\d[^-]*-)?(?:[^\d-][^-]*-)[^-]+-[^-]+)-([0-9a-z._]{1,16})\.whl")
 _REMEDY = "Make it again, as with `variantlib make-variant`."
 
-_Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-_Value = Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]
+_Word = Annotated[str, matching("[a-z0-9_]+", "lower-case letters, digits, _")]
+_Value = Annotated[str, matching("[a-z0-9_.]+", "lower-case letters, digits, _ and .")]
 
 
-class _Priorities(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    namespace: Annotated[list[_Word], Field(min_length=0)]
+class _Priorities(Struct, frozen=True):
+    namespace: list[_Word]
 
 
-class _Info(BaseModel):
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
-    default_priorities: _Priorities = Field(alias="default-priorities")
-    providers: dict[_Word, dict[str, Any]] = Field(default_factory=dict)
+class _Info(Struct, frozen=True, kw_only=True):
+    default_priorities: _Priorities = field(name="default-priorities")
+    providers: dict[_Word, dict[str, Any]] = field(default_factory=dict)
     variants: Annotated[
-        dict[str, dict[_Word, dict[_Word, Annotated[list[_Value], Field(min_length=1)]]]], Field(min_length=1)
+        dict[str, dict[_Word, dict[_Word, Annotated[list[_Value], Meta(min_length=1)]]]], Meta(min_length=1)
     ]
 
 
@@ -64,11 +63,10 @@ def read_info(data: bytes, filename: str, label: str) -> dict[str, Any]:
     try:
         if len(data) > MAX_BYTES:
             raise InvalidWheelError(f"{filename} has a variant.json of {len(data)} bytes.", _REMEDY)
-        info: dict[str, Any] = _adapter().validate_json(data).model_dump(by_alias=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidWheelError(f"{filename} has no usable variant.json: {where}: {first['msg']}.", _REMEDY) from error
+        read_json(_Info, data)
+        info = {"default-priorities": {}, "providers": {}, "variants": {}, **read_json(dict[str, Any], data)}
+    except msgspec.ValidationError as error:
+        raise InvalidWheelError(f"{filename} has no usable variant.json: {told(error)}.", _REMEDY) from error
     if set(info["variants"]) != {label}:
         stated = ", ".join(info["variants"])
         raise InvalidWheelError(f"{filename} says in variant.json that it is {stated!r}, not {label!r}.", _REMEDY)
@@ -101,8 +99,3 @@ def _contradiction(what: str, where: str) -> IndexConflictError:
         f"The variant wheels of {what} contradict each other: {where} differs.",
         "Give them the same providers, priorities and labels.",
     )
-
-
-@cache
-def _adapter() -> TypeAdapter[_Info]:
-    return TypeAdapter(_Info)

@@ -16,13 +16,13 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
 
 from wheelsmith.errors import StoreError, UsageError
 from wheelsmith.index.files import storage_errors, write_atomic
+from wheelsmith.schema import read_json, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,10 +130,10 @@ class TokenBook:
         except FileNotFoundError:
             return None
         try:
-            return _adapter().validate_json(record)
-        except ValidationError as error:
+            return read_json(Token, record)
+        except msgspec.ValidationError as error:
             raise StoreError(
-                f"The token file {ident}.json is damaged.", "Delete it and make a new token.", detail=str(error)
+                f"The token file {ident}.json is damaged.", "Delete it and make a new token.", detail=told(error)
             ) from error
 
     def revoke(self, ident: str) -> Token:
@@ -163,13 +163,9 @@ class TokenBook:
         with storage_errors(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            write_atomic(self.folder / f"{token.id}.json", _adapter().dump_json(token, indent=2) + b"\n", self.folder)
+            record = msgspec.json.format(msgspec.json.encode(token), indent=2)
+            write_atomic(self.folder / f"{token.id}.json", record + b"\n", self.folder)
 
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-@cache
-def _adapter() -> TypeAdapter[Token]:
-    return TypeAdapter(Token)

@@ -9,12 +9,12 @@ made again where one is missing or damaged. Fails with `StoreError` on a directo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
 
 from wheelsmith.index.files import write_atomic
+from wheelsmith.schema import read_json
 
 if TYPE_CHECKING:
     from wheelsmith.index.layout import Layout
@@ -67,16 +67,11 @@ class Home:
 def read_home(layout: Layout) -> Home:
     """What is kept; nothing if that is damaged."""
     try:
-        return _adapter().validate_json((layout.root / "records/cards/home.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return read_json(Home, (layout.root / "records/cards/home.json").read_bytes())
+    except (FileNotFoundError, msgspec.ValidationError):
         return Home()
 
 
 def write_home(layout: Layout, home: Home) -> None:
     """Keep it."""
-    write_atomic(layout.root / "records/cards/home.json", _adapter().dump_json(home) + b"\n", layout.staging.parent)
-
-
-@cache
-def _adapter() -> TypeAdapter[Home]:
-    return TypeAdapter(Home)
+    write_atomic(layout.root / "records/cards/home.json", msgspec.json.encode(home) + b"\n", layout.staging.parent)

@@ -17,7 +17,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from packaging.metadata import parse_email
 
 from wheelsmith.errors import TargetError, UnknownGpuError
@@ -34,6 +33,8 @@ from wheelsmith.index.web.summary import cards_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from jinja2 import Environment
 
 
 _DETAILED = 3  # versions whose wheels are described; older ones are listed
@@ -295,6 +296,8 @@ def _template_text(name: str) -> str:
 
 @cache
 def _templates() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
     environment = Environment(
         loader=FunctionLoader(_template_text),
         autoescape=True,
