@@ -17,7 +17,7 @@ class World:
     """A scheduler, and what it told."""
 
     def __init__(self, *, jobs=4, free=100 * GB, prior=GB, oom_kills=0, **more):
-        self.told, self.now, self.free, self.sizes = [], 0.0, free, {}
+        self.told, self.now, self.free, self.sizes, self.kills = [], 0.0, free, {}, oom_kills
         self.timeline = Timeline({}, cpus=4, earlier=[])
         capacity = Capacity(jobs, **more)
         self.scheduler = Scheduler(
@@ -31,7 +31,7 @@ class World:
     def decide(self):
         self.now += 1
         return self.scheduler.decide(
-            Reading(self.now, self.free, {pid: Usage(size) for pid, size in self.sizes.items()})
+            Reading(self.now, self.free, {pid: Usage(size) for pid, size in self.sizes.items()}, self.kills)
         )
 
     def finish(self, number, outcome=GOOD):
@@ -90,7 +90,7 @@ def test_who_died_of_memory_runs_again_alone_and_the_rest_afterwards():
     assert world.finish(1, KILLED)
     (note,) = [event for event in world.told if isinstance(event, Note)]
     assert note.warning
-    assert note.text.startswith("1.cu died of memory at 4.00 GB (killed by SIGKILL; the kernel counts 1 more killed")
+    assert note.text.startswith("1.cu died of memory at 4.00 GB (killed by SIGKILL, and the kernel counts a kill for")
     assert "beside 2 others, all together at 6.00 GB" in note.text
     assert world.decide() == ()  # the others end first
     world.finish(2)
@@ -143,9 +143,9 @@ def test_a_unit_that_fails_without_a_word_after_a_kill_has_died_of_memory():
     world = World(oom_kills=7)
     world.arrive(1, 2, 3)
     world.decide()
-    assert not world.finish(1, Outcome(247 << 8, 1.0, GB, errors="x.cu(1): error: no", oom_kills=8))
-    assert world.finish(2, Outcome(247 << 8, 1.0, GB, oom_kills=8))
-    assert not world.finish(3, Outcome(247 << 8, 1.0, GB, oom_kills=8))  # that kill is accounted for
+    assert not world.finish(1, Outcome(1 << 8, 1.0, GB, errors="x.cu(1): error: no", oom_kills=8))
+    assert world.finish(2, Outcome(1 << 8, 1.0, GB, oom_kills=8))
+    assert not world.finish(3, Outcome(1 << 8, 1.0, GB, oom_kills=8))  # that kill is accounted for
 
 
 def test_a_death_takes_one_slot_and_not_all_those_of_a_units_threads():
@@ -221,3 +221,26 @@ def test_a_unit_of_which_all_would_wait_in_the_end_starts_with_its_passes_side_b
     assert world.decide() == ()
     world.finish(2, Outcome(0, 500.0, GB))
     assert world.scheduler.model.estimate(Unit("long", "cuda", ("sm_80", "sm_90"))).peak == GB  # of one pass
+
+
+def test_a_kill_from_before_a_unit_began_is_not_its_own():
+    world = World(oom_kills=7)
+    world.arrive(1)
+    world.decide()
+    world.kills = 8  # somebody else in the cgroup
+    world.arrive(2)
+    world.decide()
+    assert not world.finish(2, Outcome(1 << 8, 1.0, GB, oom_kills=8))
+    assert world.finish(1, Outcome(1 << 8, 1.0, GB, oom_kills=8))
+
+
+def test_the_timeline_names_who_died_and_was_not_made_later():
+    world = World(jobs=2)
+    world.arrive(1, 2)
+    world.decide()
+    world.finish(1, KILLED)
+    world.finish(2, Outcome(0, 1.0, GB))
+    assert [attempt.name for attempt in world.timeline.dead] == ["1.cu"]
+    world.decide()
+    world.finish(1)
+    assert world.timeline.dead == ()

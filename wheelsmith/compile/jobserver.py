@@ -185,7 +185,7 @@ class Jobserver:
 
     def _decide(self) -> None:
         usage = {pid: tree_usage(pid) for pid in self._scheduler.running}
-        reading = Reading(self.now, available_memory(), usage)
+        reading = Reading(self.now, available_memory(), usage, oom_kills())
         starting = self._scheduler.decide(reading)
         self._note()
         for number in starting:

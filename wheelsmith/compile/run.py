@@ -23,6 +23,7 @@ from wheelsmith.children import hide_from_children
 from wheelsmith.compile.chain import Chain, OpenChain
 from wheelsmith.compile.compiler_wrappers import CompilerWrappers, lay_wrappers
 from wheelsmith.compile.cost_model import load_model
+from wheelsmith.compile.deaths import with_deaths
 from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
 from wheelsmith.compile.process import Governed, remove_unfinished, run_process
@@ -107,13 +108,15 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Where one build happens: its room, its timeline, and what an earlier run of it left."""
+    """Where one build happens: its room, its timeline, what an earlier run of it left, and how often the kernel had
+    killed for memory before."""
 
     key: str
     store: Store
     room: Room
     record: Path
     resumed: bool
+    kills: int
 
 
 def compile_wheel(
@@ -164,7 +167,7 @@ def compile_wheel(
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
         request["environment"] = dict(wrappers.variables) | request["environment"]
         (root / "request.json").write_text(json.dumps(request), "utf-8")
-        work = _Work(key, store, room, record, resumed)
+        work = _Work(key, store, room, record, resumed, oom_kills())
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
@@ -185,7 +188,7 @@ def compile_wheel(
             "Add it to `requires` in the recipe (or, with --env current, install it).",
         )
     if outcome.failed:
-        raise _failure(plan, outcome.failed, work, governed.timeline.units_ever, enter, request["environment"])
+        raise _failure(plan, outcome.failed, work, governed, enter, request["environment"])
     refuse_second_toolkit(root / "src", (room.seen(f"{CANONICAL}/cuda"), str(toolkit.root)))
     wheel = take_wheel(root / "out", outcome.wheel, root / "taken")
     return Compiled(wheel, log, seconds, jobs, resumed, record, governed.timeline.summary())
@@ -240,7 +243,7 @@ def _schedule(
         "memory": capacity.budget,
     }
     timeline = Timeline(head, usable_cpus(), earlier_runs(work.record) if work.resumed else [])
-    scheduler = Scheduler(model, capacity, timeline=timeline, listener=listener, oom_kills=oom_kills())
+    scheduler = Scheduler(model, capacity, timeline=timeline, listener=listener, oom_kills=work.kills)
 
     def save() -> None:
         model.save(costs)
@@ -254,20 +257,23 @@ def _failure(
     plan: Plan,
     message: str,
     work: _Work,
-    made: int,
+    governed: Governed,
     enter: Callable[[list[str]], list[str]],
     environment: Mapping[str, str],
 ) -> CompileError | DiskFullError:
-    """Why it failed. `made`: units that were compiled, now or before, from which the next run continues."""
+    """Why it failed."""
     root, log = work.room.root, work.store.place("logs", f"{work.key}.log")
     with log.open("rb") as file:
         found = diagnose_stream(file.read)
+    found = with_deaths(found, governed.timeline.dead, oom_kills() - work.kills)
     kept = f"The whole log is {log}; what was compiled is kept in {root}, and the same command continues there."
     if found.command:
         script = root / "repeat.sh"
         script.write_text(repeat_script(found, enter, environment), "utf-8")
         kept += f" To repeat just that unit: sh {script}"
-    elif not made:  # what configuring has found out may have been wrong: no later run shall find it
+    elif (
+        not governed.timeline.units_ever
+    ):  # what configuring has found out may have been wrong: no later run shall find it
         aside = root.with_name(f"{root.name}.failed")
         remove_tree(aside)
         root.rename(aside)

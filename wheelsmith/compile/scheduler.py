@@ -17,7 +17,7 @@ from statistics import median
 from wheelsmith.compile.admission import Running, Waiting, admit
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import Cost, CostModel
-from wheelsmith.compile.deaths import died_of_memory
+from wheelsmith.compile.deaths import Deaths
 from wheelsmith.compile.forecast import Forecast, Work
 from wheelsmith.compile.memory import GB, Usage
 from wheelsmith.compile.timeline import Attempt, Sample, Timeline
@@ -29,11 +29,13 @@ _FORGIVEN = 8  # units that end well, for each slot that a death took
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the machine says: the time in seconds, bytes free, and what each wrapper's process tree uses."""
+    """What the machine says: the time in seconds, bytes free, what each wrapper's process tree uses, and how often the
+    kernel has killed for memory by then."""
 
     now: float
     free: int
     usage: Mapping[int, Usage] = field(default_factory=dict)
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class _Member:
     busy: int = 1  # passes at work now
     below: float | None = None  # since when fewer work
     ended: bool = False
+    kills: int = 0  # for memory, that the kernel had counted when it started
 
     @property
     def threads(self) -> int:
@@ -128,7 +131,7 @@ class Scheduler:
         self.model, self._jobs, self._budget, self._reserve = model, capacity.jobs, capacity.budget, capacity.reserve
         self._timeline, self._listener = timeline, listener
         self._members: dict[int, _Member] = {}
-        self._lowered, self._well, self._kills = 0, 0, oom_kills
+        self._lowered, self._well, self._deaths = 0, 0, Deaths(oom_kills)
         self._done = self._hits = self._misses = 0
         self._spoiled: set[str] = set()
         self._reading = Reading(0.0, 0)
@@ -203,7 +206,7 @@ class Scheduler:
         for number in decision.passed:
             self._members[number].passed += 1
         for number in decision.start:
-            self._members[number].started = reading.now
+            self._members[number].started, self._members[number].kills = reading.now, reading.oom_kills
             self._members[number].width = self._members[number].busy = decision.widths.get(number, 1)
         running += [self._members[number] for number in decision.start]
         if len(running) > 1:
@@ -229,7 +232,7 @@ class Scheduler:
         member = self._members[number]
         started = now if member.started is None else member.started
         member.peak = max(member.peak, outcome.peak)
-        sign = died_of_memory(outcome.status, outcome.errors) or self._silent_death(member, outcome)
+        sign = self._deaths.sign(outcome.status, outcome.errors, begun=member.kills, ended=outcome.oom_kills)
         again = bool(sign) and member.shared
         self._timeline.add(_attempt(member, outcome, started, now, sign))
         self._listener(
@@ -250,15 +253,10 @@ class Scheduler:
         else:
             self._spoiled.add(member.unit.output)
         if sign:
-            self._mourn(member, sign, again, outcome.oom_kills)
+            self._mourn(member, sign, again)
         return again
 
-    def _silent_death(self, member: _Member, outcome: Outcome) -> str:
-        """The kernel has killed somebody since the last death, and this unit failed without a word about an error."""
-        killed = outcome.status != 0 and outcome.oom_kills > self._kills
-        return "no error told" if killed and member.shared and "error" not in outcome.errors else ""
-
-    def _mourn(self, member: _Member, sign: str, again: bool, oom_kills: int) -> None:
+    def _mourn(self, member: _Member, sign: str, again: bool) -> None:
         others = len(self.running) - 1
         width = sum(min(m.threads, self._jobs) for m in self._members.values() if m.started is not None)
         total = sum(m.memory for m in self._members.values() if m.started is not None)
@@ -267,15 +265,13 @@ class Scheduler:
         before, self._well = self.slots, 0
         if others:
             self._lowered = self._jobs - max(1, min(before, width) - 1)
-        kills, self._kills = oom_kills - self._kills, max(self._kills, oom_kills)
-        told = f"; the kernel counts {kills} more killed for memory" if kills > 0 else ""
         what = (
             f"it runs again, alone, and then {self.slots} at once instead of {before}"
             if again
             else "nobody ran beside it: this machine has not enough memory for it"
         )
         text = (
-            f"{member.unit.name} died of memory at {member.peak / GB:.2f} GB ({sign}{told}), beside {others} others,"
+            f"{member.unit.name} died of memory at {member.peak / GB:.2f} GB ({sign}), beside {others} others,"
             f" all together at {total / GB:.2f} GB, with {self._reading.free / GB:.2f} GB free; {what}"
         )
         self._listener(Note("compile", text, warning=True))

@@ -141,6 +141,12 @@ class Timeline:
         """How many compilers ended well, in this run and in those that it continues."""
         return self.summary().units + sum(run["summary"]["units"] for run in self._earlier)
 
+    @property
+    def dead(self) -> tuple[Attempt, ...]:
+        """The last attempts of the units that died of memory and were not made later."""
+        last = {attempt.name: attempt for attempt in self._attempts}
+        return tuple(attempt for attempt in last.values() if attempt.death)
+
     def summary(self) -> Summary:
         """The run in figures."""
         start = min((a.start for a in self._attempts), default=0.0)
