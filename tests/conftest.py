@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.recipes import TOY_RECIPE, write_recipe
+
+# How long an example takes says how busy the machine is, nothing about the code.
+settings.register_profile(
+    "wheelsmith", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("wheelsmith")
 
 
 @pytest.fixture(autouse=True)

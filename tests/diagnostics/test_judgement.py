@@ -2,7 +2,7 @@
 """What counts as a failure, which of several leads, and what is none."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelsmith.diagnostics.diagnose import diagnose, diagnose_stream
@@ -151,7 +151,6 @@ def test_many_errors_do_not_hide_the_first():
     assert diagnose(f"{noise}x.cpp:1:1: error: y\n").line == 5001
 
 
-@settings(deadline=None)
 @given(st.text(), st.integers(1, 50))
 def test_any_text_is_explained_however_it_comes(text, size):
     found = diagnose(text)
@@ -161,7 +160,6 @@ def test_any_text_is_explained_however_it_comes(text, size):
     assert diagnose_stream(lambda most: pieces.pop(0) if pieces else b"") == found
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["Traceback (most recent call last):", "  File", "", "E: x", "FAILED: a", "CMake Error at x:", "  y", "KeyError: 1", "[2/2] z", "    ^", "#1 0.1 Killed", "During handling of the above exception, another exception occurred:", "ninja: build stopped: x"]), max_size=30))  # fmt: skip
 def test_any_order_of_pieces_is_survived(lines):
     diagnose("\n".join(lines))

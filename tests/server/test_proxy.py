@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
@@ -371,7 +371,6 @@ _JSON_VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(files=_JSON_VALUES, status=_JSON_VALUES, versions=_JSON_VALUES)
 def test_any_page_is_read_or_refused(files: object, status: object, versions: object) -> None:
     page = {"meta": {"api-version": "1.0"}, "name": "theirs", "files": files}

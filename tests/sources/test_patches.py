@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.support.source_servers import files_of
@@ -38,7 +38,6 @@ texts = st.lists(st.sampled_from(["a", "b", "", "\r", "-- x", "+y", " z", "\x0c"
 )
 
 
-@settings(deadline=None)
 @given(old=texts, new=texts)
 def test_a_diff_makes_the_new_file_of_the_old_one(old: str, new: str) -> None:
     assume(old != new)
@@ -49,7 +48,6 @@ def test_a_diff_makes_the_new_file_of_the_old_one(old: str, new: str) -> None:
         assert file.read_bytes() == new.encode("utf-8", "surrogateescape")
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, 2), end=st.sampled_from(["!", " ", "\r", "\t"]))
 def test_one_changed_context_line_is_an_error(at: int, end: str) -> None:
     lines = DIFF.splitlines()

@@ -341,7 +341,7 @@ def served(tmp_path_factory):
         yield path, memory
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.binary(max_size=40))
 def test_no_build_can_hurt_the_server(served, data):
     path, memory = served

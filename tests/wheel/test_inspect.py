@@ -7,7 +7,7 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.wheel_makers import ARCH_SPECIFIC, PTX, SASS, build_library, build_wheel, entry, region
@@ -204,7 +204,6 @@ def test_a_wheel_that_contradicts_itself_is_refused(tmp_path, name, metadata, re
         inspect_path(wheel)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40_000), st.binary(max_size=8), st.integers(0, 40_000))
 def test_damaged_and_truncated_wheels_raise_only_our_error(tmp_path_factory, library, position, noise, length):
     folder = tmp_path_factory.getbasetemp()

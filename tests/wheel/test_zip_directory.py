@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.index_wheels import make_wheel
@@ -90,7 +90,6 @@ def test_ordinary_archives_pass(tmp_path: Path) -> None:
     check_directory(commented)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=60))
 def test_any_bytes_are_refused_in_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, head: bytes, tail: bytes
