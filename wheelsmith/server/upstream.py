@@ -14,13 +14,13 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urldefrag, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from wheelsmith.distribution import own_version
 from wheelsmith.server.settings import bare_url
 from wheelsmith.trust import tls_context
 
@@ -94,7 +94,7 @@ class Upstream:
             UpstreamError: it may not be asked, does not answer in time, answers something else, or too much.
         """
         deadline = time.monotonic() + self.seconds + most / self.rate
-        headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": f"wheelsmith/{version('wheelsmith')}"}
+        headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": f"wheelsmith/{own_version()}"}
         if etag is not None:
             headers["If-None-Match"] = etag
         for _ in range(_REDIRECTS):
