@@ -76,7 +76,7 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     (folder / ".netrc").write_text("machine host login __token__ password s3cret\n")
     monkeypatch.setenv("FAKE_EXIT", "40")
     done = start("--jobs", "3", "--index-url", "http://127.0.0.1:8080/simple/")
-    out, err = done.communicate(timeout=60)
+    out, err = done.communicate(timeout=300)
     assert (done.returncode, out) == (40, "from the inside\n")
     assert "--container podman: building in nvidia/cuda:13.0.1-devel-ubuntu24.04 with podman 5.4.0 (rootless)" in err
     assert "for the image's own Python" in err
@@ -116,14 +116,14 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     }
     assert (folder / "dist").is_dir()
 
-    start().communicate(timeout=60)
+    start().communicate(timeout=300)
     assert [note[0][0] for note in notes(folder)[4:]] == ["info", "image", "run"]  # the image is made once
 
 
 def test_a_python_that_is_asked_for_is_an_image_on_top(machine, monkeypatch):
     folder, start = machine
     monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "https://mirror.example/python")
-    start("--python", "3.12").communicate(timeout=60)
+    start("--python", "3.12").communicate(timeout=300)
     _, _, _, tools, python, ran = [note[0] for note in notes(folder)]
     assert "UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" in python
     assert "UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" not in tools
@@ -135,7 +135,7 @@ def test_a_python_that_cannot_be_fetched_names_what_to_do(machine, monkeypatch):
     _, start = machine
     monkeypatch.setenv("FAKE_NO_PYTHON", "1")
     process = start("--python", "3.14")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 35
     assert "Python 3.14 is not in nvidia/cuda:13.0.1-devel-ubuntu24.04, and uv could not fetch it" in err
     assert "UV_PYTHON_INSTALL_MIRROR" in err
@@ -144,7 +144,7 @@ def test_a_python_that_cannot_be_fetched_names_what_to_do(machine, monkeypatch):
 def test_offline_says_what_is_missing_before_anything_starts(machine):
     folder, start = machine
     process = start("--offline")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 23
     assert "--offline was given, and the image that builds in nvidia/cuda:13.0.1" in err
     assert [note[0][0] for note in notes(folder)] == ["info", "image"]
@@ -152,8 +152,8 @@ def test_offline_says_what_is_missing_before_anything_starts(machine):
 
 def test_offline_means_no_network_inside(machine):
     folder, start = machine
-    start().communicate(timeout=60)
-    start("--offline").communicate(timeout=60)
+    start().communicate(timeout=300)
+    start("--offline").communicate(timeout=300)
     arguments = notes(folder)[-1][0]
     assert arguments[arguments.index("--network") + 1] == "none"
 
@@ -162,7 +162,7 @@ def test_a_failing_engine_is_not_a_failing_build(machine, monkeypatch):
     _, start = machine
     monkeypatch.setenv("FAKE_EXIT", "125")
     done = start()
-    _, err = done.communicate(timeout=60)
+    _, err = done.communicate(timeout=300)
     assert done.returncode == 35
     assert "podman 5.4.0 (rootless) could not run the container (exit code 125)." in err
 
@@ -177,7 +177,7 @@ def test_an_interrupt_reaches_the_container_once_and_is_told_as_one(machine, mon
         pass
     time.sleep(0.1)
     (os.killpg if whole_group else os.kill)(process.pid, sent)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 130
     assert (folder / "signalled").read_text() == "SIGINT"
 

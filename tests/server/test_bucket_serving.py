@@ -77,7 +77,7 @@ def test_tokens_uploads_and_quarantine_work_with_a_bucket(server: Running, tmp_p
     assert not list(Path.cwd().glob("s3:*"))
 
 
-def _eventually(condition, seconds: float = 5) -> None:
+def _eventually(condition, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

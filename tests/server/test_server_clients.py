@@ -164,7 +164,7 @@ def test_publishers_publish_and_understand_refusals(tmp_path: Path, client: str)
                 capture_output=True,
                 text=True,
                 stdin=subprocess.DEVNULL,
-                timeout=60,
+                timeout=300,
                 check=False,
             )
 
@@ -261,6 +261,6 @@ def test_publishers_send_attestations(tmp_path: Path, client: str) -> None:
         command += ["--repository-url", url, "-u", "__token__", "-p", token, str(wheel), str(attestation)]
         if client == "uv":
             command = [find_uv_bin(), "publish", "--publish-url", url, "--token", token, f"{wheel.parent}/*"]
-        subprocess.run(command, env=_environment(tmp_path), check=True, stdin=subprocess.DEVNULL, timeout=60)
+        subprocess.run(command, env=_environment(tmp_path), check=True, stdin=subprocess.DEVNULL, timeout=300)
         (bundle,) = json.loads(server.ask(f"/{wheel.name}.provenance").body)["attestation_bundles"]
     assert bundle["attestations"] == [json.loads(attestation.read_text())]

@@ -25,7 +25,7 @@ def make_azure_container(port: int, name: str) -> None:
     date = email.utils.formatdate(usegmt=True)
     said = f"x-ms-date:{date}\nx-ms-version:2021-12-02\n/{AZURITE_ACCOUNT}/{AZURITE_ACCOUNT}/{name}\nrestype:container"
     signature = hmac.new(base64.b64decode(AZURITE_KEY), f"PUT{chr(10) * 12}{said}".encode(), hashlib.sha256).digest()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {
         "x-ms-date": date,
         "x-ms-version": "2021-12-02",

@@ -33,7 +33,7 @@ class Running:
     def ask(
         self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -74,7 +74,7 @@ def running(root: Path, **settings) -> Iterator[Running]:
         yield Running(chosen, listener.getsockname()[1])
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
         assert not thread.is_alive()
 
