@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "diagnostics": set(),
     "sources": {"planning"},
     "toolchain": {"planning", "gpu"},
-    "compile": {"planning", "toolchain", "diagnostics", "gpu"},
+    "compile": {"planning", "toolchain", "diagnostics", "report", "gpu"},
     "wheel": {"binary", "gpu"},
     "compat": {"contract", "wheel", "binary", "gpu"},
     "attest": {"wheel"},

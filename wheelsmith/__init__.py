@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.machine import annotation as annotation
     from wheelsmith.api.machine import doctor as doctor
     from wheelsmith.api.machine import explain as explain
+    from wheelsmith.api.machine import failure_page as failure_page
     from wheelsmith.api.machine import gpus as gpus
     from wheelsmith.api.machine import timeline as timeline
     from wheelsmith.api.machine import timeline_trace as timeline_trace
@@ -165,7 +166,7 @@ _MODULES = {
         "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "
         "index_yank publish try_install"
     ),
-    "wheelsmith.api.machine": "annotation doctor explain gpus timeline timeline_trace",
+    "wheelsmith.api.machine": "annotation doctor explain failure_page gpus timeline timeline_trace",
     "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",

@@ -81,6 +81,9 @@ raise RuntimeError("CMake Error: no CUDA compiler")
         (aside,) = (tmp_path / "store/work").iterdir()
         assert caught.value.remedy.endswith(f"what configuring left is in {aside}, and the same command begins anew.")
         assert (aside / "src/CMakeCache.txt").is_file()
+        (page,) = (tmp_path / "store/logs").glob("*.html")
+        assert f"a page about it {page};" in caught.value.remedy
+        assert "no CUDA compiler</mark>" in page.read_text()
 
 
 @needs_namespaces

@@ -1,4 +1,4 @@
-"""The real error where a CI or a page shows it."""
+"""The real error where a CI shows it."""
 
 import json
 
@@ -6,7 +6,6 @@ import pytest
 
 import wheelsmith
 from wheelsmith.cli.main import main
-from wheelsmith.report.failure import failure_section
 
 LOG = """\
 [1/1] Building CXX object a.o
@@ -45,16 +44,3 @@ def test_the_command_line_prints_it(tmp_path, capsys):
     (tmp_path / "log").write_text(LOG)
     assert main(["explain", str(tmp_path / "log"), "--annotate", "github"]) == 0
     assert capsys.readouterr().out.startswith("::error file=csrc/a.cpp,line=3")
-
-
-def test_a_page_shows_the_lines_and_marks_the_error():
-    html = failure_section(wheelsmith.explain(LOG))
-    assert "<mark>/build/csrc/a.cpp:3:10: fatal error: nccl.h: No such file or directory</mark>" in html
-    assert "#include &lt;nccl.h&gt;" in html
-    assert "<dd>a.o</dd>" in html
-    assert "<nccl.h>" not in html
-    assert "<a,b>" not in html
-
-
-def test_a_page_of_a_healthy_log_says_so():
-    assert "No failure found." in failure_section(wheelsmith.explain("fine\n\n"))

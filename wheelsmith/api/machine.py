@@ -71,6 +71,20 @@ def annotation(explanation: Explanation, ci: Literal["github", "gitlab"]) -> str
     return github(explanation) if ci == "github" else gitlab(explanation)
 
 
+def failure_page(explanation: Explanation, title: str, *, log: PathLike, repeat: str = "") -> str:
+    """A self-contained HTML page about a failure.
+
+    Args:
+        explanation: of a log.
+        title: what failed.
+        log: what the log is called.
+        repeat: a command that makes the unit again, instead of the explanation's own.
+    """
+    from wheelsmith.report.failure import failure_page as page
+
+    return page(explanation, title, log=os.fspath(log), repeat=repeat)
+
+
 def timeline(what: PathLike, *, store: PathLike | None = None) -> TimelineDocument:
     """The record of a build: its runs, each with every unit (times in s, memory in bytes) and the state over time.
 

@@ -23,6 +23,9 @@ def configure(commands: Commands[Parser]) -> None:
         choices=("github", "gitlab"),
         help="print what the CI shows beside the code: GitHub's workflow command, or GitLab's code quality report",
     )
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a page about it (one file, nothing loaded from elsewhere)"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -31,12 +34,17 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
 
     found = wheelsmith.explain(sys.stdin.buffer if options.log == "-" else options.log)
+    repeat = _repeat(found, options.log)
+    if options.html:
+        log = "standard input" if options.log == "-" else options.log
+        title = "No failure found" if found.outcome == "healthy" else f"Why {Path(log).name} ends in failure"
+        show.write(Path(options.html), wheelsmith.failure_page(found, title, log=log, repeat=repeat))
     if options.annotate:
         print(wheelsmith.annotation(found, options.annotate), end="")
     elif options.json:
         show.as_json({"schema_version": 2, **found.to_dict()})
     else:
-        _print(found, _repeat(found, options.log))
+        _print(found, repeat)
     return 1 if found.outcome == "unknown" else 0
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -37,7 +38,8 @@ from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note
 from wheelsmith.fsutil import remove_tree
 from wheelsmith.planning.model import CANONICAL, Plan
-from wheelsmith.store import Store
+from wheelsmith.report.failure import failure_page
+from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 #: What of a build's directory is made anew for every run.
 _EACH_TIME = ("tmp", "out", "launch", "cache")
+PAGE = ".html"  # beside the log of a build that failed
 _RESERVE = 256 * 10**6  # bytes that stay free for everybody else
 _LAUNCHER = 5 * 10**6  # bytes that a waiting wrapper takes, with the shell that started it (measured: 4 MB)
 _CROWD = 0.02  # share of the memory that waiting wrappers may take
@@ -153,6 +156,7 @@ def compile_wheel(
             (root / name).mkdir()
     jobs = effort.jobs or usable_cpus()
     log = store.place("logs", f"{key}.log")
+    log.with_suffix(PAGE).unlink(missing_ok=True)  # of an earlier run
     record = store.place("logs", f"{key}{SUFFIX}")
     request = _request(plan, room, environment, supplies.compiler)
     path = request["environment"]["PATH"]
@@ -266,18 +270,25 @@ def _failure(
     with log.open("rb") as file:
         found = diagnose_stream(file.read)
     found = with_deaths(found, governed.timeline.dead, oom_kills() - work.kills)
-    kept = f"The whole log is {log}; what was compiled is kept in {root}, and the same command continues there."
+    page, repeat = log.with_suffix(PAGE), ""
+    kept = f"The whole log is {log}, a page about it {page}; what was compiled is kept in {root}, and the same command"
+    kept += " continues there."
     if found.command:
         script = root / "repeat.sh"
         script.write_text(repeat_script(found, enter, environment), "utf-8")
-        kept += f" To repeat just that unit: sh {script}"
+        repeat = f"sh {shlex.quote(str(script))}"
+        kept += f" To repeat just that unit: {repeat}"
     elif (
         not governed.timeline.units_ever
     ):  # what configuring has found out may have been wrong: no later run shall find it
         aside = root.with_name(f"{root.name}.failed")
         remove_tree(aside)
         root.rename(aside)
-        kept = f"The whole log is {log}; what configuring left is in {aside}, and the same command begins anew."
+        kept = f"The whole log is {log}, a page about it {page}; what configuring left is in {aside}, and the same"
+        kept += " command begins anew."
+    title = f"{plan.name} {plan.version} does not compile"
+    with suppress(OSError):  # the disk may be what failed
+        write_atomic(page, failure_page(found, title, log=str(log), repeat=repeat).encode())
     detail = "\n".join((found.excerpt, *found.links))
     if found.id == "disk-full":
         return DiskFullError(f"{found.cause}.", f"{found.remedy}. {kept}", detail=detail)

@@ -68,9 +68,9 @@ def page(title: str, *body: str) -> str:
 
 _STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#57606a;--line:#d0d7de;--band:#f6f8fa;--bar:#0969da;
---bar2:#bf8700;--warn:#9a3412}
+--bar2:#bf8700;--warn:#9a3412;--mark:#ffe2dd}
 @media(prefers-color-scheme:dark){:root{--bg:#0d1117;--fg:#e6edf3;--soft:#9aa4af;--line:#30363d;--band:#161b22;
---bar:#4493f8;--bar2:#d29922;--warn:#f0883e}}
+--bar:#4493f8;--bar2:#d29922;--warn:#f0883e;--mark:#5c1f1c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
 main{max-width:76rem;margin:0 auto;padding:1.5rem 1rem 4rem}
@@ -79,6 +79,9 @@ p{margin:.3rem 0}.soft{color:var(--soft)}.warn{color:var(--warn)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:.8rem 0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 code{font:13px/1.4 ui-monospace,monospace}
+.lead{font-size:1.1rem;margin:.6rem 0;overflow-wrap:anywhere}a{color:var(--bar)}
+pre{margin:0;padding:.7rem;width:max-content;min-width:100%}mark{background:var(--mark);color:inherit}
+@media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px;margin:.6rem 0}
 .scroll:focus-visible,summary:focus-visible{outline:2px solid var(--bar);outline-offset:2px}
 table{border-collapse:collapse;width:100%}
