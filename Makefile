@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-fast test-torch test-images lint clean
+.PHONY: demo test test-fast test-hostile test-torch test-images lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/wheelsmith build cuvec==6.0.1 --gpu "RTX 5090,A40" --toolkit wheels
@@ -13,17 +13,21 @@ demo: $(VENV)/.installed
 	$(BIN)/wheelsmith try 'cuvec==6.0.1+cu130'
 
 test: lint
-	$(BIN)/python -m pytest -m "not torch and not images"
+	$(BIN)/python -m pytest -m "not torch and not images and not hostile"
 
 # What a change is tried with again and again: no network, no real builds, pip or servers of others.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not e2e and not torch and not images"
+	$(BIN)/python -m pytest -m "not e2e and not torch and not images and not hostile"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile examples/consumer/Dockerfile
+
+# Hundreds of bad recipes, and servers that lie, drip and never end: minutes, loopback only.
+test-hostile: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m hostile -s
 
 # Gigabytes and tens of minutes: builds a torch extension for real.
 test-torch: $(VENV)/.installed-dev

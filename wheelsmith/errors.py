@@ -28,10 +28,20 @@ class WheelsmithError(Exception):
     exit_code = 1
 
     def __init__(self, cause: str, remedy: str, *, detail: str = "") -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.remedy = remedy
+        self.cause = _short(cause)
+        super().__init__(self.cause)
+        self.remedy = _short(remedy)
         self.detail = detail
+
+
+_LONGEST = 1600  # characters of a sentence: a value in it may be a megabyte
+
+
+def _short(sentence: str) -> str:
+    if len(sentence) <= _LONGEST:
+        return sentence
+    half = _LONGEST // 2
+    return f"{sentence[:half]} […] {sentence[-half:]}"
 
 
 class UsageError(WheelsmithError):

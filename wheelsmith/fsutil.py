@@ -62,3 +62,23 @@ def read_plain(path: Path, most: int) -> bytes:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(f"{path} is not a regular file")
         return file.read(most)
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """A regular file that people wrote, or a link to one; a pipe is not waited for, a device not read.
+
+    Raises:
+        OSError: there is no such file, it is none, or it has more than `most` bytes.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError("it is not a regular file")
+        data = bytearray()
+        while piece := os.read(opened, 1 << 20):
+            data += piece
+            if len(data) > most:
+                raise OSError(f"it has more than {most:,} bytes")
+        return bytes(data)
+    finally:
+        os.close(opened)

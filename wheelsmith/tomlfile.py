@@ -11,19 +11,25 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import TypeVar
 
 from msgspec import ValidationError
 
 from wheelsmith.errors import WheelsmithError
+from wheelsmith.fsutil import read_whole
 from wheelsmith.schema import Missing, Path, Table, Unknown, keys_at, problems, read
+
+_LARGEST = 1 << 19  # bytes of a file that people write; vLLM's recipe has 11 thousand
+_DEEPEST = 200  # parts of a key; `tomllib` takes time with the square of them
 
 _KEY_PART = r"""(?:"[^"\n]*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
 _KEY = rf"{_KEY_PART}(?:\s*\.\s*{_KEY_PART})*"
 _HEADER = re.compile(rf"^\s*(\[\[?)\s*({_KEY})\s*\]\]?")
 _ASSIGN = re.compile(rf"^\s*({_KEY})\s*=\s*(.*)$")
+_MOST_TOLD = 20  # problems of one file
+_HEAD = re.compile(r"[\w\s.\"'\[\]-]+")
 _MULTILINE = re.compile(r"'''|\"\"\"")
 
 T = TypeVar("T", bound=Table)
@@ -36,10 +42,12 @@ def read_toml(path: FilePath, table: type[T], error: type[WheelsmithError], reme
         WheelsmithError: the class `error`: unreadable, not TOML, an unknown key or a bad value.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_whole(path, _LARGEST).decode("utf-8").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path}: cannot be read: {problem}.", "Check the file.") from problem
     try:
+        if any(map(_is_deep, text.splitlines())):
+            raise RecursionError
         data = tomllib.loads(text)
     except RecursionError as problem:
         raise error(f"{path}: is nested too deeply.", "Write it flat.") from problem
@@ -52,14 +60,20 @@ def read_toml(path: FilePath, table: type[T], error: type[WheelsmithError], reme
         raise error(causes[0], nearest or remedy, detail="\n".join(causes[1:])) from problem
 
 
+def _is_deep(line: str) -> bool:
+    head = line.partition("=")[0]
+    return head.count(".") > _DEEPEST and _HEAD.fullmatch(head) is not None
+
+
 def _explain(path: FilePath, text: str, table: type[Table], data: object) -> tuple[list[str], str]:
     """One sentence for each problem, and what to do about the first if it is a key that nobody knows."""
     causes = []
     remedy = ""
     # A misspelt key often makes another one missing: name the misspelling first.
+    positions = list(_positions(text))
     found = sorted(problems(table, data), key=lambda item: not isinstance(item[1], Unknown))
-    for index, (location, phrase) in enumerate(found):
-        where = f"{path}:{line_of(text, location)}"
+    for index, (location, phrase) in enumerate(found[:_MOST_TOLD]):
+        where = f"{path}:{_nearest(positions, location)}"
         key = ".".join(str(part) for part in location)
         if isinstance(phrase, Unknown):
             known = keys_at(table, location[:-1])
@@ -72,14 +86,20 @@ def _explain(path: FilePath, text: str, table: type[Table], data: object) -> tup
             causes.append(f"{where}: the key {key!r} is missing.")
         else:
             causes.append(f"{where}: {key}: {phrase}.")
+    if len(found) > _MOST_TOLD:
+        causes.append(f"{path}: and {len(found) - _MOST_TOLD:,} more like these.")
     return causes, remedy
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int:
     """The 1-based line on which the deepest existing part of `path` is written; 1 if none of it is."""
+    return _nearest(_positions(text), path)
+
+
+def _nearest(positions: Iterable[tuple[int, Path]], path: Sequence[str | int]) -> int:
     wanted = tuple(path)
     best_depth, best_line = 0, 1
-    for line, found in _positions(text):
+    for line, found in positions:
         depth = 0
         while depth < min(len(found), len(wanted)) and found[depth] == wanted[depth]:
             depth += 1

@@ -18,9 +18,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
+from wheelsmith.fsutil import read_whole
 from wheelsmith.recipe.lockfile import FLAW_REMEDY, lock_flaw
 from wheelsmith.recipe.schema import Recipe
 from wheelsmith.tomlfile import line_of, read_toml
+
+_LARGEST = 16 << 20  # bytes of a diff or a lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +135,13 @@ def load_recipe(path: Path) -> LoadedRecipe:
 
 def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: str) -> str:
     try:
-        # Not read_text: it would turn CRLF into LF, and a diff of a CRLF file could never match.
-        return (recipe.parent / relative).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
+        path = recipe.parent / relative
+        # A link that leads away would bring a file of the caller's into plan, errors and provenance.
+        if not path.resolve().is_relative_to(recipe.parent.resolve()):
+            raise OSError("it lies outside of the recipe's directory")
+        # Not as text: that would turn CRLF into LF, and a diff of a CRLF file could never match.
+        return read_whole(path, _LARGEST).decode()
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"{recipe}:{line_of(text, key)}: {relative!r} cannot be read: {error}.",
             "The path is relative to the recipe file.",

@@ -47,6 +47,8 @@ _SET = {
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
 }
+_PATIENT = {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "60"}  # bytes a second, on average over so many seconds
+_ANSWER_SECONDS = 300.0  # for a list of refs; the largest public repositories take ten
 _SILENCE = 600.0  # seconds; git shows its progress every second, a server that counts objects may take minutes
 _PROGRESS = re.compile(r"^(?:remote: )?(Receiving objects|Resolving deltas): +\d+% \((\d+)/(\d+)\)")
 _REFUSED = ("not our ref", "unadvertised object", "couldn't find remote ref", "dumb http transport")
@@ -132,8 +134,7 @@ def fetch_git(
     config = {
         "remote.origin.url": url,
         "fetch.unpackLimit": "1",  # keep packs: they are synced to disk, loose objects are not
-        "http.lowSpeedLimit": "1000",  # bytes a second, for
-        "http.lowSpeedTime": "60",  # seconds
+        **_PATIENT,
     }
     if partial:
         config |= {"remote.origin.promisor": "true", "remote.origin.partialclonefilter": "blob:none"}
@@ -174,11 +175,11 @@ def list_remote(url: str, *patterns: str) -> dict[str, str]:
         NoCompilerError: git is not installed.
     """
     url = _found(url)
-    config = {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "60"}
+    config = dict(_PATIENT)
     with _served_from(url) as serving:
         try:
             command = ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns]
-            done = run_child(command, env=git_environment(config) | serving, cwd=os.path.sep, timeout=_SILENCE)
+            done = run_child(command, env=git_environment(config) | serving, cwd=os.path.sep, timeout=_ANSWER_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise _silent(url) from error
         except FileNotFoundError as error:

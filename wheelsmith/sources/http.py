@@ -22,7 +22,7 @@ from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Progress
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.sources.model import STAGE, AbsentError, redact
-from wheelsmith.sources.patience import LARGEST, MOST_REDIRECTS, TIMEOUT, Patient, steady
+from wheelsmith.sources.patience import LARGEST, MOST_REDIRECTS, TIMEOUT, Patient, Session, steady
 from wheelsmith.trust import TLS_REMEDY, authorities, is_tls
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def open_session(url: str) -> tuple[requests.Session, str]:
 
     The proxy variables of the caller hold, `~/.netrc`, and the authorities of `wheelsmith.trust`.
     """
-    session = requests.Session()
+    session = Session()
     session.verify = authorities() or True
     session.max_redirects = MOST_REDIRECTS
     session.headers["User-Agent"] = "wheelsmith"

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import socket
 import time
-from threading import Timer
+from contextlib import contextmanager, suppress
+from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +33,7 @@ HEAD_SECONDS = 60.0  # for the head of an answer, however steadily it comes
 PAGE_SECONDS, PAGE_BYTES = 120.0, 128 << 20  # of a page, unpacked; the largest of a public index has 30 MB
 SLOWEST, GRACE = 1000, 60.0  # bytes a second of a download, on average after so many seconds
 LARGEST = 64 << 30  # bytes of a download; no source or wheel comes near
+LONGEST = 6 * 3600.0  # seconds of a download
 _PAUSES = (0.1, 0.5)  # seconds before the second and the third try
 _CHUNK = 1 << 18
 
@@ -38,21 +42,31 @@ class _Watched:
     """A connection whose answer's head must be there in time: single bytes now and then are no sign of life."""
 
     def getresponse(self) -> Any:
-        watch = Timer(HEAD_SECONDS, self._cut)
-        watch.daemon = True
-        watch.start()
-        try:
-            return super().getresponse()  # type: ignore[misc]  # of the class that this is mixed into
-        finally:
-            watch.cancel()
-
-    def _cut(self) -> None:
         sock = getattr(self, "sock", None)
+        with _cut_after(HEAD_SECONDS, sock):
+            response = super().getresponse()  # type: ignore[misc]  # of the class that this is mixed into
+        response.watched_socket = sock  # which the connection itself may have let go of by now
+        return response
+
+
+@contextmanager
+def _cut_after(seconds: float, sock: socket.socket | None) -> Iterator[Event]:
+    """End a connection from outside, whatever its reader waits for; the event tells that it was."""
+    late = Event()
+
+    def cut() -> None:
+        late.set()
         if sock is not None:
-            try:
+            with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
+
+    watch = Timer(seconds, cut)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield late
+    finally:
+        watch.cancel()
 
 
 class _Connection(_Watched, HTTPConnection):
@@ -72,6 +86,19 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 _POOLS = {"http": _Pool, "https": _SecurePool}
+
+
+class Session(requests.Session):
+    """A session that does not stumble over where a server sends it."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where to, if anywhere."""
+        target: str | None = super().get_redirect_target(resp)
+        try:
+            _ = urlsplit(target or "").port
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(f"it leads to what is no URL: {error}") from error
+        return target
 
 
 class Patient(HTTPAdapter):
@@ -112,19 +139,28 @@ class Patient(HTTPAdapter):
         return response
 
 
+def _socket_of(response: requests.Response) -> socket.socket | None:
+    inner = getattr(response.raw, "_original_response", None) or getattr(response.raw, "_fp", None)
+    return getattr(inner, "watched_socket", None) or getattr(response.raw, "watched_socket", None)
+
+
 def _read(response: requests.Response) -> None:
     """Take a page in, within its limits."""
-    deadline, pieces, size = time.monotonic() + PAGE_SECONDS, [], 0
-    while True:
-        piece = response.raw.read1(_CHUNK, decode_content=True)
-        if not piece:
-            break
-        pieces.append(piece)
-        size += len(piece)
-        if size > PAGE_BYTES or time.monotonic() > deadline:
-            response.close()
-            what = f"{PAGE_BYTES >> 20} MiB" if size > PAGE_BYTES else f"{PAGE_SECONDS:.0f} seconds"
-            raise requests.ConnectionError(f"the page does not end within {what}")
+    pieces, size = [], 0
+    with _cut_after(PAGE_SECONDS, _socket_of(response)) as late:
+        try:
+            while piece := response.raw.read1(_CHUNK, decode_content=True):
+                pieces.append(piece)
+                size += len(piece)
+                if size > PAGE_BYTES or late.is_set():
+                    break
+        except (OSError, HTTPError):
+            if not late.is_set():
+                raise
+    if size > PAGE_BYTES or late.is_set():
+        response.close()
+        what = f"{PAGE_BYTES >> 20} MiB" if size > PAGE_BYTES else f"{PAGE_SECONDS:.0f} seconds"
+        raise requests.ConnectionError(f"the page does not end within {what}")
     response._content, response._content_consumed = b"".join(pieces), True  # type: ignore[attr-defined]
 
 
@@ -135,11 +171,14 @@ def steady(response: requests.Response) -> Iterator[bytes]:
         requests.ConnectionError: it comes too slowly, or is too large.
     """
     started, size = time.monotonic(), 0
-    while chunk := response.raw.read1(_CHUNK, decode_content=False):
-        size += len(chunk)
-        passed = time.monotonic() - started
-        if passed > GRACE and size < SLOWEST * passed:
-            raise requests.ConnectionError(f"less than {SLOWEST:,} bytes a second came")
-        if size > LARGEST:
-            raise requests.ConnectionError(f"it does not end within {LARGEST >> 30} GiB")
-        yield chunk
+    with _cut_after(LONGEST, _socket_of(response)) as late:
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            size += len(chunk)
+            passed = time.monotonic() - started
+            if passed > GRACE and size < SLOWEST * passed:
+                raise requests.ConnectionError(f"less than {SLOWEST:,} bytes a second came")
+            if size > LARGEST:
+                raise requests.ConnectionError(f"it does not end within {LARGEST >> 30} GiB")
+            yield chunk
+        if late.is_set():
+            raise requests.ConnectionError(f"it does not end within {LONGEST:.0f} seconds")
