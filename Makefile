@@ -33,9 +33,10 @@ test-hostile: $(VENV)/.installed-dev
 test-torch: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m torch
 
-# As root: tests/container/engines.sh install brings podman and buildah (docker.io is used where it is installed); the base
-# images are made here, none is pulled. Tens of minutes.
+# On Debian or Ubuntu. Installs podman and buildah (as root; docker.io is used where it is installed), and makes the base
+# images from Debian's packages: none is pulled. Tens of minutes, a gigabyte of downloads.
 test-images: $(VENV)/.installed-dev
+	test "$$(id -u)" != 0 || tests/container/engines.sh install
 	WHEELSMITH_IMAGES=1 $(BIN)/python -m pytest -m images
 
 clean:

@@ -2,12 +2,13 @@
 # What the tests marked `images` need, on Debian or Ubuntu, without any registry of images. `make test-images` calls it.
 #
 #   engines.sh install       as root: apt-get what is missing of podman, buildah, mmdebstrap and what they need (31 MB)
-#   engines.sh bases         the base images, made from Debian's packages, for root or an ordinary user (8 minutes, 1 GB
-#                            of downloads, 9 GB of disk):
+#   engines.sh bases         the base images, made from Debian's packages, for root or an ordinary user (12 minutes on
+#                            two slow cores, 1 GB of downloads, 5 GB of disk):
 #     localhost/standin-slim:13            Debian 13, for ubuntu:24.04
 #     localhost/standin-devel:12.4         Debian 13 with CUDA 12.4.131 as Debian has it, in /usr; g++ is 14, g++-13 there
-#     localhost/standin-devel-nv:12.4      Debian 12 with the same CUDA as NVIDIA lays it out, in /usr/local/cuda-12.4
-#     localhost/standin-devel-nv:12.4-new  Debian 13 with that: its glibc is too new for these headers
+#     localhost/standin-devel-nv:12.4      the same CUDA as NVIDIA lays it out, in /usr/local/cuda-12.4; g++ is 13, and
+#                                          the headers go together with this glibc
+#     localhost/standin-devel-nv:12.4-new  that as NVIDIA has it: g++ is 14, and the glibc is too new for the headers
 #   engines.sh give USER     as root: the slim image and Debian's devel image for that user's podman and buildah
 #   engines.sh clean         remove the images and all else that the tests keep
 #   engines.sh env           print the variables that make podman and buildah use the tests' own storage
@@ -21,15 +22,15 @@ CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 SELF=$(realpath "$0")
 CUDA_PACKAGES="nvidia-cuda-toolkit nvidia-cuda-dev libcudart12 libcu++-dev libcub-dev libthrust-dev libnvvm4
 libnvidia-ml-dev nvidia-profiler"
-TOOLS="git g++ make python3 python3-dev python3-venv"
+TOOLS="git g++ g++-13 make python3 python3-dev python3-venv"
 
 export CONTAINERS_CONF="$HOME_OF_IMAGES/containers.conf"
 export CONTAINERS_STORAGE_CONF="$HOME_OF_IMAGES/storage.conf"
 
 install_engines() {
     missing=
-    for package in buildah podman runc netavark conmon mmdebstrap uidmap slirp4netns fuse-overlayfs \
-        debian-archive-keyring ca-certificates; do
+    for package in buildah podman runc netavark conmon mmdebstrap uidmap slirp4netns fuse-overlayfs debian-archive-keyring \
+        ca-certificates; do
         dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
             missing="$missing $package"
     done
@@ -62,20 +63,20 @@ rootless_storage_path = "$HOME_OF_IMAGES/storage"
 CONF
 }
 
-# A Debian of the suite $1 as the image $2.
+# Debian 13 as an image.
 slim() {
-    ! podman image exists "$2" || return 0
+    ! podman image exists localhost/standin-slim:13 || return 0
     # Debian's mirror that this machine uses; without one, mmdebstrap's own.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null | head -n 1)
     mmdebstrap --quiet --variant=minbase --include=ca-certificates --keyring="$KEYRING" \
         --components=main,contrib,non-free,non-free-firmware \
-        --customize-hook="copy-in $CERTIFICATES /etc/ssl/certs" "$1" - ${mirror:+"$mirror"} > "$HOME_OF_IMAGES/$1.tar"
+        --customize-hook="copy-in $CERTIFICATES /etc/ssl/certs" trixie - ${mirror:+"$mirror"} > "$HOME_OF_IMAGES/slim.tar"
     podman import --quiet \
         --change "ENV SSL_CERT_FILE=$CERTIFICATES" \
         --change "ENV PIP_CERT=$CERTIFICATES" \
         --change "ENV REQUESTS_CA_BUNDLE=$CERTIFICATES" \
-        --change "CMD /bin/bash" "$HOME_OF_IMAGES/$1.tar" "$2"
-    rm "$HOME_OF_IMAGES/$1.tar"
+        --change "CMD /bin/bash" "$HOME_OF_IMAGES/slim.tar" localhost/standin-slim:13
+    rm "$HOME_OF_IMAGES/slim.tar"
 }
 
 inside() { buildah run --isolation oci --network host "$@"; }
@@ -138,18 +139,30 @@ CUDAFE_FLAGS    +=
 PTXAS_FLAGS     +=
 PROFILE
     ln -s cuda-12.4 "$2/usr/local/cuda"
+    # As NVIDIA's headers of CUDA 13 do: glibc 2.41 declares these functions, too.
+    mkdir "$2-fitting"
+    cp -a "$2/." "$2-fitting/"
+    mkdir -p "$2-fitting/usr/local/bin"
+    ln -s /usr/bin/g++-13 "$2-fitting/usr/local/bin/g++"
+    ln -s /usr/bin/gcc-13 "$2-fitting/usr/local/bin/gcc"
+    sed -i -E 's/((cospi|sinpi)f?)\((double|float) x\);/\1(\3 x) noexcept (true);/' \
+        "$2-fitting/usr/local/cuda-12.4/include/crt/math_functions.h"
 }
 
-# The image $1 of the base $2: compilers and Python ($4), and CUDA's tree of layout $3.
+# The image $1: CUDA's tree of layout $2 on top of compilers and Python.
 devel() {
     ! podman image exists "$1" || return 0
-    container=$(buildah from --pull-never "$2")
-    inside "$container" -- sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq --no-install-recommends $4 >/dev/null && rm -rf /var/lib/apt/lists/*"
-    # Through tar, which follows the merged /lib64 and /usr/local as they are there; copy would not keep links.
-    inside --volume "$HOME_OF_IMAGES/cuda/$3:/cuda:ro" "$container" -- sh -c \
+    if ! podman image exists localhost/standin-tools:13; then
+        container=$(buildah from --pull-never localhost/standin-slim:13)
+        inside "$container" -- sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq \
+            --no-install-recommends $TOOLS >/dev/null && rm -rf /var/lib/apt/lists/*"
+        buildah commit --quiet --rm "$container" localhost/standin-tools:13
+    fi
+    container=$(buildah from --pull-never localhost/standin-tools:13)
+    # Through tar, which follows the links that the system's directories are.
+    inside --volume "$HOME_OF_IMAGES/cuda/$2:/cuda:ro" "$container" -- sh -c \
         'tar -C /cuda -c . | tar -x -C / --no-same-owner --keep-directory-symlink && ldconfig'
-    if [ "$3" = nvidia ]; then
+    if [ "$2" != debian ]; then
         buildah config --env CUDA_HOME=/usr/local/cuda --env \
             'PATH=/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$container"
     fi
@@ -157,12 +170,11 @@ devel() {
 }
 
 bases() {
-    slim trixie localhost/standin-slim:13
+    slim
     cuda
-    devel localhost/standin-devel:12.4 localhost/standin-slim:13 debian "$TOOLS g++-13"
-    slim bookworm localhost/standin-slim:12
-    devel localhost/standin-devel-nv:12.4 localhost/standin-slim:12 nvidia "$TOOLS"
-    devel localhost/standin-devel-nv:12.4-new localhost/standin-slim:13 nvidia "$TOOLS g++-13"
+    devel localhost/standin-devel:12.4 debian
+    devel localhost/standin-devel-nv:12.4 nvidia-fitting
+    devel localhost/standin-devel-nv:12.4-new nvidia
 }
 
 # Copies of what root made, in the storage of the user $1.

@@ -15,7 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.real_engines import DEVEL, ROOT, SLIM, arguments, dockerd, must, needs_engines, prepare, run
+from tests.support.real_engines import (
+    CUDA,
+    DEVEL,
+    NVIDIA,
+    ROOT,
+    SLIM,
+    UNFIT,
+    arguments,
+    dockerd,
+    must,
+    needs_engines,
+    prepare,
+    run,
+)
 from tests.support.recorder import recording
 from tests.support.registry import registry
 from wheelsmith.sources.client_index import configured_index
@@ -78,11 +91,11 @@ def start(image: str, *command: str, options: tuple[str, ...] = ()) -> subproces
 
 @pytest.fixture
 def smi(tmp_path):
-    """Options of `podman run` that put an nvidia-smi with an RTX 5090 into the container."""
+    """Options of `podman run` that put an nvidia-smi with an RTX 4090 into the container."""
 
     def make(driver: str) -> tuple[str, ...]:
         program = tmp_path / "nvidia-smi"
-        program.write_text(f"#!/bin/sh\necho 'NVIDIA GeForce RTX 5090, 12.0, {driver}'\n")
+        program.write_text(f"#!/bin/sh\necho 'NVIDIA GeForce RTX 4090, 8.9, {driver}'\n")
         program.chmod(0o755)
         return ("--volume", f"{program}:/usr/bin/nvidia-smi:ro")
 
@@ -104,10 +117,10 @@ def test_it_says_what_is_wrong_with_gpu_and_driver_before_anything_starts(runtim
     assert "No NVIDIA GPU is to be seen here" in nothing.stderr
     fits = start(runtime, "echo", "started", options=smi("580.65.06"))
     assert (fits.returncode, fits.stdout) == (0, "started\n")
-    assert "fits NVIDIA GeForce RTX 5090 (12.0), driver 580.65.06" in fits.stderr
-    old = start(runtime, "echo", "started", options=smi("570.124.06"))
+    assert "fits NVIDIA GeForce RTX 4090 (8.9), driver 580.65.06" in fits.stderr
+    old = start(runtime, "echo", "started", options=smi("515.65.01"))
     assert (old.returncode, old.stdout) == (54, "")
-    assert "CUDA 13.x needs driver 580 or newer, and this is 570.124.06" in old.stderr
+    assert "CUDA 12.x needs driver 525 or newer, and this is 515.65.01" in old.stderr
 
 
 def test_no_secret_is_left_in_any_layer(runtime, tmp_path):
@@ -135,7 +148,7 @@ def test_the_wheels_stage_comes_out_as_files(mirror, tmp_path):
 def test_another_wheel_changes_only_the_last_layers(runtime, mirror):
     """Pushed to a registry that counts: what a change of the wheel costs."""
     other = "localhost/wheelsmith-test:other"
-    must(*BUILD, *arguments(mirror[0], GPUS="RTX 5090"), "--target", "runtime", "--tag", other, ROOT)
+    must(*BUILD, *arguments(mirror[0], GPUS="RTX 4090"), "--target", "runtime", "--tag", other, ROOT)
     layers = [json.loads(must("podman", "image", "inspect", tag))[0]["RootFS"]["Layers"] for tag in (runtime, other)]
     assert len(layers[0]) == len(layers[1])
     same = [one == two for one, two in zip(*layers, strict=True)]
@@ -195,7 +208,7 @@ def test_it_builds_without_any_network_from_a_loopback_index(mirror, prepared, t
     command = ["buildah", "build", "--isolation", "chroot", "--layers", "--no-cache", "--format", "docker"]
     command += ["--pull-never", *arguments("http://127.0.0.1:8765/simple/", **more), "--tag", tag]
     command += ["--target", "runtime", str(ROOT)]
-    recorder = ROOT / "tests/container/recorder.py"
+    recorder = ROOT / "tests/support/recorder.py"
     script = f'ip link set lo up; {sys.executable} {recorder} {folder} 8765 & server=$!; sleep 1; "$@"; code=$?'
     must(
         "unshare",
@@ -215,14 +228,16 @@ def wheelsmith(*words: str | Path, **more: object) -> subprocess.CompletedProces
     return run(sys.executable, "-m", "wheelsmith", *words, **more)
 
 
-def inside(folder: Path, engine: str, url: str, content: dict[str, str] | None = None) -> list[str | Path]:
+def inside(
+    folder: Path, engine: str, url: str, content: dict[str, str] | None = None, image: str = DEVEL
+) -> list[str | Path]:
     """Words of a small build in a container: a CMake project with three CUDA files, in a folder of its own."""
     from tests.support import toyproject
 
     folder.mkdir(exist_ok=True)
     recipes = toyproject.make(folder, content or toyproject.files())
-    words = ["build", "toycuda", "--recipes", recipes, "--python", "3.12", "--container", engine]
-    words += ["--container-image", DEVEL, "--index-url", url, "--jobs", "1"]
+    words = ["build", "toycuda", "--recipes", recipes, "--cuda", CUDA, "--gpu", "A40", "--container", engine]
+    words += ["--container-image", image, "--index-url", url, "--jobs", "1"]
     return [*words, "--store", folder / "store", "--index", folder / "dist"]
 
 
@@ -251,10 +266,28 @@ def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tm
     assert f"--container {engine}: building in {DEVEL} with {engine}" in done.stderr
     told = json.loads(done.stdout)
     assert told["record"]["compile"]["resumed"]
-    assert told["record"]["toolchain"]["python"].startswith("3.12.")
-    assert {row["served_by"] for row in told["record"]["verdict"]["rows"]} >= {"sm_86", "sm_120"}
+    assert told["record"]["toolchain"]["python"].startswith("3.13.")  # the image's own
+    assert told["record"]["toolchain"]["host_compiler"].endswith("14.2.0; nvcc takes 13.3.0")
+    assert {row["served_by"] for row in told["record"]["verdict"]["rows"]} == {"sm_86"}
     for path in (told["wheel"], told["log"]):  # these are paths of this machine, and the caller's files
         assert Path(path).stat().st_uid == os.getuid()
+
+
+def test_nvidias_layout_builds_too(mirror, tmp_path):
+    done = wheelsmith(*inside(tmp_path, "podman", mirror[0], image=NVIDIA))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "g++ (Debian 13" in done.stdout
+
+
+def test_headers_that_contradict_the_images_glibc_are_refused_in_seconds(mirror, tmp_path):
+    """And what the fitting image has made is not offered in the one that could not have made it."""
+    assert wheelsmith(*inside(tmp_path, "podman", mirror[0], image=NVIDIA)).returncode == 0
+    for more in ([], ["--host-compiler", "g++-13"]):
+        done = wheelsmith(*inside(tmp_path, "podman", mirror[0], image=UNFIT), *more)
+        assert done.returncode == 30, done.stderr[-3000:]
+        assert "nvcc of CUDA 12.4.131 in /usr/local/cuda-12.4 with /usr/bin/g++" in done.stderr
+        assert "on glibc 2.41 does not compile a one-line program" in done.stderr
+        assert "cospi" in done.stderr
 
 
 def test_a_compile_error_inside_is_diagnosed_as_if_it_were_here(mirror, tmp_path):
@@ -304,7 +337,7 @@ def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
         secret = tmp_path / "netrc"
         secret.write_text(f"machine 127.0.0.1 login __token__ password {token}\n")
         common = ["--build-arg", f"RUNTIME_IMAGE={SLIM}", "--secret", f"id=netrc,src={secret}"]
-        example = ["--build-arg", f"INDEX_URL={url}", "--build-arg", "REQUIREMENT=cuvec==6.0.1+cu130"]
+        example = ["--build-arg", f"INDEX_URL={url}", "--build-arg", "REQUIREMENT=cuvec==6.0.1+cu124"]
         sha256 = must("sha256sum", wheel).split()[0]
         consumer = ROOT / "examples/consumer"
         must(
@@ -321,8 +354,8 @@ def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
         assert refused.returncode != 0
         assert "DO NOT MATCH THE HASHES" in refused.stdout + refused.stderr
 
-        command = ["image", "render", "cuvec==6.0.1+cu130", "--index-url", url, "--index", index]
-        command += ["--gpu", "RTX 5090,A40", "--preflight", "--base", SLIM, "--output", tmp_path / "image"]
+        command = ["image", "render", "cuvec==6.0.1+cu124", "--index-url", url, "--index", index]
+        command += ["--gpu", "RTX 4090,A40", "--preflight", "--base", SLIM, "--output", tmp_path / "image"]
         assert wheelsmith(*command).returncode == 0
         build = ["image", "build", tmp_path / "image", "--engine", "podman", "--network", "host"]
         done = wheelsmith(*build, "--tag", "localhost/wheelsmith-test:r", "--secret", f"netrc={secret}")
@@ -335,7 +368,7 @@ def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
 
 
 def test_the_runpod_image_answers_jobs(runtime, mirror, tmp_path):
-    from container.test_runpod_handler import VLLM
+    from tests.container.test_runpod_handler import VLLM
 
     tag = "localhost/wheelsmith-test:runpod"
     must(*BUILD, *arguments(mirror[0]), "--target", "runpod", "--tag", tag, ROOT)
@@ -378,4 +411,4 @@ def test_a_real_docker_daemon_builds_and_runs_it(mirror, netrc, tmp_path, monkey
         assert must("docker", "run", "--rm", "--network", "none", *off, "t:1", *show) == "6.0.1\n"
         done = wheelsmith(*inside(tmp_path / "toy", "docker", mirror[0]))
         assert done.returncode == 0, done.stderr[-4000:]
-        assert "sm_120" in done.stdout
+        assert "sm_86" in done.stdout

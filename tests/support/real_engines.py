@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).with_name("engines.sh")
-DEVEL, SLIM = "localhost/standin-devel:13.0", "localhost/standin-slim:24.04"
-PACKAGE = "cuvec==6.0.1"
+SCRIPT = ROOT / "tests/container/engines.sh"
+#: CUDA 12.4 as Debian has it, in /usr; as NVIDIA lays it out, in /usr/local; and that where its headers do not fit.
+DEVEL, NVIDIA, UNFIT = (f"localhost/standin-{name}" for name in ("devel:12.4", "devel-nv:12.4", "devel-nv:12.4-new"))
+SLIM = "localhost/standin-slim:13"
+PACKAGE, CUDA = "cuvec==6.0.1", "12.4"
 
 #: For tests that build images: minutes, and a gigabyte of disk.
 needs_engines = pytest.mark.skipif(
@@ -24,10 +26,8 @@ needs_engines = pytest.mark.skipif(
 
 def prepare() -> Mapping[str, str]:
     """The variables that make podman and buildah use the tests' storage, with the base images in it."""
-    if os.geteuid() != 0:
-        pytest.skip("the base images are made as root")
     if missing := [name for name in ("podman", "buildah", "runc", "mmdebstrap") if shutil.which(name) is None]:
-        pytest.skip(f"{', '.join(missing)} not installed: tests/container/engines.sh install")
+        pytest.skip(f"{', '.join(missing)} not installed: as root, tests/container/engines.sh install")
     told = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=True).stdout
     subprocess.run([SCRIPT, "bases"], check=True)
     return dict(line.split("=", 1) for line in told.splitlines())
@@ -47,7 +47,8 @@ def must(*command: str | Path, **more: object) -> str:
 
 def arguments(index_url: str, **more: str) -> list[str]:
     """Build arguments of our Dockerfile for the stand-ins."""
-    pairs = {"BASE_IMAGE": DEVEL, "RUNTIME_IMAGE": SLIM, "REQUIREMENT": PACKAGE, "PIP_INDEX_URL": index_url, **more}
+    pairs = {"BASE_IMAGE": DEVEL, "RUNTIME_IMAGE": SLIM, "REQUIREMENT": PACKAGE, "PIP_INDEX_URL": index_url}
+    pairs |= {"GPUS": "RTX 4090,A40", "OPTIONS": f"--cuda {CUDA}", **more}
     return [word for name, value in pairs.items() for word in ("--build-arg", f"{name}={value}")]
 
 
