@@ -244,3 +244,26 @@ def test_cuda_11_has_its_own_rules():
     assert fits("8.6", "470.57.02", old).fits
     assert fits("8.6", "570.124.06", old).fits
     assert fits("8.0", "450.51.06", library("_C.so", "8.0", needed=("libcudart.so.11.0",))).verdict == "does not fit"
+
+
+@pytest.mark.parametrize(
+    ("platform", "glibc", "verdict"),
+    [
+        ("manylinux_2_39_x86_64", "2.36", "does not fit"),
+        ("manylinux_2_39_x86_64", "2.39", "fits"),
+        ("manylinux_2_39_x86_64", None, "fits"),
+        ("manylinux_2_27_x86_64.manylinux_2_39_x86_64", "2.36", "fits"),
+        ("manylinux2014_x86_64", "2.36", "fits"),
+        ("linux_x86_64", "2.36", "fits"),
+    ],
+)
+def test_what_pip_refuses_for_its_tag_does_not_fit(platform, glibc, verdict):
+    """Also where no library's GLIBC says so: the tag follows GLIBCXX, too."""
+    name = f"demo-1.0-cp313-cp313-{platform}.whl"
+    needs = library("_C.so", "8.6", glibc="2.34")
+    report = WheelReport("wheel", name, "0", 1, "demo", "1.0", (), (), (needs,))
+    found = judge(summarise(report), Machine((("A40", Arch.parse("8.6")),), None, glibc=glibc))
+    assert found.verdict == verdict
+    assert [r.rule for item in found.libraries for r in item.reasons if r.rule == "tag"] == (
+        ["tag"] if verdict != "fits" else []
+    )

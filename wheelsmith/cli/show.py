@@ -99,7 +99,15 @@ def proof(report: InspectDocument, verdict: VerdictFacts | None) -> None:
         outcomes[row["library"], row["arch"]] = row["outcome"] + lacking
         if row["arch"] not in archs:
             archs.append(row["arch"])
-    columns = ["library", "bytes", "SASS (count, -empty)", "PTX (ISA)", "GLIBC", *(f"on {arch}" for arch in archs)]
+    columns = [
+        "library",
+        "bytes",
+        "SASS (count, -empty)",
+        "PTX (ISA)",
+        "GLIBC",
+        "GLIBCXX",
+        *(f"on {arch}" for arch in archs),
+    ]
     table(
         columns,
         (
@@ -109,6 +117,7 @@ def proof(report: InspectDocument, verdict: VerdictFacts | None) -> None:
                 " ".join(f"{item['arch']}:{_pieces(item)}" for item in library["sass"]) or "-",
                 " ".join(f"{item['arch']}:{_pieces(item)} ({item.get('isa')})" for item in library["ptx"]) or "-",
                 library["glibc"] or "-",
+                library["glibcxx"] or "-",
                 *(outcomes.get((library["path"], arch), "-") for arch in archs),
             ]
             for library in report["libraries"]

@@ -21,6 +21,7 @@ from wheelsmith.compat.rules import (
     driver_rules,
     known_drivers,
     load_rules,
+    tag_rule,
     unusable,
     worst,
 )
@@ -198,6 +199,8 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
         from wheelsmith.compat.choices import choose
 
         judged = choose(judged, machine, choices)
+    if (refused := tag_rule(summary.filename, machine.glibc)) is not None:
+        judged += [LibraryFit(summary.filename, name, "no", (refused.reason,)) for name, _ in machine.gpus]
     return Fits(summary.filename, machine, tuple(judged), _note(summary, run_time))
 
 

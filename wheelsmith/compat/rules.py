@@ -8,6 +8,7 @@ and the choice of code that the CUDA runtime makes in each translation unit (`wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 #: `no`: does not load, or no kernel runs. `unknown`: no rule decides. `other`: written for other GPUs, or another
 #: library is chosen at run time. `host`: has no GPU code.
 Answer = Literal["yes", "jit", "partly", "no", "unknown", "other", "host"]
-Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "format", "choice"]
+Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "tag", "format", "choice"]
 
+_MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 _ORDER: tuple[Answer, ...] = ("no", "partly", "unknown", "jit", "yes", "other")
 _SHOWN = 3
 
@@ -54,6 +56,20 @@ def worst(answers: Iterable[Answer]) -> Answer:
     """The answer that counts among several; `host` when there is none."""
     found = set(answers)
     return next((answer for answer in _ORDER if answer in found), "host")
+
+
+def tag_rule(filename: str, glibc: str | None) -> Finding | None:
+    """Whether pip takes a wheel where the C library is of that version (PEP 600: the platform tag names the oldest).
+
+    The tag may ask for more than any library's GLIBC: auditwheel chooses it by libstdc++'s versions (GLIBCXX), too.
+    """
+    platform = filename.removesuffix(".whl").rpartition("-")[2] if filename.endswith(".whl") else ""
+    asked = [f"{found[1]}.{found[2]}" for tag in platform.split(".") if (found := _MANYLINUX.match(tag))]
+    if glibc is None or not asked or min(map(_numbers, asked)) <= _numbers(glibc):
+        return None
+    oldest = min(asked, key=_numbers)
+    says = f"its tag, {platform}, is for glibc {oldest} and newer: pip does not install it where that is {glibc}"
+    return Finding("no", Reason("tag", says, "Use a newer distribution there, or build on an older one."))
 
 
 def load_rules(library: Library, machine: Machine, offered: frozenset[str]) -> Iterator[Finding]:
