@@ -150,6 +150,16 @@ def test_offline_says_what_is_missing_before_anything_starts(machine):
     assert [note[0][0] for note in notes(folder)] == ["info", "image"]
 
 
+def test_an_index_that_cannot_be_written_is_refused_before_the_engine_makes_anything(machine):
+    folder, start = machine
+    (folder / "file").write_text("")
+    process = start("--index", "./file/dist")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 72, err
+    assert "file/dist cannot be written" in err
+    assert [note[0][0] for note in notes(folder)] == ["info"]
+
+
 def test_offline_means_no_network_inside(machine):
     folder, start = machine
     start().communicate(timeout=300)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.api.defaults import DEFAULT_INDEX, PathLike, book, chosen_index_url, disk_full, open_store, store_root
+from wheelsmith.api.defaults import DEFAULT_INDEX, PathLike, book, chosen_index_url, disk_full, open_store
 from wheelsmith.events import Listener, Note, ignore
 
 if TYPE_CHECKING:
@@ -126,8 +126,10 @@ def build_in_container(
     Raises:
         EngineError: the engine failed, not the build.
         OfflineError: `offline`, and the engine has yet to make the image.
+        StoreError: the store or the index cannot be written.
         UsageError: the index is a bucket, or the place has no engine.
     """
+    from wheelsmith.builder.destination import check_writable
     from wheelsmith.container.building import InsideBuild, build_inside
     from wheelsmith.errors import UsageError
     from wheelsmith.index.storage import local_directory
@@ -139,7 +141,8 @@ def build_in_container(
         raise UsageError(
             f"A build in a container cannot publish to {index}.", "Build into a directory, then `wheelsmith publish`."
         )
-    root = store_root(store).absolute()
+    root = open_store(store).root
+    check_writable(directory)
     *own, _ = (path.absolute() for path in book(recipes).directories)  # the last are ours: they are in the container
     own = [path for path in own if path.is_dir()]
     key = [] if sign is None else [Path(sign).absolute()]

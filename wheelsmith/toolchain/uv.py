@@ -1,7 +1,8 @@
 """Run uv, and say in our words why it failed.
 
-In: arguments. Out: what it printed. Fails with `NetworkError`, `OfflineError`, `HashMismatchError`, `DiskFullError`
-or `EnvironmentBuildError`. uv keeps its own configuration (indexes, credentials, proxies): those are the user's.
+In: arguments. Out: what it printed. Fails with `NetworkError`, `OfflineError`, `HashMismatchError`, `DiskFullError`,
+`StoreError` (uv's cache) or `EnvironmentBuildError`. uv keeps its own configuration (indexes, credentials, proxies):
+those are the user's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from wheelsmith.errors import (
     HashMismatchError,
     NetworkError,
     OfflineError,
+    StoreError,
     WheelsmithError,
 )
 from wheelsmith.events import Listener, ToolLine
@@ -66,7 +68,7 @@ class Uv:
         return done.stdout
 
 
-def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:
+def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:  # noqa: PLR0911 - a table of answers
     detail = "\n".join(words.strip().splitlines()[-12:])
     if "No space left on device" in words or "os error 28" in words:
         return DiskFullError(f"The disk is full: {purpose} failed.", "Free some space, then run again.", detail=detail)
@@ -90,4 +92,10 @@ def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:
             "Check the connection and proxy, or name a mirror with --index-url.",
             detail=detail,
         )
+    if found := re.search(r"Failed to initialize cache at `([^`]+)`", words):
+        cause, remedy = (
+            f"uv's cache {found[1]} cannot be written",
+            "Set UV_CACHE_DIR to a directory that you may write to.",
+        )
+        return StoreError(f"{purpose} failed: {cause}.", remedy, detail=detail)
     return EnvironmentBuildError(f"{purpose} failed.", "uv's words above say what does not fit.", detail=detail)
