@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -48,3 +49,17 @@ def test_the_distribution_is_ours_and_extras_are_named_by_what_they_need():
     assert metadata.metadata(NAME)["Name"] == "wheelsmith-cuda"
     assert own_version() == metadata.version(NAME)
     assert re.fullmatch(r"Run `\S+ -m pip install 'obstore<1,>=0\.12' 'redis>=5'`\.", extra_remedy("cloud"))
+
+
+def test_every_file_of_the_package_is_installed():
+    """pip installs what the patterns name; a checkout, and our tests, find the rest all the same."""
+    root = Path(__file__).parents[1]
+    data = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    named = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (root / package.replace(".", "/")).glob(pattern)
+    }
+    there = {path for path in (root / "wheelsmith").rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert sorted(there - named) == []
