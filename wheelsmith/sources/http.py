@@ -79,6 +79,8 @@ def network_errors(url: str) -> Iterator[None]:
         if status in {401, 403, 407}:
             remedy = "Give credentials for this host in ~/.netrc, or in the URL given to --index-url."
         raise NetworkError(f"{redact(url)} answered with HTTP status {status}.", remedy) from error
+    except RecursionError as error:
+        raise NetworkError(f"{redact(url)} answers with a page that is nested too deeply.", REMEDY) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         reason = _reason(error)
         untrusted = isinstance(error, requests.exceptions.SSLError) or is_tls(str(error))
