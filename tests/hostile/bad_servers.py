@@ -158,11 +158,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "a hash of no digits": _answer(_file(hashes={"sha256": "z\n\x1b[31m"})),
     "a size that is none": _answer(_file(size=-1)),
     "a name that leads away": _answer(_file(filename="../../toy-1.0.tar.gz")),
-    "HTML in HTML": _answer(b"<div>" * 300_000, kind=_HTML),
+    "HTML in HTML": _answer(b"<div>" * 10_000, kind=_HTML),
     "HTML without end": _forever(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n", again=b"<a href='toy-1.0.tar.gz'>x</a>" * 2000
     ),
-    "links": _answer(b"<a href='toy-1.0.tar.gz'>toy-1.0.tar.gz</a>" * 40_000, kind=_HTML),
+    "links": _answer(b"<a href='toy-1.0.tar.gz'>toy-1.0.tar.gz</a>" * 5_000, kind=_HTML),
     "half a tag": _answer(b"<a href='" + b"x" * 1_000_000, kind=_HTML),
     "an entity bomb": _answer(b"<!DOCTYPE x [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]><a>&b;</a>", kind=_HTML),
     "401": _answer(b"", status="401 Unauthorized", more='WWW-Authenticate: Basic realm="\x1b[31m"\r\n'),
