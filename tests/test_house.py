@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"planning"},
     "toolchain": {"planning", "gpu"},
     "compile": {"planning", "toolchain", "diagnostics", "report", "gpu"},
-    "wheel": {"binary", "gpu"},
+    "wheel": {"contract", "binary", "gpu"},
     "compat": {"contract", "wheel", "binary", "gpu"},
     "attest": {"wheel"},
     "index": {"contract", "wheel", "compat", "attest", "binary", "gpu"},

@@ -1,17 +1,24 @@
 """What a build promises of its wheel: the words that a recipe, a plan and the judge share.
 
 In: nothing. Out: frozen values. Nothing can fail. A recipe's tables (`wheelsmith.recipe.schema`) have the same keys, in
-the spelling of TOML; a plan holds these values; `wheelsmith.compat.contract` holds a wheel against them.
+the spelling of TOML; a plan holds these values; `wheelsmith.compat.contract` holds a wheel against them. What a wheel
+chooses among at run time travels in it, in a file that fails with `ValueError` if somebody else wrote it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wheelsmith.gpu.arch import Arch
+from wheelsmith.errors import UnknownGpuError
+from wheelsmith.gpu.arch import Arch, ArchSet
+
+#: Below a wheel's `.dist-info`: what a wheel chooses among when it runs, where its recipe says that it does.
+CHOICES_FILE = "wheelsmith.json"
+_SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,34 @@ class Choice:
         """Read what `to_dict` made."""
         library = tuple(Alternative(**item) for item in data["library"])
         return cls(data["package"], data["by"], data["why"], library, tuple(data["unused"]))
+
+
+def choices_to_bytes(choices: tuple[Choice, ...]) -> bytes:
+    """What `CHOICES_FILE` holds."""
+    data = {"schema_version": _SCHEMA_VERSION, "choice": [choice.to_dict() for choice in choices]}
+    return f"{json.dumps(data, indent=1, sort_keys=True)}\n".encode()
+
+
+def choices_from_bytes(data: bytes) -> tuple[Choice, ...]:
+    """Read what `choices_to_bytes` made.
+
+    Raises:
+        ValueError: it is something else, or of another schema version.
+    """
+    try:
+        raw = json.loads(data)
+        if raw["schema_version"] != _SCHEMA_VERSION:
+            raise ValueError(f"schema version {raw['schema_version']}")
+        found = tuple(Choice.from_dict(item) for item in raw["choice"])
+        texts = [text for item in found for text in (item.package, item.why, *item.unused)]
+        texts += [alternative.path for item in found for alternative in item.library]
+        if not all(isinstance(text, str) for text in texts) or any(i.by not in ("gpu", "torch-cuda") for i in found):
+            raise ValueError("a value of another type")
+        for alternative in (one for item in found for one in item.library if one.archs is not None):
+            ArchSet.parse(alternative.archs or "")
+    except (LookupError, TypeError, AttributeError, RecursionError, UnknownGpuError) as error:
+        raise ValueError(f"no choices: {error!r}") from error
+    return found
 
 
 @dataclass(frozen=True, slots=True)

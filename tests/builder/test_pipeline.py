@@ -64,6 +64,19 @@ def test_a_wheel_that_breaks_its_contract_is_not_published(tmp_path):
     assert published(tmp_path) == []
 
 
+@needs_namespaces
+def test_what_the_recipe_says_of_choices_travels_in_the_wheel(tmp_path):
+    recipes = pure_build.project(tmp_path / "p")
+    (recipe,) = recipes.glob("toycuda*.toml")
+    told = '[[contract.choice]]\nby = "gpu"\nwhy = "toycuda/x.py"\nlibrary = [{ path = "toycuda/lib.so" }]\n'
+    recipe.write_text(f"{recipe.read_text()}\n{told}")
+    result = build(recipes, tmp_path)
+    (choice,) = wheelsmith.inspect(result.wheel).choices
+    assert (choice.package, choice.by, choice.library[0].path) == ("toycuda", "gpu", "toycuda/lib.so")
+    with zipfile.ZipFile(result.wheel) as archive:
+        assert [name for name in archive.namelist() if name.endswith(".dist-info/wheelsmith.json")]
+
+
 def test_what_a_failed_configuring_has_found_out_does_not_outlive_it(tmp_path):
     """As CMake's cache, which keeps the compiler that was not there."""
     inside = """

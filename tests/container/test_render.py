@@ -120,6 +120,23 @@ def test_render_refuses_what_would_not_work(capsys, index, more, code, words):
     assert words in capsys.readouterr().err
 
 
+def test_render_without_the_directory_judges_the_wheel_that_it_pins(capsys, index, tmp_path):
+    import functools
+    import http.server
+    import threading
+
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=index[0])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/simple/"
+        command = ["image", "render", "toy==1.0+cu128", "--index-url", url, "--store", str(tmp_path)]
+        assert main([*command, "--gpu", "A40"]) == 50
+        assert "does not run natively on A40: toy/_C.abi3.so: 1 of 1 units" in capsys.readouterr().err
+        assert main([*command, "--gpu", "RTX 5090"]) == 0
+        assert f"--hash=sha256:{index[1]}" in capsys.readouterr().out
+        server.shutdown()
+
+
 def test_of_several_platforms_the_one_of_the_image_is_taken(capsys, tmp_path):
     import wheelsmith
 

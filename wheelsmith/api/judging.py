@@ -24,9 +24,11 @@ from wheelsmith.compat.advise import Advice, advise, rules_of
 from wheelsmith.compat.choices import choices_of, made_at_run_time
 from wheelsmith.compat.judge import Fits, Machine, judge, with_dependencies
 from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
-from wheelsmith.compat.summary import WheelSummary, merged, summarise
+from wheelsmith.compat.summary import WheelSummary, summarise
 from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports
+from wheelsmith.contract import CHOICES_FILE, choices_from_bytes
 from wheelsmith.errors import (
+    InvalidWheelError,
     NetworkError,
     OfflineError,
     SourceError,
@@ -39,7 +41,7 @@ from wheelsmith.gpu.machine import gpus_here
 from wheelsmith.gpu.select import parse_driver, parse_targets
 from wheelsmith.sources.published import PackageIndex, fetch_published, parse_requirement, published_wheels
 from wheelsmith.store import write_atomic
-from wheelsmith.wheel.inspect import inspect_path
+from wheelsmith.wheel.inspect import inspect_files, inspect_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,13 +192,23 @@ def _installed(requirement: Requirement) -> WheelSummary | None:
         return None
     if not requirement.specifier.contains(distribution.version, prereleases=True):
         return None
-    libraries = [
-        Path(str(file.locate())) for file in distribution.files or () if re.search(r"\.(so|pyd|dll)(\.|$)", file.name)
-    ]
-    summaries = [summarise(inspect_path(path)) for path in libraries if path.is_file() and not path.is_symlink()]
-    requires = tuple(distribution.requires or ())
-    name = canonicalize_name(requirement.name)
-    return merged(f"{name} {distribution.version} (installed)", name, distribution.version, requires, summaries)
+    files = {str(file): Path(str(file.locate())) for file in distribution.files or () if ".." not in file.parts}
+    report = inspect_files(f"{distribution.name} {distribution.version} (installed)", files)
+    own = distribution.read_text(CHOICES_FILE)
+    try:
+        choices = choices_from_bytes(own.encode()) if own else ()
+    except ValueError as error:
+        raise InvalidWheelError(
+            f"The {CHOICES_FILE} of {distribution.name}, as installed, is not wheelsmith's ({error}).",
+            "Install it anew.",
+        ) from error
+    return dataclasses.replace(
+        summarise(report),
+        name=canonicalize_name(requirement.name),
+        version=distribution.version,
+        requires=tuple(distribution.requires or ()),
+        choices=choices,
+    )
 
 
 def _from_index(requirement: Requirement, python: str | None, index: PackageIndex) -> WheelSummary | None:

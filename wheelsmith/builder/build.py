@@ -29,6 +29,7 @@ from wheelsmith.compile.run import Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import try_host_compiler
 from wheelsmith.config import IMAGE_VARIABLE, NO_MIRRORS, Mirrors
+from wheelsmith.contract import CHOICES_FILE, choices_to_bytes
 from wheelsmith.errors import CompileError, IsolationError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import remove_tree, sha256_of
@@ -243,6 +244,8 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         from wheelsmith.attest.sbom import SBOM_FILE, make_sbom
 
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
+        if plan.limits.choice:
+            extra[CHOICES_FILE] = choices_to_bytes(plan.limits.choice)
         wheel, proof = prove(plan, store, compiled.wheel, tools, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
     use = _cache_facts(plan, store.place("work", name) / "cache", settings) if settings.cached else None

@@ -99,9 +99,8 @@ def _drivers(report: WheelReport, plan: Plan) -> dict[str, str | None]:
     from wheelsmith.compat.summary import summarise
 
     summary = summarise(report)
-    choices = (*plan.limits.choice, *choices_of(plan.name))
     archs = plan.target.archs.native
-    return {str(arch): oldest_driver(summary, (arch.sm, arch.base), choices) for arch in archs}
+    return {str(arch): oldest_driver(summary, (arch.sm, arch.base), choices_of(plan.name)) for arch in archs}
 
 
 def _is_upstreams(wheel: Path, name: str, source: Path) -> bool:

@@ -178,7 +178,7 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
     Args:
         summary: what it holds.
         machine: where it is to run.
-        choices: what the package chooses among when it runs.
+        choices: what the package chooses among when it runs, if the wheel itself says nothing of that.
         run_time: who makes its kernels when it runs, if that is known.
     """
     offered = frozenset(name for library in summary.libraries for name in library.offered)
@@ -195,10 +195,10 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
         for path, why in (*summary.unjudged, *([(summary.filename, summary.problem)] if summary.problem else []))
         for name, _ in machine.gpus
     ]
-    if choices:
+    if known := summary.choices or choices:
         from wheelsmith.compat.choices import choose
 
-        judged = choose(judged, machine, choices)
+        judged = choose(judged, machine, known)
     if (refused := tag_rule(summary.filename, machine.glibc)) is not None:
         judged += [LibraryFit(summary.filename, name, "no", (refused.reason,)) for name, _ in machine.gpus]
     return Fits(summary.filename, machine, tuple(judged), _note(summary, run_time))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+from wheelsmith.contract import Choice
 from wheelsmith.gpu.arch import Arch, ptx_runs_on, sass_runs_on
 from wheelsmith.gpu.drivers import ptx_cuda
 
@@ -135,6 +136,7 @@ class WheelSummary:
         libraries: every library that can be loaded, by path.
         unjudged: path of everything that may hold GPU code and cannot be read, and why.
         problem: why nothing else is known, one sentence; None: it was read.
+        choices: what it chooses among when it runs, as it says itself.
     """
 
     filename: str
@@ -145,6 +147,7 @@ class WheelSummary:
     libraries: tuple[Library, ...] = ()
     unjudged: tuple[tuple[str, str], ...] = ()
     problem: str | None = None
+    choices: tuple[Choice, ...] = ()
 
     @property
     def has_code(self) -> bool:
@@ -210,6 +213,7 @@ class WheelSummary:
             ],
             "unjudged": [list(item) for item in self.unjudged],
             "problem": self.problem,
+            "choices": [choice.to_dict() for choice in self.choices],
         }
 
 
@@ -231,6 +235,7 @@ def from_dict(data: dict[str, Any]) -> WheelSummary:
             libraries=tuple(_library(item) for item in data["libraries"]),
             unjudged=tuple((path, why) for path, why in data["unjudged"]),
             problem=data["problem"],
+            choices=tuple(Choice.from_dict(item) for item in data.get("choices", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no wheel's summary: {error}") from error
@@ -250,21 +255,7 @@ def summarise(report: WheelReport) -> WheelSummary:
         requires=report.requires_dist,
         libraries=tuple(sorted(libraries, key=lambda library: library.path)),
         unjudged=tuple((item.path, item.reason) for item in report.unjudged),
-    )
-
-
-def merged(
-    filename: str, name: str, version: str, requires: tuple[str, ...], parts: Sequence[WheelSummary]
-) -> WheelSummary:
-    """One summary of the libraries of an installed distribution, each of which was inspected alone."""
-    return WheelSummary(
-        filename,
-        None,
-        name,
-        version,
-        requires,
-        tuple(library for part in parts for library in part.libraries),
-        tuple(item for part in parts for item in part.unjudged),
+        choices=report.choices,
     )
 
 

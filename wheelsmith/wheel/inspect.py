@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.binary.window import Window
+from wheelsmith.contract import CHOICES_FILE, Choice, choices_from_bytes
 from wheelsmith.errors import UsageError
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.wheel.archive import MAX_LIBRARY, Archive, PackedSizes, invalid, open_archive
@@ -25,7 +26,7 @@ from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -60,7 +61,7 @@ def inspect_path(path: Path) -> WheelReport:
     """
     if path.is_dir():
         found = _Read.of(_contents_below(path))
-        return _unnamed("folder", path, None, sum(library.size for library in found.libraries), found)
+        return _unnamed("folder", path.name, None, sum(library.size for library in found.libraries), found)
     if path.suffix == ".whl":
         return _inspect_wheel(path)
     if not path.is_file():
@@ -71,15 +72,27 @@ def inspect_path(path: Path) -> WheelReport:
             f"{path.name!r} is neither a wheel nor a library, and holds no GPU code.",
             "Give a wheel, a library or a folder of them.",
         )
-    return _unnamed("library", path, sha256_of(path), path.stat().st_size, found)
+    return _unnamed("library", path.name, sha256_of(path), path.stat().st_size, found)
+
+
+def inspect_files(title: str, files: Mapping[str, Path]) -> WheelReport:
+    """Look into the files of a distribution that is installed.
+
+    Args:
+        title: what the report is called.
+        files: where they are, by the path that they had in the wheel; those that are not there are left out.
+    """
+    there = ((name, path) for name, path in sorted(files.items()) if path.is_file() and not path.is_symlink())
+    found = _Read.of(_read_file(path, name) for name, path in there)
+    return _unnamed("folder", title, None, sum(library.size for library in found.libraries), found)
 
 
 def _unnamed(
-    kind: Literal["folder", "library"], path: Path, sha256: str | None, size: int, found: _Read
+    kind: Literal["folder", "library"], filename: str, sha256: str | None, size: int, found: _Read
 ) -> WheelReport:
     platform = manylinux(found.libraries)
     return WheelReport(
-        kind, path.name, sha256, size, None, None, (), (), found.libraries, platform, unjudged=found.unjudged
+        kind, filename, sha256, size, None, None, (), (), found.libraries, platform, unjudged=found.unjudged
     )
 
 
@@ -99,7 +112,18 @@ def _inspect_wheel(path: Path) -> WheelReport:
             libraries=found.libraries,
             platform=manylinux(found.libraries),
             unjudged=found.unjudged,
+            choices=_choices(archive),
         )
+
+
+def _choices(archive: Archive) -> tuple[Choice, ...]:
+    name = f"{archive.dist_info}/{CHOICES_FILE}"
+    if not any(member.filename == name for member in archive.members):
+        return ()
+    try:
+        return choices_from_bytes(archive.text(CHOICES_FILE))
+    except ValueError as error:
+        raise invalid(archive.path.name, f"its {CHOICES_FILE} is not wheelsmith's ({error})") from error
 
 
 def _requirements(archive: Archive) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from wheelsmith.binary.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
 from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.contract import Choice
 from wheelsmith.wheel.contents import Unjudged
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class WheelReport:
         platform: the manylinux tag that the symbol versions allow, from auditwheel's policies; None when there is
             no library to judge, or no policy allows them. It says nothing of libraries that have to be found.
         unjudged: what may hold GPU code and cannot be judged, by path.
+        choices: what it chooses among when it runs, as it says itself.
     """
 
     kind: Literal["wheel", "folder", "library"]
@@ -235,6 +237,7 @@ class WheelReport:
     libraries: tuple[LibraryReport, ...]
     platform: str | None = None
     unjudged: tuple[Unjudged, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     @property
     def code(self) -> tuple[CodeSize, ...]:
