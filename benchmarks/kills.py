@@ -54,6 +54,11 @@ class Bench:
         places = ["--store", str(self.store), "--index", str(self.index), "--toolkit", "wheels", "--no-cache"]
         return [*head, "build", "toycuda", "--recipes", str(self.recipes), *places]
 
+    def problem(self, text: str) -> None:
+        """Note it, and say it at once."""
+        self.problems.append(text)
+        print(f"  PROBLEM {text}", flush=True)
+
     def run(self, *, kill_after: float | None, rebuild: bool = False) -> bool:
         """One run; whether it came to its end."""
         log, started = self.root / "run.log", time.monotonic()
@@ -66,16 +71,16 @@ class Bench:
                 process.wait()
         said = log.read_text("utf-8", errors="replace")
         if "Traceback" in said:
-            self.problems.append(f"traceback: {said[-600:]}")
+            self.problem(f"traceback: {said[-600:]}")
         if process.returncode == -signal.SIGKILL:
             if kill_after is None:
-                self.problems.append(f"stuck after {_STUCK} s: {said[-600:]}")
+                self.problem(f"stuck after {_STUCK} s: {said[-600:]}")
             done = [line.split()[0] for line in said.splitlines() if line.startswith(_STAGES)]
             self.where[f"after {done[-1]} spoke" if done else "at the start"] += 1
             self.look()
             return False
         if process.returncode:
-            self.problems.append(f"exit code {process.returncode}: {said[-600:]}")
+            self.problem(f"exit code {process.returncode}: {said[-600:]}")
         self.seconds = time.monotonic() - started
         return True
 
@@ -84,7 +89,7 @@ class Bench:
         until = time.monotonic() + _GRACE
         while left := self.living():
             if time.monotonic() > until:
-                self.problems.append(f"alive: {left}")
+                self.problem(f"alive: {left}")
                 for pid in left:
                     with contextlib.suppress(OSError):
                         os.kill(int(pid.split()[0]), signal.SIGKILL)
@@ -93,10 +98,10 @@ class Bench:
         for name, needed in (("envs", "venv/pyvenv.cfg"), ("cuda", "toolkit/bin/nvcc"), ("wheels", "build.json")):
             for entry in self.store.glob(f"{name}/[!.]*"):
                 if not (entry / needed).is_file():
-                    self.problems.append(f"half: {entry}")
+                    self.problem(f"half: {entry}")
         for wheel in self.index.glob("*.whl"):
             if self.sha256 and hashlib.sha256(wheel.read_bytes()).hexdigest() != self.sha256:
-                self.problems.append(f"half: {wheel}")
+                self.problem(f"half: {wheel}")
 
     def living(self) -> list[str]:
         """Processes whose command line or mounts name the store."""
@@ -117,10 +122,10 @@ class Bench:
         wheels = list(self.index.glob("*.whl"))
         digests = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels}
         if len(wheels) != 1 or (self.sha256 and digests != {self.sha256}):
-            self.problems.append(f"other bytes: {digests}")
+            self.problem(f"other bytes: {digests}")
         left = [*self.store.glob("work/[!.]*"), *self.store.glob("*/.*.new"), *self.store.glob("*/.*.going")]
         if left:
-            self.problems.append(f"left behind: {left}")
+            self.problem(f"left behind: {left}")
         self.wheel, self.sha256 = str(wheels[0]), self.sha256 or digests.pop()
 
     def reset(self) -> None:
@@ -167,8 +172,6 @@ def main() -> int:
             kills += bench.round(min(6, options.kills - kills), rebuild)
             rounds += 1
             print(f"{kills} kills, {rounds} rounds to their end, {len(bench.problems)} problems", flush=True)
-        for problem in bench.problems:
-            print(f"  {problem}")
         print(f"killed: {', '.join(f'{where} {count}' for where, count in bench.where.most_common())}")
         print(f"{kills} kills, {rounds} rounds, {len(bench.problems)} problems")
     return 1 if bench.problems else 0

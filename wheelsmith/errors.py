@@ -6,7 +6,12 @@ on stderr and its `exit_code`. Codes are part of the interface: they never chang
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# Controls but for tab and newline, what turns the direction of text around, and half characters, which no stream takes.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*[mK]")
 
 #: Exit code of `recipes lock` and `recipes bump` where the recipe must change for other reasons than its patches.
 DIFFERS = 3
@@ -16,8 +21,14 @@ DOES_NOT_FIT = 54
 BROKEN_PIPE = 141
 
 
+def harmless(text: str) -> str:
+    """A text that strangers may have written, for a terminal: colours are left out, other control sequences are shown
+    and do nothing."""
+    return _HARMFUL.sub(lambda found: repr(found[0])[1:-1], _COLOUR.sub("", text))
+
+
 class WheelsmithError(Exception):
-    """Base of all expected failures.
+    """Base of all expected failures. What a build, a server or a file has put into the texts is made `harmless`.
 
     Args:
         cause: one sentence: what is wrong, with the value that is wrong in it.
@@ -28,10 +39,8 @@ class WheelsmithError(Exception):
     exit_code = 1
 
     def __init__(self, cause: str, remedy: str, *, detail: str = "") -> None:
-        self.cause = _short(cause)
+        self.cause, self.remedy, self.detail = harmless(_short(cause)), harmless(_short(remedy)), harmless(detail)
         super().__init__(self.cause)
-        self.remedy = _short(remedy)
-        self.detail = detail
 
 
 _LONGEST = 1600  # characters of a sentence: a value in it may be a megabyte

@@ -5,11 +5,13 @@ In: paths. Out: a durable directory, or a digest. Fails with `OSError`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
-import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _GOING = ".going"
@@ -43,7 +45,75 @@ def remove_tree(path: Path) -> None:
     if away.is_symlink() or not away.is_dir():
         away.unlink()
     else:
-        shutil.rmtree(away)
+        _erase(away)
+
+
+def _erase(top: Path) -> None:
+    """Remove a directory that strangers filled, however deep it is and whatever its permissions are.
+
+    Every directory is moved up to `top` before it is looked into: so no path is long, and two descriptors are enough.
+    """
+    base = _enter(str(top))
+    try:
+        mark, moved, rest = secrets.token_hex(8), 0, ["."]
+        while rest:
+            name = rest.pop()
+            directory = _enter(name, base)
+            try:
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        if not entry.is_dir(follow_symlinks=False):
+                            os.unlink(entry.name, dir_fd=directory)
+                        elif not entry.name.startswith(mark):
+                            moved += 1
+                            os.close(_enter(entry.name, directory))
+                            os.rename(entry.name, f"{mark}{moved}", src_dir_fd=directory, dst_dir_fd=base)
+                            rest.append(f"{mark}{moved}")
+            finally:
+                os.close(directory)
+            if name != ".":
+                try:
+                    os.rmdir(name, dir_fd=base)
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    rest.append(name)  # some file systems leave out names while others are removed
+    finally:
+        os.close(base)
+    top.rmdir()
+
+
+def _enter(name: str, within: int | None = None) -> int:
+    """Open a directory, and give its owner all rights to it."""
+    opened = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        if os.fstat(opened).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            os.chmod(f"/proc/self/fd/{opened}", stat.S_IRWXU)  # noqa: PTH101 - a descriptor
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=opened)
+    finally:
+        os.close(opened)
+
+
+def write_fresh(path: Path, text: str) -> None:
+    """Write a file in a directory that strangers could write: what they laid there, such as a link, is removed."""
+    remove_tree(path)
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(opened, "w", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - a descriptor
+        file.write(text)
+
+
+def entries_below(top: Path) -> Iterator[os.DirEntry[str]]:
+    """All that is below a directory, in no order and however deep; no link is followed.
+
+    What cannot be looked into is left out.
+    """
+    rest = [str(top)]
+    while rest:
+        with suppress(OSError), os.scandir(rest.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    rest.append(entry.path)
+                yield entry
 
 
 def is_debris(name: str) -> bool:

@@ -1,5 +1,8 @@
+import os
+
 import pytest
 
+from tests.support.deep import deep
 from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.errors import ToolkitError
 
@@ -13,3 +16,11 @@ def test_a_second_toolkit_in_a_cmake_cache_is_found(tmp_path):
     cache.write_text(good + "CUDA_TOOLKIT_ROOT_DIR:PATH=/b/cuda-12.8\n")
     with pytest.raises(ToolkitError, match=r"CMake's CUDA_TOOLKIT_ROOT_DIR is /b/cuda-12\.8"):
         refuse_second_toolkit(tmp_path, ("/b/cuda", "/real"))
+
+
+def test_what_no_cmake_wrote_is_not_read_for_ever(tmp_path):
+    for number, make in enumerate((os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"))):
+        (tmp_path / f"{number}").mkdir()
+        make(tmp_path / f"{number}" / "CMakeCache.txt")
+    with deep(tmp_path):
+        refuse_second_toolkit(tmp_path, ("/cuda",))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MARK = "PROBED "
+CANONICAL = "/tmp/wheelsmith-build"
 
 
 @contextlib.contextmanager
@@ -53,4 +54,10 @@ def inside(places: dict[str, str]) -> str:
 def results(lines: list[str]) -> dict[str, str]:
     """What the package printed, among all that its build printed."""
     (line,) = [line for line in lines if line.startswith(MARK)]
-    return json.loads(line.removeprefix(MARK))
+    came: dict[str, str] = json.loads(line.removeprefix(MARK))
+    for name, text in came.items():
+        path = text.removeprefix("wrote ")
+        if path != text and not path.startswith(CANONICAL) and not Path(path).exists():
+            # A build may make what names it likes in a /tmp of its own, also below the directories mounted there.
+            came[name] = f"no: {path} is not there outside"
+    return came

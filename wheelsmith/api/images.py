@@ -130,6 +130,7 @@ def build_in_container(
         UsageError: the index is a bucket, or the place has no engine.
     """
     from wheelsmith.builder.destination import check_writable
+    from wheelsmith.config import load_config
     from wheelsmith.container.building import InsideBuild, build_inside
     from wheelsmith.errors import UsageError
     from wheelsmith.index.storage import local_directory
@@ -151,6 +152,7 @@ def build_in_container(
     # The last one counts. Said is what depends on the machine: the toolkit, where things are.
     extra = ["--python", chosen] if chosen else []
     extra += ["--cuda", made.target.cuda, "--container", "none"]
+    extra += ["--require-isolation"] if load_config().require_isolation else []
     extra += ["--store", str(root), "--index", str(directory.absolute())]
     extra += [word for path in own for word in ("--recipes", str(path))]
     extra += [word for path in key for word in ("--sign", str(path))]

@@ -25,7 +25,7 @@ from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.signing_key import refuse_key_in_reach
 from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
-from wheelsmith.compile.run import Effort, Supplies, compile_wheel
+from wheelsmith.compile.run import FAILED, Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import try_host_compiler
 from wheelsmith.config import IMAGE_VARIABLE, NO_MIRRORS, Mirrors
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from wheelsmith.wheel.strip import StripTool
 
 RECORD_VERSION = 1
+_TAIL = 64 << 20  # bytes at the end of a log that are searched for what a build wanted to fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,10 @@ def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
         from wheelsmith.diagnostics.failures import RUN_MARK
         from wheelsmith.sources.git_shim import refused
 
-        wanted = refused(log.read_text("utf-8", errors="replace").rpartition(RUN_MARK)[2])
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            text = file.read(_TAIL).decode("utf-8", "replace")
+        wanted = refused(text.rpartition(RUN_MARK)[2])
         if not wanted:
             raise
         raise CompileError(
@@ -391,7 +395,8 @@ def _keep(store: Store, key: str, made: Made) -> None:
         write_atomic(directory / "build.json", json.dumps(made.record, indent=1, sort_keys=True).encode())
 
     store.make_directory("wheels", key, make)
-    remove_tree(store.place("work", key))
+    for name in (key, f"{key}{FAILED}"):
+        remove_tree(store.place("work", name))
 
 
 def _publish_provenance(statement: Path, index: Path, key: Path | None) -> None:

@@ -6,13 +6,14 @@ In: a plan, the raw wheel, and what it was made by. Out: the sealed wheel and th
 
 from __future__ import annotations
 
-import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wheelsmith.errors import ContractError
 from wheelsmith.events import Listener, Note
+from wheelsmith.fsutil import read_plain, remove_tree
 from wheelsmith.planning.model import CANONICAL, EPOCH, NIGHTLY, Plan
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def prove(
 
     root = raw.parent.parent
     work = root / "proof"
-    shutil.rmtree(work, ignore_errors=True)
+    remove_tree(work)
     (work / "repaired").mkdir(parents=True)
     slimmer: StripFacts | None = None
     if tools.strip is not None:
@@ -106,11 +107,13 @@ def _drivers(report: WheelReport, plan: Plan) -> dict[str, str | None]:
 def _is_upstreams(wheel: Path, name: str, source: Path) -> bool:
     """Whether a member of the wheel is a file of the source as it came, whatever it says: `/root` in somebody's
     JavaScript tells nothing about this machine. What the build wrote does not have the source's time."""
-    original = source / name
-    if not original.is_file() or original.stat().st_mtime != EPOCH:
-        return False
-    with zipfile.ZipFile(wheel) as archive:
-        return archive.read(name) == original.read_bytes()
+    top = source.resolve()
+    original = (top / name).resolve()
+    with zipfile.ZipFile(wheel) as archive, suppress(OSError, ValueError):  # a link, a pipe, a name that is too long
+        if original.is_relative_to(top) and original.stat().st_mtime == EPOCH:
+            data = archive.read(name)
+            return data == read_plain(original, len(data) + 1)
+    return False
 
 
 def _torch_version(plan: Plan, environment: BuildEnvironment) -> str:

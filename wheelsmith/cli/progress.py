@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wheelsmith.cli.show import console
+from wheelsmith.errors import harmless
 from wheelsmith.events import Compiling, Event, Note, Progress, StageDone, StageStarted, ToolLine, UnitDone
 
 if TYPE_CHECKING:
@@ -90,11 +91,12 @@ class Reporter:
             from rich.text import Text
 
             width = max(20, self._console.width - 4)
-            first, *rest = text.splitlines()
+            first, *rest = harmless(text).splitlines()
             lines = [*wrap(first, width, subsequent_indent="  "), *(line[:width] for line in rest)]
             self._status.update(Text("\n".join(lines[: max(1, self._console.height - 2)])))
 
     def _line(self, text: str, style: str = "") -> None:
+        text = harmless(text).replace("\n", "\n  | ")  # so that no line begins with a command to the CI system
         if self._console.is_terminal:
             from rich.text import Text
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from wheelsmith.compile.chain import BELOW, LOG_VARIABLES, PREFIX, Chain
 from wheelsmith.compile.sandbox import Room
+from wheelsmith.fsutil import remove_tree
 
 #: Programs that projects put before their compilers when they find them.
 LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "cachepot"})
@@ -61,7 +62,7 @@ def lay_wrappers(
     root, seen, toolkit, mounted = room.root, room.place, room.toolkit, room.isolation.canonical
     launch, there, toolkit_seen = root / "launch", f"{seen}/launch", f"{seen}/cuda"
     for name in ("bin", "toolkit"):
-        shutil.rmtree(launch / name, ignore_errors=True)
+        remove_tree(launch / name)
         (launch / name).mkdir(parents=True)
     real = {f"{there}/bin/{name}": path for name, path in _programs(search, _is_compiler)}
     launchers = {name: name for name in _STOOD_IN_FOR} | dict(_programs(search, _is_launcher))
@@ -103,7 +104,7 @@ def lay_wrappers(
 
 def _lay_shadow(toolkit: Path, shadow: Path, nvcc: Path) -> None:
     """Make `shadow` look like the toolkit, with another `bin/nvcc`."""
-    shutil.rmtree(shadow, ignore_errors=True)
+    remove_tree(shadow)
     (shadow / "bin").mkdir(parents=True)
     for entry in toolkit.iterdir():
         if entry.name != "bin":

@@ -24,7 +24,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 REFUSED = 125
@@ -134,17 +134,23 @@ def _become(specification: Specification, command: list[str]) -> NoReturn:
 def kill_descendants() -> None:
     """Kill all that descends from this process, which is a subreaper: orphans come back to it."""
     while True:
-        found = _descendants(os.getpid())
-        for sign in (signal.SIGSTOP, signal.SIGKILL):  # who is stopped starts nobody
-            for pid in found:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, sign)
+        stopped: set[int] = set()
+        while new := set(found := _descendants(os.getpid())) - stopped:  # who is stopped starts nobody
+            _signal(new, signal.SIGSTOP)
+            stopped |= new
+        _signal(found, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         if not _descendants(os.getpid()):
             return
         time.sleep(0.01)
+
+
+def _signal(pids: Iterable[int], sign: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, sign)
 
 
 def _descendants(top: int) -> list[int]:
@@ -221,6 +227,8 @@ def _seal(writable: dict[str, bool]) -> None:
             found = os.statvfs(point).f_flag
         except (FileNotFoundError, NotADirectoryError):  # of the host's, hidden below the scaffold
             continue
+        except PermissionError:  # who cannot reach it here, cannot reach it there: the build has fewer rights
+            continue
         flags = sum(new for old, new in _KEPT.items() if found & old) | _NOSUID | (0 if device else _NODEV)
         flags |= 0 if writable[owner] or device else _RDONLY
         _mount("none", point, None, _REMOUNT | _BIND | flags)
@@ -228,16 +236,22 @@ def _seal(writable: dict[str, bool]) -> None:
 
 def _mount_points() -> list[str]:
     """Of the mounts on the scaffold. Others may lie under it, in the directory that it hides."""
-    points = []
     with open("/proc/self/mountinfo", errors="surrogateescape") as file:  # noqa: PTH123
         rows = [line.split()[:5] for line in file]
-    ours = {[number for number, _, _, _, text in rows if text == _SCAFFOLD][-1]}
-    for number, parent, _, _, text in rows:  # parents first
+    return _points_below_scaffold(rows)
+
+
+def _points_below_scaffold(rows: list[list[str]]) -> list[str]:
+    """Number, parent, device, root and place of every mount, in the order of the kernel, which may be any."""
+    there = [number for number, _, _, _, text in rows if text == _SCAFFOLD]
+    below = {parent for _, parent, _, _, text in rows if text == _SCAFFOLD}
+    ours = [number for number in there if number not in below]  # on top of the others, if there are any
+    for above in ours:  # it grows
+        ours += [number for number, parent, _, _, _ in rows if parent == above]
+    points = []
+    for text in [text for number, _, _, _, text in rows if number in ours]:
         first, *escaped = text.split("\\")  # \040 for a space; no codec: Python itself may be hidden now
-        point = first + "".join(chr(int(part[:3], 8)) + part[3:] for part in escaped)
-        if number in ours or parent in ours:
-            ours.add(number)
-            points.append(point)
+        points.append(first + "".join(chr(int(part[:3], 8)) + part[3:] for part in escaped))
     return points
 
 

@@ -9,6 +9,7 @@ environment and none of the caller's.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from build import ProjectBuilder
 
 
+_MEMORY = 4 << 30  # bytes of address space in which the backend's answer is read
+
+
 def build(request: dict[str, Any]) -> dict[str, Any]:
     """Build the wheel of `request` and say what came of it."""
     from build import BuildBackendException, BuildException, ProjectBuilder
@@ -27,7 +31,13 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
 
     # The parameter names are those of build's SubprocessRunner.
     def runner(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
-        subprocess.run(cmd, cwd=cwd, env=environment | dict(extra_environ or {}), check=True)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        try:
+            subprocess.run(cmd, cwd=cwd, env=environment | dict(extra_environ or {}), check=True)
+        finally:  # what the backend answered may have any size
+            bound = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
+            resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
 
     try:
         builder = ProjectBuilder(request["source"], python_executable=request["python"], runner=runner)
@@ -36,10 +46,12 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             unmet = _unmet(builder, settings, request["python"], environment, request["decided"])
             if unmet:
                 return {"unmet": unmet}
-        wheel = builder.build("wheel", request["out"], config_settings=settings)
+        wheel = Path(builder.build("wheel", request["out"], config_settings=settings))
     except (BuildBackendException, BuildException, subprocess.CalledProcessError) as error:
         return {"failed": str(error)}
-    return {"wheel": Path(wheel).name}
+    except (MemoryError, OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        return {"failed": f"the backend's answer cannot be read: {type(error).__name__} {str(error)[:200]}".rstrip()}
+    return {"wheel": wheel.name}
 
 
 _CHECK = """

@@ -25,14 +25,18 @@ from wheelsmith.compile.launchers import bypasses
 from wheelsmith.compile.scheduler import Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.diagnostics.failures import RUN_MARK
-from wheelsmith.errors import InterruptedBuildError
+from wheelsmith.errors import CompileError, InterruptedBuildError
 from wheelsmith.events import Listener, Note, ToolLine
+from wheelsmith.fsutil import read_plain, remove_tree, write_fresh
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]")
 _FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up
 _CONFIGURED = re.compile(r"^-- Build files have been written to: (/.+)$")  # CMake
 _PATIENCE = 30.0  # seconds that a build may take to end
 _TELL, _SAVE = 1.0, 10.0  # seconds between two events, and between two savings
+_LONGEST_NOTE = 64 << 20  # bytes
+_LONGEST_LINE = 1 << 16  # bytes; what is longer is several lines
+_LARGEST_LOG = 2 * 10**9  # bytes of one run; no package's is known to have more than a hundredth of it
 _GRACE = 10.0  # seconds that the build tool has to write down what is done, after an interrupt
 
 
@@ -62,10 +66,11 @@ class Governed:
 
     def note_unfinished(self, outputs: tuple[str, ...]) -> None:
         """Keep on disk what is being written, so that no half-written file of a killed build counts as made."""
-        root = self.launch.parent  # which the build cannot write, unlike `launch`
+        root = self.launch.parent  # which a confined build cannot write, unlike `launch`
         temporary = root / "unfinished.new"
-        temporary.write_text("".join(f"{output}\n" for output in outputs), "utf-8", errors="surrogateescape")
-        temporary.replace(root / "unfinished")
+        with contextlib.suppress(FileExistsError, IsADirectoryError):  # laid there by a build that is not confined
+            write_fresh(temporary, "".join(f"{output}\n" for output in outputs))
+            temporary.replace(root / "unfinished")
 
 
 def remove_unfinished(root: Path, here: Callable[[str], Path]) -> int:
@@ -74,16 +79,16 @@ def remove_unfinished(root: Path, here: Callable[[str], Path]) -> int:
     The build itself said what it was writing, and may have laid links: what is not in its directory is left alone.
     """
     noted, removed = root / "unfinished", 0
-    if noted.is_file():
+    with contextlib.suppress(OSError):
         real = root.resolve()
-        for line in noted.read_text("utf-8", errors="surrogateescape").split("\n"):
+        for line in os.fsdecode(read_plain(noted, _LONGEST_NOTE)).split("\n"):
             path = here(line)
             with contextlib.suppress(OSError, ValueError):  # a name that no file can have
                 inside = path.parent.resolve().is_relative_to(real) and path.name not in {"", ".."}
                 if inside and (path.is_file() or path.is_symlink()):
                     path.unlink()
                     removed += 1
-        noted.unlink()
+    remove_tree(noted)
     return removed
 
 
@@ -105,7 +110,8 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
         "LANG": "C.UTF-8",
     }
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(log.open("a", encoding="utf-8"))
+        large = log.is_file() and log.stat().st_size > _LARGEST_LOG
+        file = stack.enter_context(log.open("w" if large else "a", encoding="utf-8"))
         selector = stack.enter_context(selectors.DefaultSelector())
         file.write(f"{RUN_MARK}{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         jobserver = Jobserver(
@@ -134,6 +140,11 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             loop.run()
             if loop.halted:
                 raise KeyboardInterrupt
+            if loop.written > _LARGEST_LOG:
+                raise CompileError(
+                    f"The build was ended: it had written more than {_LARGEST_LOG:,} bytes of output.",
+                    f"Make it write less (a patch, or build.env in the recipe); {log} begins with what it writes.",
+                )
             return process.wait()
         except KeyboardInterrupt as error:
             raise InterruptedBuildError(
@@ -170,7 +181,7 @@ class _Loop:
         self._selector, self._interrupt, self._listener = selector, interrupt, listener
         self._last: float | None = None  # when the build tool must have ended, after an interrupt
         self.halted = False  # by an interrupt
-        self._rest = b""
+        self._rest, self.written = b"", 0  # bytes
         self._tell, self._save = 0.0, _SAVE
 
     def run(self) -> None:
@@ -192,6 +203,8 @@ class _Loop:
             if self._jobserver.tick():
                 self._watch()
             if self._interrupt.reason and self._stopped():
+                break
+            if self.written > _LARGEST_LOG:
                 break
         self._line(self._rest)
 
@@ -218,6 +231,10 @@ class _Loop:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             self._line(line + b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            self._line(self._rest + b"\n")
+            self._rest = b""
+        self.written += len(chunk)
         return bool(chunk)
 
     def _line(self, raw: bytes) -> None:

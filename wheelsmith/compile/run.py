@@ -36,7 +36,7 @@ from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.diagnostics.diagnose import diagnose_stream, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note
-from wheelsmith.fsutil import remove_tree
+from wheelsmith.fsutil import remove_tree, write_fresh
 from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.report.failure import failure_page
 from wheelsmith.store import Store, write_atomic
@@ -47,6 +47,8 @@ from wheelsmith.toolchain.host import HostCompiler
 if TYPE_CHECKING:
     from wheelsmith.documents.builds import RunHead
 
+#: After the name of a work directory: what is left of a run that failed before anything was compiled.
+FAILED = ".failed"
 #: What of a build's directory is made anew for every run.
 _EACH_TIME = ("tmp", "out", "launch", "cache")
 PAGE = ".html"  # beside the log of a build that failed
@@ -170,7 +172,7 @@ def compile_wheel(
         request["environment"] |= {"MAX_JOBS": width, "CMAKE_BUILD_PARALLEL_LEVEL": width}
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
         request["environment"] = dict(wrappers.variables) | request["environment"]
-        (root / "request.json").write_text(json.dumps(request), "utf-8")
+        write_fresh(root / "request.json", json.dumps(request))
         work = _Work(key, store, room, record, resumed, oom_kills())
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
@@ -275,13 +277,13 @@ def _failure(
     kept += " continues there."
     if found.command:
         script = root / "repeat.sh"
-        script.write_text(repeat_script(found, enter, environment), "utf-8")
+        write_fresh(script, repeat_script(found, enter, environment))
         repeat = f"sh {shlex.quote(str(script))}"
         kept += f" To repeat just that unit: {repeat}"
     elif (
         not governed.timeline.units_ever
     ):  # what configuring has found out may have been wrong: no later run shall find it
-        aside = root.with_name(f"{root.name}.failed")
+        aside = root.with_name(f"{root.name}{FAILED}")
         remove_tree(aside)
         root.rename(aside)
         kept = f"The whole log is {log}, a page about it {page}; what configuring left is in {aside}, and the same"

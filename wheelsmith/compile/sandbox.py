@@ -29,6 +29,7 @@ from wheelsmith.compile.landlock import landlock_rules, landlock_version
 from wheelsmith.compile.memory import available_memory, usable_cpus
 from wheelsmith.compile.syscalls import syscall_filter
 from wheelsmith.errors import StoreError
+from wheelsmith.fsutil import entries_below
 from wheelsmith.planning.model import CANONICAL
 
 if TYPE_CHECKING:
@@ -174,11 +175,13 @@ class Room:
         if user is None:
             return
         try:
-            for top in (self.root, *(path for path in more if path.stat().st_uid == 0)):
-                os.chown(top, user, user)
-                for _, directories, files, descriptor in os.fwalk(top):
-                    for name in (*directories, *files):
-                        os.chown(name, user, user, dir_fd=descriptor, follow_symlinks=False)
+            # What the build's user has already, an earlier run gave it, and all that is in there.
+            tops = [path for path in self.root.iterdir() if path.lstat().st_uid != user]
+            for top in (*tops, *(path for path in more if path.stat().st_uid == 0)):
+                for entry in entries_below(top) if top.is_dir() and not top.is_symlink() else ():
+                    os.chown(entry.path, user, user, follow_symlinks=False)
+                os.chown(top, user, user, follow_symlinks=False)
+            os.chown(self.root, user, user)
         except PermissionError as error:
             raise StoreError(
                 f"{error.filename} cannot be given to the user of the build: {error.strerror}.",

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wheelsmith.errors import ToolkitError
+from wheelsmith.fsutil import entries_below, read_plain
 
+_CACHE = "CMakeCache.txt"
+_LARGEST = 64 << 20  # bytes of a file that the build wrote
 _ENTRY = re.compile(
     r"^(CMAKE_CUDA_COMPILER|CUDA_TOOLKIT_ROOT_DIR|CUDA_NVCC_EXECUTABLE|CUDAToolkit_NVCC_EXECUTABLE|CUDA_CUDART"
     r"|CUDA_CUDART_LIBRARY|CUDAToolkit_CUDA_INCLUDE_DIR|CUDA_TOOLKIT_INCLUDE):\w+=(/.+)$",
@@ -26,10 +29,18 @@ def refuse_second_toolkit(tree: Path, roots: Sequence[str]) -> None:
     Raises:
         ToolkitError: an entry lies in another toolkit.
     """
-    for cache in sorted(tree.rglob("CMakeCache.txt")):
-        for name, path in _ENTRY.findall(cache.read_text("utf-8", errors="replace")):
+    caches = sorted(entry.path for entry in entries_below(tree) if entry.name == _CACHE)
+    for text in map(_read, caches):
+        for name, path in _ENTRY.findall(text):
             if not any(path == root or path.startswith(f"{root}/") for root in roots):
                 raise ToolkitError(
                     f"The build mixed two CUDA toolkits: CMake's {name} is {path}.",
                     "Patch the project (in the recipe) so that it does not look there itself.",
                 )
+
+
+def _read(path: str) -> str:
+    try:
+        return read_plain(Path(path), _LARGEST).decode("utf-8", "replace")
+    except OSError:  # a link, a pipe, a directory: no cache that CMake wrote
+        return ""
