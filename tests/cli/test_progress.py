@@ -71,3 +71,15 @@ def test_gitlab_folds_stages(capsys, monkeypatch, stage):
     text = "\n".join(told(capsys, {"GITLAB_CI": "true"}, monkeypatch))
     assert text.index(":wheelsmith_" + stage) < text.index("section_end", text.index("wheelsmith_" + stage))
     assert text.count("section_start:") == text.count("section_end:") == 2
+
+
+def test_what_a_build_says_commands_neither_the_terminal_nor_the_ci_system(capsys):
+    with Reporter(verbose=True, environment={"GITHUB_ACTIONS": "true"}) as reporter:
+        reporter(ToolLine("compile", "\x1b[31mred\x1b[0m \x1b]0;title\x07\r::error::x \ud800"))
+        reporter(Note("compile", "a\n::add-mask::b\x9b2J"))
+    assert capsys.readouterr().err.split("\n") == [
+        "compile    | red \\x1b]0;title\\x07\\r::error::x \\ud800",
+        "compile    a",
+        "  | ::add-mask::b\\x9b2J",
+        "",
+    ]

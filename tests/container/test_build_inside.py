@@ -120,6 +120,14 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     assert [note[0][0] for note in notes(folder)[4:]] == ["info", "image", "run"]  # the image is made once
 
 
+def test_isolation_that_the_configuration_requires_is_required_inside(machine, monkeypatch):
+    folder, start = machine
+    (folder / "config.toml").write_text("require_isolation = true\n")
+    monkeypatch.setenv("WHEELSMITH_CONFIG", str(folder / "config.toml"))
+    start().communicate(timeout=60)
+    assert "--require-isolation" in notes(folder)[-1][0]
+
+
 def test_a_python_that_is_asked_for_is_an_image_on_top(machine, monkeypatch):
     folder, start = machine
     monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "https://mirror.example/python")
