@@ -49,7 +49,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         wheel = Path(builder.build("wheel", request["out"], config_settings=settings))
     except (BuildBackendException, BuildException, subprocess.CalledProcessError) as error:
         return {"failed": str(error)}
-    except (MemoryError, OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
+    except (MemoryError, OSError, TypeError, ValueError) as error:
         return {"failed": f"the backend's answer cannot be read: {type(error).__name__} {str(error)[:200]}".rstrip()}
     return {"wheel": wheel.name}
 
