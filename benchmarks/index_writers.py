@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from benchmarks.index_publish import make_wheel
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import list_records
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import verify
 
 if TYPE_CHECKING:

@@ -73,8 +73,8 @@ if TYPE_CHECKING:
     from wheelsmith.builder.rebuild import Rebuilt as Rebuilt
     from wheelsmith.compat.advise import Advice as Advice
     from wheelsmith.compat.judge import Fits as Fits
-    from wheelsmith.compat.judge import LibraryFit as LibraryFit
-    from wheelsmith.compat.judge import Machine as Machine
+    from wheelsmith.compat.model import LibraryFit as LibraryFit
+    from wheelsmith.compat.model import Machine as Machine
     from wheelsmith.compile.checks import Check as Check
     from wheelsmith.container.engines import Engine as Engine
     from wheelsmith.container.parts import Pin as Pin
@@ -173,7 +173,8 @@ _MODULES = {
     "wheelsmith.builder.build": "BuildResult",
     "wheelsmith.builder.rebuild": "Rebuilt",
     "wheelsmith.compat.advise": "Advice",
-    "wheelsmith.compat.judge": "Fits LibraryFit Machine",
+    "wheelsmith.compat.judge": "Fits",
+    "wheelsmith.compat.model": "LibraryFit Machine",
     "wheelsmith.compile.checks": "Check",
     "wheelsmith.container.engines": "Engine",
     "wheelsmith.container.parts": "Pin",

@@ -14,8 +14,8 @@ from tests.support.index_wheels import make_wheel
 from tests.support.looking import page
 from wheelsmith.attest.pep740 import provenance_of
 from wheelsmith.errors import InvalidWheelError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import open_storage
 from wheelsmith.index.verify import verify
 from wheelsmith.index.web.site import project_page
 

@@ -13,7 +13,8 @@ import pytest
 
 import wheelsmith
 from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
-from wheelsmith.compat.judge import Machine, judge
+from wheelsmith.compat.judge import judge
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summary import from_dict, summarise
 from wheelsmith.container.preflight import make_preflight
 from wheelsmith.contract import Alternative, Choice, choices_from_bytes, choices_to_bytes

@@ -11,7 +11,8 @@ import pytest
 from tests.support.cubins import EMPTY, REAL, TRAPPING, cubin
 from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
 from wheelsmith.compat.contract import check
-from wheelsmith.compat.judge import Machine, judge
+from wheelsmith.compat.judge import judge
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summary import summarise
 from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
 from wheelsmith.gpu.arch import Arch, ArchSet

@@ -6,7 +6,8 @@ import pytest
 
 from wheelsmith.binary.elf import ElfFacts
 from wheelsmith.binary.fatbin import DeviceCode
-from wheelsmith.compat.judge import Machine, judge, oldest_driver, with_dependencies
+from wheelsmith.compat.judge import judge, oldest_driver, with_dependencies
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summary import from_dict, summarise
 from wheelsmith.compat.torch_abi import TorchExports, _hash
 from wheelsmith.contract import Alternative, Choice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from wheelsmith.compat.judge import Machine
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick, platforms_of, ranked
 from wheelsmith.compat.summary import Code, Library, Units, WheelSummary
 from wheelsmith.gpu.arch import Arch

@@ -16,10 +16,10 @@ from tests.support.looking import all_pages, files_on, listed
 from tests.support.s3 import moto, seaweed, use_endpoint
 from wheelsmith.errors import HashMismatchError, IndexConflictError, NetworkError, UsageError
 from wheelsmith.index.bucket import BucketStorage
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import collect, list_records
 from wheelsmith.index.publish import publish
 from wheelsmith.index.retention import Rules
-from wheelsmith.index.storage import open_storage
 from wheelsmith.index.verify import rebuild, verify
 
 boto3 = pytest.importorskip("boto3")

@@ -8,10 +8,11 @@ from tests.support.index_wheels import make_wheel
 from tests.support.looking import files_on
 from wheelsmith.errors import IndexConflictError
 from wheelsmith.index.claim import claim_of
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import remove
 from wheelsmith.index.publish import publish
 from wheelsmith.index.record import OverlapError
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 
 
 @pytest.fixture(name="storage", params=["directory", "memory:///"])

@@ -16,8 +16,9 @@ from tests.support.clouds import AZURITE_ACCOUNT, AZURITE_KEY, Gcs, make_azure_c
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import files_on, listed
 from wheelsmith.errors import IndexConflictError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 
 

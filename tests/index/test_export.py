@@ -15,8 +15,8 @@ from tests.support.index_wheels import make_wheel
 from tests.support.looking import files_on
 from wheelsmith.api.indexing import index_export, index_token_create, publish
 from wheelsmith.errors import UsageError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import remove, set_status
-from wheelsmith.index.storage import open_storage
 
 
 @pytest.fixture(name="index")

@@ -13,9 +13,9 @@ from packaging.metadata import parse_email
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import listed
 from wheelsmith.errors import HashMismatchError, InvalidWheelError, WheelsmithError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import remove
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import open_storage
 from wheelsmith.index.verify import verify
 
 NAME = "pkg-1.0-py3-none-any.whl"

@@ -9,10 +9,11 @@ from tests.support.index_wheels import make_wheel
 from tests.support.looking import all_pages, files_on, listed, page
 from wheelsmith.errors import IndexConflictError, UsageError
 from wheelsmith.index.entry import Entry
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import collect, list_records, remove, set_status, yank
 from wheelsmith.index.publish import publish
 from wheelsmith.index.retention import Rules, expired
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

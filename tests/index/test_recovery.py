@@ -10,10 +10,11 @@ from tests.support.attesting import provenance
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import all_pages, files_on, listed, page
 from wheelsmith.errors import IndexConflictError, StoreError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import collect, list_records, remove, set_status, yank
 from wheelsmith.index.publish import publish
 from wheelsmith.index.retention import Rules
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 
 RECORDS = ("records/projects/", "records/publications/", "records/catalog.json")

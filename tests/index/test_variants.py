@@ -9,9 +9,9 @@ from packaging.version import Version
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import all_pages, files_on, listed
 from wheelsmith.errors import UsageError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import remove
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import open_storage
 from wheelsmith.index.variant import check_name, derive, fits
 
 

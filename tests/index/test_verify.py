@@ -10,8 +10,9 @@ import pytest
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import all_pages, files_on, listed
 from wheelsmith.index.bucket import BucketStorage
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 
 NAME = "pkg-1.0+cu130-py3-none-any.whl"

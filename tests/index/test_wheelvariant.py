@@ -13,9 +13,10 @@ from tests.support.index_wheels import make_wheel
 from tests.support.looking import all_pages, files_on, listed, page
 from tests.support.running import running
 from wheelsmith.errors import IndexConflictError, InvalidWheelError
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import remove
 from wheelsmith.index.publish import publish
-from wheelsmith.index.storage import Storage, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 from wheelsmith.index.wheelvariant import split_name
 

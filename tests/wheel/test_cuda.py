@@ -13,7 +13,8 @@ import pytest
 
 from wheelsmith.binary.names import name_hash
 from wheelsmith.compat.contract import check
-from wheelsmith.compat.judge import Machine, judge
+from wheelsmith.compat.judge import judge
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summary import summarise
 from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.gpu.drivers import Driver

@@ -35,7 +35,7 @@ def book(directories: Sequence[PathLike]) -> RecipeBook:
 
 def show_people(index: PathLike, projects: Sequence[str] | None = None) -> None:
     """Bring the pages for people up to date; a bucket has none."""
-    from wheelsmith.index.storage import local_directory
+    from wheelsmith.index.location import local_directory
     from wheelsmith.index.web.site import render
 
     if (directory := local_directory(index)) is not None and directory.is_dir():

@@ -133,7 +133,7 @@ def build_in_container(
     from wheelsmith.config import load_config
     from wheelsmith.container.building import InsideBuild, build_inside
     from wheelsmith.errors import UsageError
-    from wheelsmith.index.storage import local_directory
+    from wheelsmith.index.location import local_directory
 
     if place.engine is None:
         raise UsageError("The place to build in has no container engine.", "Use build().")

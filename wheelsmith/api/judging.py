@@ -22,7 +22,8 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.compat.advise import Advice, advise, rules_of
 from wheelsmith.compat.choices import choices_of, made_at_run_time
-from wheelsmith.compat.judge import Fits, Machine, judge, with_dependencies
+from wheelsmith.compat.judge import Fits, judge, with_dependencies
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
 from wheelsmith.compat.summary import WheelSummary, summarise
 from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports

@@ -33,8 +33,8 @@ from wheelsmith.contract import CHOICES_FILE, choices_to_bytes
 from wheelsmith.errors import CompileError, IsolationError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import remove_tree, sha256_of
+from wheelsmith.index.location import local_directory
 from wheelsmith.index.publish import Published, publish
-from wheelsmith.index.storage import local_directory
 from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.recipe.loader import shipped_directory
 from wheelsmith.store import Store, write_atomic

@@ -18,7 +18,8 @@ from wheelsmith.attest.provenance import SUFFIX
 from wheelsmith.errors import IndexConflictError, StoreError
 from wheelsmith.index.claim import claim_of
 from wheelsmith.index.entry import Entry
-from wheelsmith.index.storage import Storage, local_directory, open_storage
+from wheelsmith.index.location import local_directory, open_storage
+from wheelsmith.index.storage import Storage
 from wheelsmith.index.transactions import load
 from wheelsmith.planning.model import Plan
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from wheelsmith.compat.judge import Fits, Machine, judge, oldest_driver
+from wheelsmith.compat.judge import Fits, judge, oldest_driver
+from wheelsmith.compat.model import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wheelsmith.compat.rules import Answer
+    from wheelsmith.compat.model import Answer
     from wheelsmith.compat.summary import WheelSummary
     from wheelsmith.contract import Choice
     from wheelsmith.documents.wheels import AdviceDocument

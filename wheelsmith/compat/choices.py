@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from wheelsmith.compat.rules import Reason
+from wheelsmith.compat.model import Reason
 from wheelsmith.contract import Alternative, Choice
 from wheelsmith.gpu.arch import ArchSet
 from wheelsmith.gpu.facts import torch_cuda
@@ -24,7 +24,7 @@ from wheelsmith.gpu.facts import torch_cuda
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.compat.judge import LibraryFit, Machine
+    from wheelsmith.compat.model import LibraryFit, Machine
     from wheelsmith.gpu.arch import Arch
 
 _GOOD = frozenset({"yes", "jit", "host"})

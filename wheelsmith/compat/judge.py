@@ -13,26 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from wheelsmith.compat.rules import (
-    Answer,
-    Finding,
-    Reason,
-    code_rules,
-    driver_rules,
-    known_drivers,
-    load_rules,
-    tag_rule,
-    unusable,
-    worst,
-)
+from wheelsmith.compat.choices import choose
+from wheelsmith.compat.model import Answer, Finding, LibraryFit, Machine, Reason, worst
+from wheelsmith.compat.rules import code_rules, driver_rules, known_drivers, load_rules, tag_rule, unusable
 from wheelsmith.compat.units import Service, serve, units_of
 from wheelsmith.gpu.drivers import Driver
 
 if TYPE_CHECKING:
     from wheelsmith.compat.summary import Library, WheelSummary
-    from wheelsmith.compat.torch_abi import TorchExports
     from wheelsmith.contract import Choice
-    from wheelsmith.documents.wheels import FitsDocument, LibraryFitFacts, MachineFacts
+    from wheelsmith.documents.wheels import FitsDocument
     from wheelsmith.gpu.arch import Arch
 
 SCHEMA_VERSION = 2
@@ -42,68 +32,6 @@ DOES_NOT_FIT, NOT_JUDGED = 54, 55
 
 Verdict = Literal["fits", "does not fit", "not judged"]
 _CODES: dict[Verdict, int] = {"fits": 0, "does not fit": DOES_NOT_FIT, "not judged": NOT_JUDGED}
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where the wheel is to run. What is None is not judged.
-
-    Attributes:
-        gpus: name and compute capability.
-        driver: of the kernel module.
-        torch: what the torch that is installed there exports.
-        glibc: `major.minor` of the C library.
-    """
-
-    gpus: tuple[tuple[str, Arch], ...]
-    driver: Driver | None = None
-    torch: TorchExports | None = None
-    glibc: str | None = None
-
-    def to_dict(self) -> MachineFacts:
-        """JSON values."""
-        return {
-            "gpus": [{"name": name, "arch": str(arch)} for name, arch in self.gpus],
-            "driver": str(self.driver) if self.driver else None,
-            "driver_cuda": self.driver.toolkit if self.driver else None,
-            "torch": self.torch.version if self.torch else None,
-            "glibc": self.glibc,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryFit:
-    """The answer for one library on one GPU.
-
-    Attributes:
-        library: path inside the wheel.
-        gpu: name as in `Machine.gpus`.
-        answer: see `Answer`.
-        reasons: what decided, first, and what else should be known.
-        native: translation units that run as they are.
-        jit: those that the driver compiles first.
-        refused: those whose PTX the driver does not know, or is not known to know.
-        absent: those with nothing for this GPU.
-    """
-
-    library: str
-    gpu: str
-    answer: Answer
-    reasons: tuple[Reason, ...]
-    native: int = 0
-    jit: int = 0
-    refused: int = 0
-    absent: int = 0
-
-    def to_dict(self) -> LibraryFitFacts:
-        """JSON values."""
-        return {
-            "library": self.library,
-            "gpu": self.gpu,
-            "answer": self.answer,
-            "units": {"native": self.native, "jit": self.jit, "refused": self.refused, "absent": self.absent},
-            "reasons": [{"rule": r.rule, "says": r.says, "remedy": r.remedy} for r in self.reasons],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +124,6 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
         for name, _ in machine.gpus
     ]
     if known := summary.choices or choices:
-        from wheelsmith.compat.choices import choose
-
         judged = choose(judged, machine, known)
     if (refused := tag_rule(summary.filename, machine.glibc)) is not None:
         judged += [LibraryFit(summary.filename, name, "no", (refused.reason,)) for name, _ in machine.gpus]

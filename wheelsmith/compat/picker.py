@@ -17,11 +17,12 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from wheelsmith.compat.judge import Machine, judge
+from wheelsmith.compat.judge import judge
+from wheelsmith.compat.model import Machine
 from wheelsmith.gpu.facts import arch_facts
 
 if TYPE_CHECKING:
-    from wheelsmith.compat.rules import Answer
+    from wheelsmith.compat.model import Answer
     from wheelsmith.compat.summary import WheelSummary
     from wheelsmith.contract import Choice
     from wheelsmith.gpu.arch import Arch
@@ -162,7 +163,7 @@ def _answer(candidate: Candidate, tags: Sequence[Tag], target: WheelTarget) -> A
         return None
     if any(not _processor_fits(arch, tags) for _, arch in target.machine.gpus):
         return "no"
-    from wheelsmith.compat.rules import worst
+    from wheelsmith.compat.model import worst
 
     fits = judge(candidate.summary(), target.machine, target.choices)
     return worst(fits.answer_on(name) for name, _ in target.machine.gpus)

@@ -10,52 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from wheelsmith.compat.model import Finding, Reason
 from wheelsmith.compat.units import Served, Service, kernel_names, listed, units_of
 from wheelsmith.gpu.drivers import gpu_driver, ptx_cuda, ptx_driver
 from wheelsmith.gpu.facts import known_toolkits, minimum_driver, toolkit_facts, torch_cuda
 
 if TYPE_CHECKING:
-    from wheelsmith.compat.judge import Machine
+    from wheelsmith.compat.model import Answer, Machine
     from wheelsmith.compat.summary import Code, Library
     from wheelsmith.compat.torch_abi import TorchExports
     from wheelsmith.gpu.arch import Arch
     from wheelsmith.gpu.drivers import Driver
 
-#: `yes`: runs as it is. `jit`: runs after the driver has compiled it. `partly`: loads, and some kernels fail.
-#: `no`: does not load, or no kernel runs. `unknown`: no rule decides. `other`: written for other GPUs, or another
-#: library is chosen at run time. `host`: has no GPU code.
-Answer = Literal["yes", "jit", "partly", "no", "unknown", "other", "host"]
-Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "tag", "format", "choice"]
-
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
-_ORDER: tuple[Answer, ...] = ("no", "partly", "unknown", "jit", "yes", "other")
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """What a rule says here, without a full stop, and what to do about it."""
-
-    rule: Rule
-    says: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A reason, and the answer that it leads to; None: it only informs."""
-
-    answer: Answer | None
-    reason: Reason
-
-
-def worst(answers: Iterable[Answer]) -> Answer:
-    """The answer that counts among several; `host` when there is none."""
-    found = set(answers)
-    return next((answer for answer in _ORDER if answer in found), "host")
 
 
 def tag_rule(filename: str, glibc: str | None) -> Finding | None:

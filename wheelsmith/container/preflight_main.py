@@ -56,7 +56,8 @@ def main(command: Sequence[str], reports: bytes, environment: Mapping[str, str] 
 
 def _check(reports: bytes) -> int:
     started = time.perf_counter()
-    from wheelsmith.compat.judge import Machine, judge
+    from wheelsmith.compat.judge import judge
+    from wheelsmith.compat.model import Machine
     from wheelsmith.compat.summary import from_dict
     from wheelsmith.contract import Choice
 

@@ -28,9 +28,10 @@ from wheelsmith.events import Listener, StageDone, StageStarted, ignore
 from wheelsmith.index import keys, pages
 from wheelsmith.index import transactions as truth
 from wheelsmith.index.entry import Entry
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.metadata import WheelFacts, parse_filename, read_wheel
 from wheelsmith.index.record import ProjectRecord, Publication, conflict, to_bytes
-from wheelsmith.index.storage import Arrival, Inbox, Storage, open_storage
+from wheelsmith.index.storage import Arrival, Inbox, Storage
 from wheelsmith.index.variant import check_name
 from wheelsmith.index.wheelvariant import split_name
 

@@ -1,21 +1,15 @@
-"""What the index asks of the place that it is kept in, and how a place is opened.
+"""What the index asks of the place that it is kept in.
 
-In: a location, such as `dist`, `file:///srv/wheels` or `s3://bucket/prefix`. Out: a `Storage`: objects under keys, of
-which small ones can be replaced if and only if they are still what they were. All rules of the index are built on
-that one operation, so a directory and a bucket behave alike. Fails with `UsageError` on a location that is none.
+In: nothing. Out: `Storage`: objects under keys, of which small ones can be replaced if and only if they are still what
+they were. All rules of the index are built on that one operation, so a directory and a bucket behave alike. A place is
+opened by `wheelsmith.index.location`. Nothing fails.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
-from urllib.parse import unquote, urlsplit
-
-from wheelsmith.distribution import extra_remedy
-from wheelsmith.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,9 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from wheelsmith.events import Listener
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_CLOUD = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,51 +115,3 @@ class Storage(Protocol):
 
     def each(self, work: Callable[[str], object], names: Iterable[str]) -> None:
         """Do `work` for every key, several at a time where that helps."""
-
-
-def open_storage(where: str | os.PathLike[str] | Storage) -> Storage:
-    """Open the index at `where`: a directory, a `file:` URL, or `s3://`, `gs://`, `az://` with bucket and prefix.
-
-    Credentials and endpoint of a bucket come from the environment, under the names of each vendor's own tools
-    (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_KEY`, …).
-
-    Raises:
-        UsageError: it is no location, or support for buckets is not installed.
-    """
-    if isinstance(where, Storage):
-        return where
-    text = os.fspath(where)
-    if not _SCHEME.match(text):
-        from wheelsmith.index.directory import DirectoryStorage
-
-        return DirectoryStorage(Path(text).absolute())
-    parts = urlsplit(text)
-    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
-        from wheelsmith.index.directory import DirectoryStorage
-
-        return DirectoryStorage(Path(unquote(parts.path)).absolute())
-    if parts.scheme in _CLOUD:
-        return _open_bucket(text)
-    raise UsageError(
-        f"{text!r} is no location of an index.",
-        "Give a directory, file:///path, or s3://, gs:// or az:// with a bucket.",
-    )
-
-
-def local_directory(where: str | os.PathLike[str]) -> Path | None:
-    """The directory of an index that is one; None for a bucket."""
-    storage = open_storage(where)
-    root = getattr(storage, "root", None)
-    return root if isinstance(root, Path) else None
-
-
-def _open_bucket(url: str) -> Storage:
-    try:
-        from wheelsmith.index.bucket import BucketStorage
-    except ModuleNotFoundError as error:
-        if error.name != "obstore":
-            raise
-        raise UsageError(
-            f"{url} needs the package `obstore`, which is not installed.", extra_remedy("cloud")
-        ) from error
-    return BucketStorage.open(url)

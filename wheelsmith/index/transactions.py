@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.errors import BusyError, StoreError, UsageError
 from wheelsmith.index import keys, site
+from wheelsmith.index.location import open_storage
 from wheelsmith.index.record import Catalog, ProjectRecord, Publication, from_bytes, to_bytes
-from wheelsmith.index.storage import Storage, Stored, open_storage
+from wheelsmith.index.storage import Storage, Stored
 
 if TYPE_CHECKING:
     import os

@@ -17,7 +17,7 @@ from platformdirs import user_state_path
 
 from wheelsmith.errors import UsageError
 from wheelsmith.index.layout import Layout
-from wheelsmith.index.storage import local_directory
+from wheelsmith.index.location import local_directory
 
 MIB = 2**20
 _PUBLIC = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(?:/[A-Za-z0-9._~%+/-]*)?")  # what may stand in a command unquoted

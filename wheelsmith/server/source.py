@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from wheelsmith.index import keys
-from wheelsmith.index.storage import open_storage
+from wheelsmith.index.location import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ from urllib.parse import quote, unquote, urljoin
 from packaging.utils import parse_wheel_filename
 
 from wheelsmith.compat.choices import choices_of
-from wheelsmith.compat.judge import Machine, oldest_driver
+from wheelsmith.compat.judge import oldest_driver
+from wheelsmith.compat.model import Machine
 from wheelsmith.compat.picker import Candidate, Picked, WheelTarget, pick, platforms_of, ranked
 from wheelsmith.gpu.facts import all_gpus
 from wheelsmith.index import keys
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from wheelsmith.compat.rules import Answer
+    from wheelsmith.compat.model import Answer
     from wheelsmith.compat.summary import WheelSummary
     from wheelsmith.contract import Choice as RunTimeChoice
     from wheelsmith.gpu.arch import Arch
