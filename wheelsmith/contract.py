@@ -74,8 +74,8 @@ class Choice:
 
     Attributes:
         package: normalized name.
-        by: `gpu`: the first whose `archs` name the GPU; `torch-cuda`: the release of torch's CUDA, else the nearest
-            below it of the same major release, else the nearest above.
+        by: `gpu`: the first whose `archs` name the GPU, and none if no one's do; `torch-cuda`: the release of torch's
+            CUDA, else the nearest below it of the same major release, else the nearest above.
         why: where the package's own code says so.
         library: the alternatives.
         unused: libraries (fnmatch) that are never taken with an NVIDIA GPU.

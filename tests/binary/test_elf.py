@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.wheel_makers import PTX, SASS, build_library, entry, region
-from wheelsmith.binary.elf import ElfFacts, read_elf
+from wheelsmith.binary.elf import BinaryFacts, read_elf
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
 
@@ -17,7 +17,7 @@ FATBIN = region(entry(SASS, 86), entry(PTX, 86, isa=(8, 8)))
 CODE = (("sass", Arch(8, 6), None), ("ptx", Arch(8, 6), "8.8"))
 
 
-def listed(facts: ElfFacts | None) -> tuple[tuple[str, Arch, str | None], ...]:
+def listed(facts: BinaryFacts | None) -> tuple[tuple[str, Arch, str | None], ...]:
     assert facts is not None
     return tuple((code.kind, code.arch, code.isa) for code in facts.device_code)
 
@@ -41,7 +41,7 @@ def test_facts_of_a_library(library):
     assert listed(facts) == CODE
     for code in facts.device_code:
         assert library[code.offset : code.offset + code.size] == b"payload!"
-    assert replace(facts, device_code=()) == ElfFacts(
+    assert replace(facts, device_code=()) == BinaryFacts(
         needed=("libdep.so.1", "libm.so.6"),
         rpath=("/build/lib", "$ORIGIN/../x"),
         glibc="2.29",
@@ -53,7 +53,7 @@ def test_facts_of_a_library(library):
 
 
 def test_a_library_without_dependencies_or_gpu_code(tmp_path):
-    assert read_elf(build_library(tmp_path, flags=["-nostdlib"])) == ElfFacts((), (), None, None, ())
+    assert read_elf(build_library(tmp_path, flags=["-nostdlib"])) == BinaryFacts((), (), None, None, ())
 
 
 def test_what_is_no_elf_file_is_none():

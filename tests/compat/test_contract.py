@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.wheel_makers import build_wheel
-from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.binary.fatbin import DeviceCode
 from wheelsmith.compat.contract import Row, check, enforce
 from wheelsmith.compat.torch_abi import TorchExports
@@ -17,7 +17,7 @@ from wheelsmith.wheel.report import LibraryReport, WheelReport
 def library(path: str, sass: str = "", ptx: str = "") -> LibraryReport:
     code = [DeviceCode("sass", Arch.parse(arch), None, 8, "") for arch in sass.split()]
     code += [DeviceCode("ptx", Arch.parse(arch), "8.8", 8, "") for arch in ptx.split()]
-    return LibraryReport(path, 100, ElfFacts((), (), None, None, tuple(code)))
+    return LibraryReport(path, 100, BinaryFacts((), (), None, None, tuple(code)))
 
 
 def violations(libraries, archs, *rules) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def units(path: str, *units: str) -> LibraryReport:
             kernels = () if item.startswith("-") else ("marlin::Marlin",)
             isa = "8.8" if kind == "ptx" else None
             code.append(DeviceCode(kind, Arch.parse(arch), isa, 8, "", number, 0, kernels))
-    return LibraryReport(path, 100, ElfFacts(("libtorch.so", "libz.so.1"), (), "2.29", None, tuple(code)))
+    return LibraryReport(path, 100, BinaryFacts(("libtorch.so", "libz.so.1"), (), "2.29", None, tuple(code)))
 
 
 def test_an_arch_that_some_units_have_as_ptx_only_is_not_native():
@@ -190,7 +190,7 @@ def test_limits_of_the_whole_wheel(limits, expected):
 
 
 def test_symbols_that_the_torch_of_the_build_does_not_define_break_the_contract():
-    needs = LibraryReport("v/_C.so", 9, ElfFacts((), (), None, None, (), undefined=("_ZN3c106detailE", "malloc")))
+    needs = LibraryReport("v/_C.so", 9, BinaryFacts((), (), None, None, (), undefined=("_ZN3c106detailE", "malloc")))
     report = WheelReport("wheel", "d.whl", "0", 1, "d", "1", (), (), (units("v/k.so", "8.6"), needs))
     torch = TorchExports("2.9.1", "test", frozenset())
     assert check(report, ArchSet.parse("8.6"), [], Limits(), torch).violations == (

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.binary.fatbin import DeviceCode
 from wheelsmith.compat.judge import judge, oldest_driver, with_dependencies
 from wheelsmith.compat.model import Machine
@@ -30,7 +30,7 @@ def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind=
                 if item.startswith("ptx")
                 else DeviceCode("sass", Arch.parse(arch), None, 8, "", number, 0, kernels)
             )
-    facts = ElfFacts(needed, (), glibc, None, tuple(code), kind=kind, undefined=undefined, offered=offered)
+    facts = BinaryFacts(needed, (), glibc, None, tuple(code), kind=kind, undefined=undefined, offered=offered)
     return LibraryReport(path, 100, facts)
 
 
@@ -207,6 +207,14 @@ def test_of_libraries_chosen_by_the_gpu_one_counts():
     for gpu, answers in (("12.0", ("yes", "other")), ("9.0", ("other", "yes"))):
         found = fits(gpu, "570.124.06", fa2, fa3, choices=[BY_GPU])
         assert (found.verdict, tuple(item.answer for item in found.libraries)) == ("fits", answers)
+
+
+def test_a_library_that_is_taken_on_some_gpus_only_owes_the_others_nothing():
+    choice = Choice("demo", "gpu", "x.py", (Alternative("fa3.so", "8.0;9.0"),))
+    main, fa3 = library("main.so", "8.0 9.0 12.0"), library("fa3.so", "8.0")
+    for gpu, answers in (("12.0", ["other", "yes"]), ("9.0", ["no", "yes"]), ("8.0", ["yes", "yes"])):
+        found = fits(gpu, "570.124.06", fa3, main, choices=[choice])
+        assert [item.answer for item in found.libraries] == answers
 
 
 def test_a_summary_keeps_the_judgement():

@@ -1,6 +1,6 @@
 from html.parser import HTMLParser
 
-from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.binary.fatbin import DeviceCode
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.report.wheel_page import wheel_page
@@ -33,7 +33,7 @@ def page(path="v/_C.so"):
         DeviceCode("sass", Arch(12, 0), None, 1500, "zstd", 1, 0, ()),
         DeviceCode("ptx", Arch(8, 0), "8.8", 1_000_000, "lz4", 0, 0, None),
     )
-    facts = ElfFacts((EVIL,), (), "2.29", None, code, undefined=("_ZN3c105ErrorE",))
+    facts = BinaryFacts((EVIL,), (), "2.29", None, code, undefined=("_ZN3c105ErrorE",))
     library = LibraryReport(path, 4_000_000, facts, 1_500_000, (900_000, 700, 500_000))
     return wheel_page(WheelReport("wheel", "v.whl", "00", 2_000_000, "v", "1", ("py3-none-any",), (), (library,)))
 

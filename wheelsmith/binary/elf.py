@@ -1,6 +1,6 @@
 """What the loader and the CUDA runtime will find in one ELF file.
 
-In: the bytes of a file, or a window on them. Out: `ElfFacts`, or None when it is no ELF file. Fails with
+In: the bytes of a file, or a window on them. Out: `BinaryFacts`, or None when it is no ELF file. Fails with
 `InvalidWheelError` on a malformed one. A hostile file must not choose how long reading takes: every table has to lie
 inside the file and below a limit. Formats: System V ABI chapters 4 and 5, Linux Standard Base "Symbol Versioning".
 """
@@ -43,8 +43,8 @@ _KINDS: dict[int, Kind] = {1: "object", 2: "executable", 3: "shared"}
 
 
 @dataclass(frozen=True, slots=True)
-class ElfFacts:
-    """Facts about one ELF file.
+class BinaryFacts:
+    """Facts about one library, or about a file of data with GPU code in it.
 
     Attributes:
         needed: names of the shared libraries that the loader must find (`DT_NEEDED`), in order.
@@ -129,7 +129,7 @@ class Symbol(NamedTuple):
     weak: bool
 
 
-def read_elf(data: bytes | Window) -> ElfFacts | None:
+def read_elf(data: bytes | Window) -> BinaryFacts | None:
     """Read the facts from a whole file.
 
     GPU code outside the fatbin section counts too (`wheelsmith.binary.scan`). Of fatbin sections, in a linked file only
@@ -172,7 +172,7 @@ class _Reader:
         self._type, self._machine, self._names = head[0], head[1], head[12]
         self._sections = self._section_table(offset=head[5], entry=head[10], count=head[11])
 
-    def facts(self) -> ElfFacts:
+    def facts(self) -> BinaryFacts:
         kind = _KINDS.get(self._type, "other")
         fatbins = {".nv_fatbin", "__nv_relfatbin"} if kind == "object" else {".nv_fatbin"}
         text = self._string_table(self._names)
@@ -198,7 +198,7 @@ class _Reader:
         elsewhere = scan(self._window, self._fatbins(text), first_unit=code[-1].unit + 1 if code else 0)
         code += [replace(item, section=self._section_at(text, item.offset)) for item in elsewhere.code]
         undefined, offered = self._dynamic_symbols() if kind != "object" else ((), ())
-        return ElfFacts(
+        return BinaryFacts(
             needed=tuple(needed),
             rpath=tuple(rpath),
             glibc=_highest(versions, "GLIBC"),

@@ -1,6 +1,6 @@
 """What the Windows loader and the CUDA runtime will find in one PE file (`.dll`, `.pyd`, `.exe`).
 
-In: a window on the file. Out: `ElfFacts` of the format `pe`, or None when it is no PE file. Fails with
+In: a window on the file. Out: `BinaryFacts` of the format `pe`, or None when it is no PE file. Fails with
 `InvalidWheelError` on a malformed one. The GPU code is in the section `.nv_fatb` (a PE section name has eight bytes;
 in ELF it is `.nv_fatbin`), with the layout of `wheelsmith.binary.fatbin`. cuobjdump for Linux does not read PE files.
 Format: Microsoft "PE Format", chapters "COFF File Header", "Optional Header", "Section Table", "Import Directory
@@ -13,7 +13,7 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.binary.fatbin import DeviceCode, read_fatbin
 from wheelsmith.binary.scan import scan
 from wheelsmith.binary.window import damaged
@@ -47,7 +47,7 @@ class Section(NamedTuple):
     size: int
 
 
-def read_pe(file: Window) -> ElfFacts | None:
+def read_pe(file: Window) -> BinaryFacts | None:
     """Read the facts from a whole file; None for what is no PE file, such as a program for DOS.
 
     Raises:
@@ -67,7 +67,7 @@ def read_pe(file: Window) -> ElfFacts | None:
     code = _device_code(file, sections)
     fatbins = [(item.offset, item.size) for item in sections if item.name == FATBIN_SECTION]
     elsewhere = scan(file, fatbins, first_unit=code[-1].unit + 1 if code else 0)
-    return ElfFacts(
+    return BinaryFacts(
         needed=tuple(
             dict.fromkeys(
                 (

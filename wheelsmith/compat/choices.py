@@ -162,6 +162,8 @@ def not_taken(choice: Choice, paths: Collection[str], arch: Arch, cuda: str | No
         if any(fnmatchcase(path, pattern) for pattern in choice.unused)
     }
     if choice.by == "gpu":
+        if not any(item.archs is None or arch.base in ArchSet.parse(item.archs).native for item in choice.library):
+            return aside | {path: f"is not taken on {arch}" for path in paths if _matches(choice, path)}
         for alternative in choice.library:
             taken = [path for path in paths if re.fullmatch(_pattern(alternative.path), path)]
             if taken and (alternative.archs is None or arch.base in ArchSet.parse(alternative.archs).native):

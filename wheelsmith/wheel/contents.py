@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from wheelsmith.binary.ar import AR_MAGIC, THIN_MAGIC, read_archive
 from wheelsmith.binary.cubin import is_cubin
-from wheelsmith.binary.elf import ELF_MAGIC, ElfFacts, read_elf
+from wheelsmith.binary.elf import ELF_MAGIC, BinaryFacts, read_elf
 from wheelsmith.binary.pe import PE_MAGIC, read_pe
 from wheelsmith.binary.scan import Found, read_ptx_file, scan
 from wheelsmith.binary.window import Window
@@ -67,7 +67,7 @@ class Item:
 
     path: str
     size: int
-    facts: ElfFacts
+    facts: BinaryFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _read(path: str, file: Window) -> Contents:
     return _data(path, file, head)
 
 
-def _library(path: str, file: Window, facts: ElfFacts | None) -> Contents:
+def _library(path: str, file: Window, facts: BinaryFacts | None) -> Contents:
     if facts is None:
         return Contents()
     unjudged = []
@@ -149,9 +149,9 @@ def _found(path: str, file: Window) -> Contents:
     return Contents(items, tuple(unjudged))
 
 
-def data_facts(code: tuple[DeviceCode, ...]) -> ElfFacts:
+def data_facts(code: tuple[DeviceCode, ...]) -> BinaryFacts:
     """The facts about a file that is no library and holds this code."""
-    return ElfFacts((), (), None, None, code, kind="data", machine=0, format="data")
+    return BinaryFacts((), (), None, None, code, kind="data", machine=0, format="data")
 
 
 def _data(path: str, file: Window, head: bytes) -> Contents:

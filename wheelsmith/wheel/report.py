@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from packaging.version import Version
 
 from wheelsmith.binary.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
-from wheelsmith.binary.elf import ElfFacts
+from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.contract import Choice
 from wheelsmith.wheel.contents import Unjudged
 
@@ -77,7 +77,7 @@ class LibraryReport:
 
     path: str
     size: int
-    facts: ElfFacts
+    facts: BinaryFacts
     packed: int | None = None
     packed_code: tuple[int, ...] = ()
 
