@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,23 @@ def test_what_the_plan_needs_counts_down_to_its_files(site: Site) -> None:
 def test_what_is_missing_is_named(site: Site) -> None:
     with pytest.raises(EnvironmentBuildError, match=r"zz_gone is not installed; zz-below is 1, not >=2"):
         site.digest("zz_gone", "zz-below>=2")
+
+
+def test_who_compiles_bytecode_dies_with_wheelsmith(tmp_path):
+    from wheelsmith.toolchain import environment
+
+    for number in range(150):
+        (tmp_path / f"m{number}.py").write_text("x = [\n" + "    (1, 'a', None),\n" * 2000 + "]\n")
+    command = [sys.executable, "-IS", "-c", environment._BYTECODE, str(tmp_path)]
+    process = subprocess.Popen(command)
+    while not list(tmp_path.glob("__pycache__/*.pyc")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(0.3)
+    made = len(list(tmp_path.glob("__pycache__/*.pyc")))
+    time.sleep(0.5)
+    assert len(list(tmp_path.glob("__pycache__/*.pyc"))) == made < 150
+    subprocess.run(command, check=True)
+    assert len(list(tmp_path.glob("__pycache__/*.pyc"))) == 150

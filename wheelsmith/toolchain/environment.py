@@ -82,11 +82,27 @@ def provide_environment(plan: Plan, store: Store, uv: Uv) -> BuildEnvironment:
     return BuildEnvironment(directory / "venv", interpreter, packages, lock, digest, reused, served_by)
 
 
+# Not `compileall -j`: its workers outlive it when it is killed.
+_BYTECODE = """
+import compileall, ctypes, os, signal, sys
+parent, parts = os.getpid(), len(os.sched_getaffinity(0))
+found = (os.path.join(top, name) for top, _, names in os.walk(sys.argv[1]) for name in names)
+files = sorted(path for path in found if path.endswith(".py"))
+for part in range(parts):
+    if not os.fork():
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+        for file in files[part::parts] if os.getppid() == parent else ():
+            compileall.compile_file(file, quiet=2)
+        os._exit(0)
+for _ in range(parts):
+    os.wait()
+"""
+
+
 def _compile_bytecode(interpreter: Interpreter, directory: Path) -> None:
     """Compile now, as builds see the environment read-only. The interpreter is the one that the environment is made
     of, and it only reads (`-S`: no package is imported); what cannot be compiled is compiled when it is used."""
-    command: list[str | Path] = [interpreter.executable, "-IS", "-m", "compileall", "-q", "-j", "0", directory]
-    run_child(command, env={"LC_ALL": "C.UTF-8"})
+    run_child([interpreter.executable, "-IS", "-c", _BYTECODE, directory], env={"LC_ALL": "C.UTF-8"})
 
 
 def _refuse_other_cuda(plan: Plan, torch: str) -> None:
