@@ -64,7 +64,7 @@ def _provenance(text: str) -> Callable[[Path], Path]:
         ),
         (lambda folder: make_wheel(folder, "pkg", "1.0", tag="py2.py3-none-any", tag_inside="py3-none-any"), "states"),
         (_provenance("{"), "no valid attestations"),
-        (_provenance('{"version": 2, "attestation_bundles": []}'), "provenance object: version: Input should be 1"),
+        (_provenance('{"version": 2, "attestation_bundles": []}'), "provenance object: version: Invalid enum value 2"),
         (_provenance("[" * 100_000), "no valid attestations"),
     ],
 )
