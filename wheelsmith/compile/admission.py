@@ -28,7 +28,8 @@ class Waiting:
 
     `memory`: bytes at its peak; `seconds`: how long it will take; `first`: others wait for it (a link); `alone`: it
     died of memory, and must have the machine to itself; `passed`: how often others went ahead; `passes`: how many of
-    its passes could run side by side; `guessed`: nobody has measured it or its like.
+    its passes could run side by side; `guessed`: nobody has measured it or its like; `doubt`: how many times as
+    long it may well take.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Waiting:
     passed: int = 0
     passes: int = 1
     guessed: bool = False
+    doubt: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def admit(
     blocked: list[Waiting] = []
     widths: dict[int, int] = {}
     fair = (to_come + sum(unit.seconds for unit in waiting)) / jobs  # when all would be done, shared evenly
-    for unit in sorted(waiting, key=lambda unit: (not unit.first, not unit.guessed, -unit.seconds)):
+    for unit in sorted(waiting, key=lambda unit: (not unit.first, not unit.guessed, -unit.seconds * unit.doubt)):
         threads = min(unit.threads, jobs)
         nobody = not running and not start
         if threads > slots:

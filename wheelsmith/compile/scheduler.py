@@ -24,6 +24,7 @@ from wheelsmith.compile.timeline import Attempt, Sample, Timeline
 from wheelsmith.events import Compiling, Listener, Note, UnitAtWork, UnitDone
 
 _SETTLED = 8.0  # seconds: a unit's first steps are for all its passes, and only one of them works
+_DOUBT = 5.0  # who is judged by its like may be the longest of all: replayed, 1.51 x the best end becomes 1.09 x
 _FORGIVEN = 8  # units that end well, for each slot that a death took
 
 
@@ -380,6 +381,7 @@ def _waiting(member: _Member) -> Waiting:
         passed=member.passed,
         passes=unit.passes,
         guessed=cost.basis == "nothing",
+        doubt=_DOUBT if cost.basis == "like" else 1.0,
     )
 
 
