@@ -175,7 +175,8 @@ def test_an_interrupted_compile_continues_with_the_units_left(toolkit_store, tmp
 
     result = build(recipes, toolkit_store, tmp_path / "dist", jobs=1, listener=listen)
     assert result.record["compile"]["resumed"]
-    assert 0 < len(units) < 3
+    # Who is asked to stop lets the unit that runs come to its end, and it may be the last one.
+    assert (0 < len(units) < 3) if how == signal.SIGKILL else (len(units) < 2)
 
 
 def compilers_below(store: Path) -> list[str]:

@@ -43,6 +43,7 @@ NO_NAMESPACES = "WHEELSMITH_TEST_NO_NAMESPACES"
 _PROGRAM = Path(__file__).with_name("confine.py")
 _LIBRARY = "/run/wheelsmith"
 _OWN = ("src", "trees", "home", "tmp", "out", "launch", "cache")
+_LAID = ("launch", "cache")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "os-release", "debian_version"),
@@ -175,8 +176,9 @@ class Room:
         if user is None:
             return
         try:
-            # What the build's user has already, an earlier run gave it, and all that is in there.
-            tops = [path for path in self.root.iterdir() if path.lstat().st_uid != user]
+            # What the build's user has already, an earlier run gave it, and all that is in there; but every run lays
+            # files and sockets of its own into some directories.
+            tops = [path for path in self.root.iterdir() if path.name in _LAID or path.lstat().st_uid != user]
             for top in (*tops, *(path for path in more if path.stat().st_uid == 0)):
                 for entry in entries_below(top) if top.is_dir() and not top.is_symlink() else ():
                     os.chown(entry.path, user, user, follow_symlinks=False)
