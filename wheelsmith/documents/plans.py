@@ -5,9 +5,7 @@ In: nothing. Out: shapes (see `wheelsmith.documents.table`). Nothing can fail.
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
-
-from typing_extensions import TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class GitSourceFacts(TypedDict):

@@ -5,7 +5,15 @@ In: a name. Out: a schema (draft 2020-12) as JSON values. Fails with `UsageError
 
 from __future__ import annotations
 
-from typing_extensions import is_typeddict
+import ast
+import builtins
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from typing import NotRequired, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from wheelsmith.documents import builds, indexes, machines, plans, recipes, wheels
 from wheelsmith.documents.builds import BuildDocument, FetchDocument, RebuildDocument, TimelineDocument
@@ -42,6 +50,14 @@ from wheelsmith.errors import UsageError, did_you_mean
 
 #: One JSON value.
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+_PLAIN: dict[object, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    types.NoneType: "null",
+}
 
 #: Every document by its name, which is the command's with `-` for spaces.
 DOCUMENTS: dict[str, type] = {
@@ -132,29 +148,68 @@ def document_schema(name: str) -> dict[str, JsonValue]:
     Raises:
         UsageError: no document has this name.
     """
-    from pydantic import ConfigDict, TypeAdapter
-
     if name not in DOCUMENTS:
         raise UsageError(f"There is no document {name!r}.", did_you_mean(name, DOCUMENTS))
+    shapes: dict[str, dict[str, JsonValue]] = {}
+    _schema(DOCUMENTS[name], shapes)
+    top = DOCUMENTS[name].__name__
+    others = {key: value for key, value in shapes.items() if key != top or f"/{top}'" in repr(shapes)}
+    made: dict[str, JsonValue] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **shapes[top]}
+    return made | ({"$defs": {key: others[key] for key in sorted(others)}} if others else {})
+
+
+def _schema(kind: object, shapes: dict[str, dict[str, JsonValue]]) -> dict[str, JsonValue]:
+    """The schema of what a shape may consist of; the shapes in it are added to `shapes`."""
+    if kind in _PLAIN:
+        return {"type": _PLAIN[kind]}
+    if is_typeddict(kind):
+        shape = cast("type", kind)
+        if shape.__name__ not in shapes:
+            shapes[shape.__name__] = {}  # so that a shape may hold itself
+            shapes[shape.__name__].update(_shape(shape, shapes))
+        return {"$ref": f"#/$defs/{shape.__name__}"}
+    inside = get_args(kind)
+    match get_origin(kind):
+        case typing.Literal:
+            return {"type": "string"} | ({"const": inside[0]} if len(inside) == 1 else {"enum": list(inside)})
+        case builtins.list:
+            return {"type": "array", "items": _schema(inside[0], shapes)}
+        case builtins.dict:
+            return {"type": "object", "additionalProperties": inside[1] is object or _schema(inside[1], shapes)}
+        case typing.Union | types.UnionType:
+            return {"anyOf": [_schema(item, shapes) for item in inside]}
+    raise TypeError(f"{kind} is nothing that a document holds")
+
+
+def _shape(shape: type, shapes: dict[str, dict[str, JsonValue]]) -> dict[str, JsonValue]:
+    about = _descriptions().get(shape.__name__, {})
+    properties: dict[str, JsonValue] = {}
+    required: list[JsonValue] = []
+    for key, hint in get_type_hints(shape, include_extras=True).items():
+        left_out = get_origin(hint) is NotRequired
+        properties[key] = _schema(get_args(hint)[0] if left_out else hint, shapes) | (
+            {"description": about[key]} if key in about else {}
+        )
+        required += [] if left_out else [key]
+    made: dict[str, JsonValue] = {"description": inspect.cleandoc(shape.__doc__)} if shape.__doc__ else {}
+    made |= {"properties": properties, "required": required, "title": shape.__name__, "type": "object"}
+    return made
+
+
+@cache
+def _descriptions() -> dict[str, dict[str, str]]:
+    """What the text below a key says of it, by shape and key. It is in the source only: Python does not keep it."""
+    found: dict[str, dict[str, str]] = {}
     for module in (builds, indexes, machines, plans, recipes, wheels):
-        for value in vars(module).values():
-            if is_typeddict(value):
-                value.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
-    made = TypeAdapter(DOCUMENTS[name]).json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(made)}
+        for shape in ast.parse(inspect.getsource(module)).body:
+            if isinstance(shape, ast.ClassDef):
+                bases = [found.get(base.id, {}) for base in shape.bases if isinstance(base, ast.Name)]
+                found[shape.name] = {key: text for base in bases for key, text in base.items()} | dict(_texts(shape))
+    return found
 
 
-def _untitled(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Without the titles that only repeat the keys of properties."""
-    return {
-        key: {name: _without_title(value) for name, value in item.items()}
-        if key == "properties" and isinstance(item, dict)
-        else {name: _untitled(value) for name, value in item.items() if isinstance(value, dict)}
-        if key == "$defs" and isinstance(item, dict)
-        else item
-        for key, item in schema.items()
-    }
-
-
-def _without_title(value: JsonValue) -> JsonValue:
-    return {key: item for key, item in value.items() if key != "title"} if isinstance(value, dict) else value
+def _texts(shape: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for key, below in pairwise(shape.body):
+        match key, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)

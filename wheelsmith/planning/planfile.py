@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import types
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from msgspec import ValidationError
 
 from wheelsmith.errors import UnknownGpuError, VerificationError
 from wheelsmith.gpu.arch import Arch, ArchSet
-from wheelsmith.planning.model import CANONICAL, SCHEMA_VERSION, Plan
+from wheelsmith.planning.model import CANONICAL, SCHEMA_VERSION, Patch, Plan, Source, Tree
 from wheelsmith.recipe.lockfile import lock_flaw
+from wheelsmith.schema import read, told
+
+T = TypeVar("T")
 
 _REMEDY = "Get the provenance again, or use the version of wheelsmith that wrote it."
 _DERIVED = ("schema_version", "lock_sha256", "pins")
@@ -55,11 +58,7 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
         fields["limits"] = plain["limits"] | {"forbidden": [_arch(text) for text in plain["limits"]["forbidden"]]}
         for name in ("environment", "config_settings", "options"):
             fields[name] = sorted(plain[name].items())
-        # Strict JSON: no text for a number, but lists for tuples.
-        plan = TypeAdapter(Plan).validate_json(json.dumps(fields), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise _no_plan(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        plan = _plan(fields)
     except (KeyError, TypeError, ValueError, AttributeError, UnknownGpuError) as error:
         raise _no_plan(f"{type(error).__name__}: {error}") from error
     for path in _paths(plan):
@@ -71,6 +70,38 @@ def read_plan(data: Mapping[str, Any], digest: str, lock: str | None) -> Plan:
     if plan.digest != digest:
         raise VerificationError(f"The plan's digest is {plan.digest}, not {digest}.", _REMEDY)
     return plan
+
+
+def _plan(fields: Mapping[str, Any]) -> Plan:
+    """Field by field, as msgspec takes no union of dataclasses."""
+    made = {
+        "source": _one_of(Source, "source", fields["source"]),
+        "trees": tuple(
+            Tree(
+                _read(str, f"trees.{index}.name", tree["name"]),
+                _one_of(Source, f"trees.{index}.source", tree["source"]),
+                _read(str, f"trees.{index}.path", tree["path"]),
+            )
+            for index, tree in enumerate(fields["trees"])
+        ),
+        "patches": tuple(_one_of(Patch, f"patches.{index}", it) for index, it in enumerate(fields["patches"])),
+    }
+    hints = {name: hint for name, hint in get_type_hints(Plan).items() if name not in made}
+    return Plan(**made, **{name: _read(hint, name, fields[name]) for name, hint in hints.items()})
+
+
+def _one_of(union: types.UnionType, place: str, value: Mapping[str, Any]) -> Any:
+    """A member of a union, which says which one in `kind`."""
+    kinds = {kind.__name__: kind for kind in get_args(union)}
+    return _read(kinds[value["kind"]], place, value)
+
+
+def _read(kind: type[T], place: str, value: object) -> T:
+    try:
+        return read(kind, value)
+    except ValidationError as error:
+        inner, _, phrase = told(error).partition(": ")
+        raise _no_plan(f"{place}{'' if inner == 'it' else f'.{inner}'}: {phrase}") from error
 
 
 def _with_archs(table: Mapping[str, Any]) -> dict[str, Any]:
