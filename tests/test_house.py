@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "wheel": {"contract", "binary", "gpu"},
     "compat": {"contract", "wheel", "binary", "gpu"},
     "attest": {"wheel"},
-    "index": {"contract", "wheel", "compat", "attest", "binary", "gpu"},
+    "index": {"contract", "wheel", "compat", "attest", "binary", "report", "gpu"},
     "server": {"index", "attest", "wheel"},
     "container": {"contract", "planning", "recipe", "compat", "attest", "wheel", "gpu"},
     "maintenance": {"recipe", "planning", "sources", "cmake", "toolchain"},
@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
         "wheel",
         "compat",
         "attest",
+        "report",
     }
     | {"index"},
 }

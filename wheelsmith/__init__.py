@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.indexing import publish as publish
     from wheelsmith.api.indexing import try_install as try_install
     from wheelsmith.api.machine import annotation as annotation
+    from wheelsmith.api.machine import build_page as build_page
     from wheelsmith.api.machine import doctor as doctor
     from wheelsmith.api.machine import explain as explain
     from wheelsmith.api.machine import failure_page as failure_page
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.wheels import verify as verify
     from wheelsmith.api.wheels import wheel_page as wheel_page
     from wheelsmith.attest.verify import WheelVerification as WheelVerification
-    from wheelsmith.builder.build import BuildResult as BuildResult
+    from wheelsmith.builder.model import BuildResult as BuildResult
     from wheelsmith.builder.rebuild import Rebuilt as Rebuilt
     from wheelsmith.compat.advise import Advice as Advice
     from wheelsmith.compat.judge import Fits as Fits
@@ -166,11 +167,11 @@ _MODULES = {
         "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "
         "index_yank publish try_install"
     ),
-    "wheelsmith.api.machine": "annotation doctor explain failure_page gpus timeline timeline_trace",
+    "wheelsmith.api.machine": "annotation build_page doctor explain failure_page gpus timeline timeline_trace",
     "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",
-    "wheelsmith.builder.build": "BuildResult",
+    "wheelsmith.builder.model": "BuildResult",
     "wheelsmith.builder.rebuild": "Rebuilt",
     "wheelsmith.compat.advise": "Advice",
     "wheelsmith.compat.judge": "Fits",

@@ -44,7 +44,7 @@ def test_it_is_one_sound_page_without_script_or_anything_from_elsewhere():
     names = {tag for tag, _ in outline.tags}
     assert {"script", "link", "img", "iframe"}.isdisjoint(names)
     assert not any(key in {"src", "href"} or key.startswith("on") for _, attrs in outline.tags for key in attrs)
-    assert "prefers-color-scheme:dark" in page()
+    assert "prefers-color-scheme: dark" in page()
 
 
 def test_tables_have_captions_and_headers():

@@ -18,7 +18,7 @@ from wheelsmith.index.manage import yank
 from wheelsmith.index.publish import publish
 from wheelsmith.index.web.site import render
 
-STYLE = Path(__file__).parents[2] / "wheelsmith/index/web/templates/style.css"
+STYLE = Path(__file__).parents[2] / "wheelsmith/report/base.css"
 
 
 def _luminance(colour: str) -> float:

@@ -22,7 +22,7 @@ from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
-    from wheelsmith.builder.build import BuildResult
+    from wheelsmith.builder.model import BuildResult
     from wheelsmith.builder.rebuild import Rebuilt
     from wheelsmith.config import Config
     from wheelsmith.planning.model import Plan
@@ -140,7 +140,8 @@ def build(
     Raises:
         WheelsmithError: see `wheelsmith.errors`; nothing half-written is left, and what was compiled is kept.
     """
-    from wheelsmith.builder.build import Settings, run_build
+    from wheelsmith.builder.build import run_build
+    from wheelsmith.builder.model import Settings
     from wheelsmith.compile.memory import parse_size
 
     if stop_after is not None and not stop_after >= 0:
@@ -190,7 +191,8 @@ def fetch(
     Raises:
         NetworkError, HashMismatchError, SourceError, ToolkitError, EnvironmentBuildError, and those of `plan`.
     """
-    from wheelsmith.builder.build import Settings, run_fetch
+    from wheelsmith.builder.build import run_fetch
+    from wheelsmith.builder.model import Settings
 
     with disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
@@ -229,7 +231,7 @@ def rebuild(
         VerificationError: the wheel and its provenance do not belong together, or hold no plan.
         WheelsmithError: as `build`.
     """
-    from wheelsmith.builder.build import Settings
+    from wheelsmith.builder.model import Settings
     from wheelsmith.builder.rebuild import run_rebuild
 
     with disk_full():

@@ -100,6 +100,23 @@ def timeline(what: PathLike, *, store: PathLike | None = None) -> TimelineDocume
     return read_record(find_record(str(what), Path(store_root(store)) / "logs"))
 
 
+def build_page(what: PathLike, *, store: PathLike | None = None) -> str:
+    """A self-contained HTML page about a build: when each unit ran, memory, warnings, the wheel, what it was made of.
+
+    Args:
+        what: as for `timeline`.
+        store: directory of the store; default: WHEELSMITH_STORE, else the user's cache directory.
+
+    Raises:
+        UsageError: there is no such build, or its record cannot be read.
+    """
+    from wheelsmith.builder.page import page_of
+    from wheelsmith.compile.timeline import find_record
+
+    root = Path(store_root(store))
+    return page_of(find_record(str(what), root / "logs"), root / "wheels")
+
+
 def timeline_trace(record: TimelineDocument) -> TraceDocument:
     """The same record for a viewer: Chrome's Trace Event Format, which Perfetto and speedscope read."""
     from wheelsmith.report.timeline import chrome_trace

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,19 +22,22 @@ from typing import TYPE_CHECKING, cast
 
 from wheelsmith.builder.destination import check_name, check_writable
 from wheelsmith.builder.finalize import prove
+from wheelsmith.builder.model import RECORD_VERSION, BuildResult, Made, Settings
+from wheelsmith.builder.page import write_page
 from wheelsmith.builder.signing_key import refuse_key_in_reach
 from wheelsmith.builder.tools import Tools
 from wheelsmith.compile.preflight import preflight
-from wheelsmith.compile.run import FAILED, Effort, Supplies, compile_wheel
+from wheelsmith.compile.run import FAILED, PAGE, Effort, Supplies, compile_wheel
 from wheelsmith.compile.sandbox import isolation_here
+from wheelsmith.compile.timeline import SUFFIX
 from wheelsmith.compile.versions import try_host_compiler
-from wheelsmith.config import IMAGE_VARIABLE, NO_MIRRORS, Mirrors
+from wheelsmith.config import IMAGE_VARIABLE
 from wheelsmith.contract import CHOICES_FILE, choices_to_bytes
 from wheelsmith.errors import CompileError, IsolationError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.index.location import local_directory
-from wheelsmith.index.publish import Published, publish
+from wheelsmith.index.publish import publish
 from wheelsmith.planning.model import CANONICAL, Plan
 from wheelsmith.recipe.loader import shipped_directory
 from wheelsmith.store import Store, write_atomic
@@ -46,82 +49,11 @@ from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
 from wheelsmith.toolchain.uv import Uv
 
 if TYPE_CHECKING:
-    from wheelsmith.documents.builds import BuildDocument, BuildRecord, CacheFacts, ToolchainFacts
+    from wheelsmith.documents.builds import BuildRecord, CacheFacts, ToolchainFacts
     from wheelsmith.sources.model import Fetched
     from wheelsmith.wheel.strip import StripTool
 
-RECORD_VERSION = 1
 _TAIL = 64 << 20  # bytes at the end of a log that are searched for what a build wanted to fetch
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """A finished build.
-
-    Attributes:
-        plan: what was built.
-        wheel: the wheel in the index; in the store, if the index is a bucket.
-        published: its entry there.
-        record: JSON-ready: toolchain, host, isolation, times, and the proof (`report`, `verdict`).
-        log: the compile log; None if the machine that compiled it was another one.
-        bytes_fetched: bytes of sources that came over the network.
-        reused: true if nothing had to be compiled.
-        seconds: wall time of the whole call.
-    """
-
-    plan: Plan
-    wheel: Path
-    published: Published
-    record: BuildRecord
-    log: Path | None
-    bytes_fetched: int
-    reused: bool
-    seconds: float
-
-    def to_dict(self) -> BuildDocument:
-        """JSON-ready form."""
-        return {
-            "schema_version": RECORD_VERSION,
-            "requirement": self.plan.requirement,
-            "wheel": str(self.wheel),
-            "sha256": self.published.sha256,
-            "log": str(self.log) if self.log else None,
-            "bytes_fetched": self.bytes_fetched,
-            "reused": self.reused,
-            "seconds": round(self.seconds, 3),
-            "record": self.record,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to build, none of which changes what comes out."""
-
-    index: str | Path  # a directory, or the URL of a bucket
-    jobs: int | None
-    offline: bool
-    index_url: str | None
-    toolkit: str
-    sign: Path | None = None  # private key for the provenance
-    memory: int | None = None  # bytes that the compilers may use together; None: what there is
-    mirrors: Mirrors = NO_MIRRORS  # where sources come from, instead of upstream
-    torch_index: str | None = None  # where torch's nightly builds are
-    cache: str | None = None  # directory or URL of the compile cache; None: the store's own
-    cached: bool = True  # whether compiled objects may come from a cache
-    cache_readonly: bool = False  # whether nothing new is put into it
-    until: float | None = None  # moment (time.monotonic()) after which no compiler starts; None: never
-    host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
-    require_isolation: bool = False  # refuse to build where a build cannot be confined
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A proved wheel in its work directory, its record, and its provenance statement."""
-
-    wheel: Path
-    record: BuildRecord
-    statement: bytes
-    bytes_fetched: int
 
 
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
@@ -154,6 +86,7 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
             made = make_wheel(plan, key, tools, store, settings, listener)
             fetched = made.bytes_fetched
             _keep(store, key, made)
+            write_page(store.place("logs", f"{key}{SUFFIX}"), store.root / "wheels")
     record = json.loads((finished / "build.json").read_text("utf-8"))
     wheel = finished / record["wheel"]["filename"]
     (published,) = publish([wheel], settings.index, listener=listener)
@@ -168,6 +101,7 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
         published=published,
         record=record,
         log=log if log.is_file() else None,
+        page=page if (page := log.with_suffix(PAGE)).is_file() else None,
         bytes_fetched=fetched,
         reused=reused,
         seconds=time.monotonic() - started,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wheelsmith.attest.verify import verify_wheel
-from wheelsmith.builder.build import Settings, make_wheel, prepare
+from wheelsmith.builder.build import make_wheel, prepare
+from wheelsmith.builder.model import Settings
 from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.planning.planfile import read_plan
 from wheelsmith.store import Store

@@ -135,6 +135,7 @@ def _summary(result: BuildResult, index: str) -> None:
             ("built with", f"Python {tools['python']}, CUDA {tools['cuda']}, {tools['host_compiler']}"),
             ("how", f"{how}; {result.bytes_fetched:,} bytes of sources fetched"),
             *_cache(result),
+            *([("report", str(result.page))] if result.page else []),
         ]
     )
     print()

@@ -16,6 +16,7 @@ def configure(commands: Commands[Parser]) -> None:
     parser.add_argument(
         "--trace", metavar="FILE", help="write a Chrome trace, for ui.perfetto.dev, chrome://tracing or speedscope.app"
     )
+    parser.add_argument("--html", metavar="FILE", help="write the build's report: one page that loads nothing")
     add_store(parser)
 
 
@@ -25,6 +26,8 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
 
     record = wheelsmith.timeline(options.what, store=options.store)
+    if options.html:
+        show.write(Path(options.html), wheelsmith.build_page(options.what, store=options.store))
     if options.trace:
         show.write(Path(options.trace), json.dumps(wheelsmith.timeline_trace(record)))
     if options.json:

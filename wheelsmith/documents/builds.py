@@ -137,6 +137,8 @@ class BuildDocument(TypedDict):
     wheel: str
     sha256: str
     log: str | None
+    page: str | None
+    """The build's report."""
     bytes_fetched: int
     reused: bool
     seconds: float

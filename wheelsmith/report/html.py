@@ -5,7 +5,9 @@ In: text and values. Out: `Html`. Nothing fails.
 
 from __future__ import annotations
 
+from functools import cache
 from html import escape
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,44 +56,33 @@ def _side(index: int, numbers: Sequence[int]) -> str | None:
     return "n" if index in numbers else None
 
 
+def megabytes(size: int) -> str:
+    """A size for people: `12.3 MB` (10^6 bytes), small ones in kB, large ones in GB."""
+    if size >= 10_000_000_000:
+        return f"{size / 1e9:,.1f} GB"
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
+
+
+def facts(*rows: tuple[str, str]) -> Html:
+    """A list of names and values; rows without a value are left out."""
+    return tag("dl", *(part for name, value in rows if value for part in (tag("dt", name), tag("dd", value))))
+
+
 def page(title: str, *body: str) -> str:
     """A whole document: styles inside, light and dark, no script, nothing loaded from anywhere."""
+    styles = style("base.css") + style("page.css")
     return (
         "<!doctype html>\n"
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>{join(body)}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{styles}</style></head>"
+        f"<body><main>{join(body)}</main></body></html>\n"
     )
 
 
-_STYLE = """
-:root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#57606a;--line:#d0d7de;--band:#f6f8fa;--bar:#0969da;
---bar2:#bf8700;--warn:#9a3412;--mark:#ffe2dd}
-@media(prefers-color-scheme:dark){:root{--bg:#0d1117;--fg:#e6edf3;--soft:#9aa4af;--line:#30363d;--band:#161b22;
---bar:#4493f8;--bar2:#d29922;--warn:#f0883e;--mark:#5c1f1c}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
-main{max-width:76rem;margin:0 auto;padding:1.5rem 1rem 4rem}
-h1{font-size:1.4rem;margin:0 0 .25rem;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:2.2rem 0 .5rem}
-p{margin:.3rem 0}.soft{color:var(--soft)}.warn{color:var(--warn)}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:.8rem 0}
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-code{font:13px/1.4 ui-monospace,monospace}
-.lead{font-size:1.1rem;margin:.6rem 0;overflow-wrap:anywhere}a{color:var(--bar)}
-pre{margin:0;padding:.7rem;width:max-content;min-width:100%}mark{background:var(--mark);color:inherit}
-@media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px;margin:.6rem 0}
-.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--bar);outline-offset:2px}
-table{border-collapse:collapse;width:100%}
-caption{text-align:left;padding:.5rem .7rem;color:var(--soft)}
-th,td{padding:.35rem .7rem;text-align:left;vertical-align:top;border-top:1px solid var(--line);font-weight:400}
-thead th{background:var(--band);font-weight:600;white-space:nowrap}
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.bar{display:block;height:.55rem;border-radius:2px;background:var(--bar);margin-top:.3rem;min-width:1px}
-.bar.ptx{background:var(--bar2)}
-details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:0 .8rem}
-summary{cursor:pointer;padding:.5rem 0;font-weight:600;overflow-wrap:anywhere}
-@media print{details{break-inside:avoid}}
-"""
+@cache
+def style(name: str) -> str:
+    """A style sheet of this room: `base.css`, which the index's pages share, or `page.css`."""
+    return files(__package__).joinpath(name).read_text("utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.gpu.drivers import ptx_cuda
 from wheelsmith.gpu.facts import family
-from wheelsmith.report.html import Html, join, page, table, tag
+from wheelsmith.report.html import Html, join, megabytes, page, table, tag
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.report import CodeSize, LibraryReport, WheelReport
@@ -35,14 +35,9 @@ def wheel_page(report: WheelReport) -> str:
     )
 
 
-def mib(size: int) -> str:
-    """A size for people: `12.3 MB` (10^6 bytes), small ones in kB."""
-    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
-
-
 def _headline(report: WheelReport) -> str:
     holding = sum(library.has_device_code for library in report.libraries)
-    return f"{mib(report.size)} · {len(report.libraries)} libraries, {holding} of them with GPU code"
+    return f"{megabytes(report.size)} · {len(report.libraries)} libraries, {holding} of them with GPU code"
 
 
 def _about(report: WheelReport) -> Html:
@@ -65,8 +60,8 @@ def _archs(report: WheelReport) -> Html:
             join([tag("code", _name(item)), " ", tag("span", family(item.arch), class_="soft")]),
             _KINDS[item.kind] + (f" {item.isa}, from CUDA {ptx_cuda(item.isa) or '?'}" if item.isa else ""),
             f"{item.count - item.empty}" + (f" + {item.empty} empty" if item.empty else ""),
-            mib(item.size),
-            join([mib(item.packed), _bar(item, largest)]),
+            megabytes(item.size),
+            join([megabytes(item.packed), _bar(item, largest)]),
             f"{item.packed / report.size:.1%}" if report.size else "",
         ]
         for item in report.code
@@ -90,8 +85,8 @@ def _libraries(report: WheelReport) -> Html:
     rows = [
         [
             tag("code", library.path),
-            mib(library.size),
-            mib(library.packed) if library.packed is not None else "–",
+            megabytes(library.size),
+            megabytes(library.packed) if library.packed is not None else "–",
             _codes(library, "sass"),
             _codes(library, "ptx"),
             library.glibc or "–",

@@ -29,6 +29,7 @@ from wheelsmith.index.layout import Layout
 from wheelsmith.index.web.choosing import Choice, Wheel, choose, known_archs, wheels_of
 from wheelsmith.index.web.home import Home, Line, read_home, write_home
 from wheelsmith.index.web.summary import cards_folder
+from wheelsmith.report.html import style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,8 +107,12 @@ def render(root: Path, *, projects: Iterable[str] | None = None, url: str | None
         for project in changed:  # slow the first time, so before the lock
             pages[project] = _page(layout, project, frozenset(listed), url or UNKNOWN_URL)
         with locked(scratch / "people.lock"):
-            for name in ("style.css", "script.js"):
-                write_atomic(layout.root / name, _template_text(name).encode(), scratch)
+            shown = {
+                "style.css": style("base.css") + _template_text("style.css"),
+                "script.js": _template_text("script.js"),
+            }
+            for name, text in shown.items():
+                write_atomic(layout.root / name, text.encode(), scratch)
             for project, page in pages.items():
                 data = page.render(form=False, url=url)
                 if data is not None:
