@@ -148,6 +148,7 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.mirror import Mirrored as Mirrored
     from wheelsmith.maintenance.update import Bump as Bump
     from wheelsmith.planning.model import Plan as Plan
+    from wheelsmith.planning.model import Rewrite as Rewrite
     from wheelsmith.planning.model import Target as Target
     from wheelsmith.recipe.loader import LoadedRecipe as LoadedRecipe
     from wheelsmith.recipe.schema import Recipe as Recipe
@@ -206,7 +207,7 @@ _MODULES = {
     "wheelsmith.maintenance.mirror": "Mirrored",
     "wheelsmith.maintenance.update": "Bump",
     "wheelsmith.contract": "Alternative Choice Lack LibraryRule Limits",
-    "wheelsmith.planning.model": "Plan Target",
+    "wheelsmith.planning.model": "Plan Rewrite Target",
     "wheelsmith.recipe.loader": "LoadedRecipe",
     "wheelsmith.recipe.schema": "Recipe",
     "wheelsmith.server.tokens": "Token",

@@ -137,6 +137,7 @@ class Limits:
         manylinux: the newest platform that its symbol versions may need, such as `manylinux_2_31`; None: any.
         unjudged: patterns of files that may hold GPU code that cannot be judged.
         choice: libraries of which the package takes one when it runs: what is not taken on an arch owes it nothing.
+        present: patterns of files that the wheel must hold.
     """
 
     forbidden: tuple[Arch, ...] = ()
@@ -145,3 +146,4 @@ class Limits:
     manylinux: str | None = None
     unjudged: tuple[str, ...] = ()
     choice: tuple[Choice, ...] = ()
+    present: tuple[str, ...] = ()

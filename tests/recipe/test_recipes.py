@@ -189,7 +189,7 @@ def test_the_contract_of_a_recipe_has_the_keys_of_what_the_judge_takes():
     from wheelsmith.recipe.schema import AlternativeTable, ChoiceTable, ContractTable, LackTable, LibraryTable
 
     pairs = [
-        (LibraryTable, LibraryRule, {"when"}, set()),  # an option decides whether the rule is in the plan
+        (LibraryTable, LibraryRule, {"when", "versions", "cuda", "without"}, set()),  # decided in the plan
         (LackTable, Lack, set(), set()),
         (ContractTable, Limits, {"max_size_mb"}, {"max_size"}),
         (ChoiceTable, Choice, set(), {"package"}),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.wheel_makers import build_wheel
 from wheelsmith.errors import ContractError, InvalidWheelError, UsageError
+from wheelsmith.wheel.requirements import RequirementEdits
 from wheelsmith.wheel.seal import seal
 
 EPOCH = 1_700_000_000  # 2023-11-14 22:13:20 UTC
@@ -71,7 +72,7 @@ def test_the_archive_is_canonical(tmp_path):
 def _sealed_requirements(tmp_path, *requires):
     lines = "".join(f"Requires-Dist: {text}\r\n" for text in requires)
     wheel = build_wheel(tmp_path / "in" / NAME, FILES, metadata=METADATA.replace("Summary", f"{lines}Summary"))
-    sealed = seal(wheel, tmp_path, local_version="cu130", epoch=EPOCH, pins={"torch": "2.11.0"})
+    sealed = seal(wheel, tmp_path, local_version="cu130", epoch=EPOCH, requires=RequirementEdits({"torch": "2.11.0"}))
     with zipfile.ZipFile(sealed) as archive:
         headers = archive.read("demo-1.0+cu130.dist-info/METADATA").decode().splitlines()
     return [line.removeprefix("Requires-Dist: ") for line in headers if line.startswith("Requires-Dist")]

@@ -75,7 +75,7 @@ def plan(
     from wheelsmith.toolchain.python import running_python
 
     loaded, version = book(recipes).find(requirement)
-    defaults = loaded.recipe.defaults
+    defaults = loaded.recipe.at(version).defaults
     archs, named = select(gpu, arch, defaults.archs)
     if environment == "current":
         python = running_python() if python is None else python

@@ -35,10 +35,11 @@ def prove(
 ) -> tuple[Path, ProofFacts]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
     from wheelsmith.builder.imports import check_imports
-    from wheelsmith.compat.contract import check, enforce
+    from wheelsmith.compat.contract import check, enforce, enforce_present
     from wheelsmith.wheel.inspect import inspect_path
     from wheelsmith.wheel.paths import check_paths
     from wheelsmith.wheel.repair import repair
+    from wheelsmith.wheel.requirements import RequirementEdits
     from wheelsmith.wheel.seal import seal
 
     root = raw.parent.parent
@@ -62,7 +63,8 @@ def prove(
         listener=listener,
     )
     pins = {"torch": _torch_version(plan, tools.environment)} if plan.target.torch else {}
-    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, pins=pins)
+    requires = RequirementEdits(pins, tuple((item.requirement, item.becomes) for item in plan.rewrites))
+    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, requires=requires)
     report = inspect_path(sealed)
     if report.version != plan.wheel_version:
         raise ContractError(
@@ -72,6 +74,8 @@ def prove(
     exports = _torch_exports(plan, tools.environment)
     verdict = check(report, plan.target.archs, plan.promises, plan.limits, exports, plan.target.cuda)
     enforce(verdict)
+    with zipfile.ZipFile(sealed) as archive:
+        enforce_present(archive.namelist(), plan.limits)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
     forbidden = sorted(path for path in own if not f"{CANONICAL}/".startswith(f"{path.rstrip('/')}/"))
     leaks = [name for name in check_paths(sealed, forbidden) if not _is_upstreams(sealed, name, root / "src")]

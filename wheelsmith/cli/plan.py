@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.cli.options import Commands, Parser, add_command, add_target, target_arguments
 
 if TYPE_CHECKING:
-    from wheelsmith import LibraryRule, Plan
+    from wheelsmith import LibraryRule, Plan, Rewrite
 
 
 def configure(commands: Commands[Parser]) -> None:
@@ -52,6 +52,7 @@ def _rows(made: Plan) -> list[tuple[str, str]]:
         ("sources", "\n".join(sources)),
         ("patches", "\n".join(str(patch) for patch in made.patches) or "none"),
         ("requires", "\n".join(_pinned(text, pins) for text in made.requires)),
+        *([("requirements", "\n".join(map(_rewritten, made.rewrites)))] if made.rewrites else []),
         ("settings", "\n".join(f"{key}={value}" for key, value in made.config_settings) or "none"),
         ("variables", "\n".join(f"{key}={value}" for key, value in made.environment)),
         ("steps", "\n".join(_steps(made))),
@@ -67,6 +68,11 @@ def _pinned(requirement: str, pins: dict[str, str]) -> str:
 
     pin = pins.get(canonicalize_name(Requirement(requirement).name))
     return f"{requirement}  (locked: {pin}, by hash)" if pin else requirement
+
+
+def _rewritten(rewrite: Rewrite) -> str:
+    becomes = f"becomes {rewrite.becomes}" if rewrite.becomes else "goes"
+    return f"{rewrite.requirement} {becomes} in the wheel: {rewrite.why}"
 
 
 def _steps(made: Plan) -> list[str]:
@@ -125,6 +131,8 @@ def _limits(made: Plan) -> Iterator[str]:
         yield f"at most {limits.max_size:,} bytes"
     if limits.needed is not None:
         yield f"needs no libraries but {', '.join(limits.needed)}"
+    if limits.present:
+        yield f"holds {', '.join(limits.present)}"
     if limits.manylinux is not None:
         yield f"runs on {limits.manylinux}"
     if made.target.torch is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 _SPACE = re.compile(r"[ \t\r\n]+")
@@ -26,10 +26,15 @@ class CMakeSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """`text` as it is written, without quotes or brackets; a parenthesis inside a command is an argument too."""
+    """`text` as it is written, without quotes or brackets; a parenthesis inside a command is an argument too.
+
+    `start` and `end` say where the text stands in the file, quotes and brackets excluded.
+    """
 
     text: str
     kind: Literal["bracket", "quoted", "unquoted", "parenthesis"]
+    start: int = field(default=-1, compare=False)
+    end: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,12 @@ def parse(text: str) -> tuple[Command, ...]:
         CMakeSyntaxError: something that CMake's grammar does not allow, or a quote, bracket or parenthesis that is
             never closed.
     """
-    return tuple(_Reader(text.removeprefix("\N{BYTE ORDER MARK}")).commands())
+    return tuple(_Reader(text).commands())
 
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        self._text, self._at = text, 0
+        self._text, self._at = text, len("\N{BYTE ORDER MARK}") if text.startswith("\N{BYTE ORDER MARK}") else 0
 
     def commands(self) -> Iterator[Command]:
         while self._skip():
@@ -76,9 +81,10 @@ class _Reader:
                 yield Argument(content, "bracket")
             elif quoted := self._take(_QUOTED):
                 # A backslash at the end of a line joins it with the next.
-                yield Argument(re.sub(r"(?<!\\)((?:\\\\)*)\\\r?\n", r"\1", quoted[1]), "quoted")
+                joined = re.sub(r"(?<!\\)((?:\\\\)*)\\\r?\n", r"\1", quoted[1])
+                yield Argument(joined, "quoted", *quoted.span(1))
             elif unquoted := self._take(_UNQUOTED):
-                yield Argument(unquoted[0], "unquoted")
+                yield Argument(unquoted[0], "unquoted", *unquoted.span())
             else:
                 raise self._wrong(f"no argument begins with {self._text[self._at]!r} here, or it is never closed")
         raise self._wrong("the command is never closed", start)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from wheelsmith.cmake.values import known
-from wheelsmith.cmake.walk import Call, walk
+from wheelsmith.cmake.walk import Call, Guard, walk
 from wheelsmith.errors import SourceError
 
 _DECLARING = ("fetchcontent_declare", "fetchcontent_populate", "externalproject_add")
@@ -37,6 +37,8 @@ _KEYWORDS = frozenset(
     USES_TERMINAL_DOWNLOAD
     """.split()  # noqa: SIM905 - a list of a hundred quoted words is harder to read
 )
+#: How variables end that name a directory in place of a tree.
+_DIRECTORY = ("_DIR", "_ROOT", "_PATH", "_SOURCE")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -138,6 +140,7 @@ class _Fields:
     name: str
     values: Mapping[str, tuple[tuple[str, ...], ...]]
     where: str
+    guards: tuple[Guard, ...] = ()
 
     def all(self, keyword: str) -> tuple[str, ...]:
         """Every possible first value."""
@@ -163,7 +166,7 @@ def _fields(call: Call) -> _Fields:
             values.setdefault(keyword, ())
         elif keyword is not None:
             values[keyword] += (argument,)
-    return _Fields(call.arguments[0][0], values, call.where)
+    return _Fields(call.arguments[0][0], values, call.where, call.guards)
 
 
 def _merged(found: Sequence[_Fields]) -> tuple[Declared | None, list[str]]:
@@ -214,6 +217,16 @@ def _merged(found: Sequence[_Fields]) -> tuple[Declared | None, list[str]]:
 def _overrides(found: Sequence[_Fields]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Environment variables and CMake variables that a declaration takes its SOURCE_DIR from."""
     texts = [text for fields in found if not fields.remote for text in fields.all("SOURCE_DIR")]
+    # Fetched only where a variable is not set that the environment may give: that one names the directory instead.
+    unless = [
+        guard
+        for fields in found
+        if fields.remote
+        for guard in fields.guards
+        if not guard.holds and guard.environment and any(name.endswith(_DIRECTORY) for name in guard.environment)
+    ]
+    texts += [f"$ENV{{{name}}}" for guard in unless for name in guard.environment if name.endswith(_DIRECTORY)]
+    texts += [f"${{{name}}}" for guard in unless for name in guard.names if name.endswith(_DIRECTORY)]
     return tuple(dict.fromkeys(_names(texts, r"\$ENV\{(\w+)\}"))), tuple(
         dict.fromkeys(_names(texts, r"\$\{([\w-]+)\}"))
     )

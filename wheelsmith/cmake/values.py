@@ -30,6 +30,16 @@ _BINARY = re.compile(
 )
 
 
+_COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
+    "STREQUAL": lambda a, b: a == b,
+    "VERSION_LESS": lambda a, b: _numbers(a) < _numbers(b),
+    "VERSION_GREATER": lambda a, b: _numbers(a) > _numbers(b),
+    "VERSION_EQUAL": lambda a, b: _numbers(a) == _numbers(b),
+    "VERSION_LESS_EQUAL": lambda a, b: _numbers(a) <= _numbers(b),
+    "VERSION_GREATER_EQUAL": lambda a, b: _numbers(a) >= _numbers(b),
+}
+
+
 def known(text: str) -> bool:
     """Whether nothing in the text is left open."""
     return _UNKNOWN.search(text) is None
@@ -126,12 +136,12 @@ class _Condition:
         if self._rest and self._rest[0].kind == "unquoted" and _BINARY.fullmatch(self._rest[0].text):
             operator = self._rest.pop(0).text
             right = self._rest.pop(0) if self._rest else Argument("", "quoted")
-            return self._equal(left, right) if operator == "STREQUAL" else None
+            return self._compared(left, operator, right)
         return self._truth(left)
 
     def _defined(self, name: str) -> bool | None:
         values = self._values.get(name, ())
-        return True if values and all(map(known, values)) else None
+        return True if all(values) and values and all(map(known, values)) else None  # set(X) makes it empty
 
     def _truth(self, argument: Argument) -> bool | None:
         texts = possible(argument, self._values)
@@ -139,14 +149,30 @@ class _Condition:
             texts = tuple(value for text in texts for value in self._values.get(text, ("${}",)))
         return _agreed([not _FALSE.fullmatch(text) if known(text) else None for text in texts])
 
-    def _equal(self, left: Argument, right: Argument) -> bool | None:
+    def _compared(self, left: Argument, operator: str, right: Argument) -> bool | None:
+        compare = _COMPARISONS.get(operator)
+        if compare is None:
+            return None
+        lefts, rights = self._sides(left, right)
+        return _agreed([compare(a, b) if known(a) and known(b) else None for a in lefts for b in rights])
+
+    def _sides(self, left: Argument, right: Argument) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """A variable's name on the left stands for its value; on the right only where it is known to be one."""
         lefts, rights = possible(left, self._values), possible(right, self._values)
         if left.kind == "unquoted" and re.fullmatch(r"[A-Za-z_]\w*", left.text):
             lefts = self._values.get(left.text, ("${}",))
         if right.kind == "unquoted":
             rights = self._values.get(right.text, rights)
-        return _agreed([a == b if known(a) and known(b) else None for a in lefts for b in rights])
+        return lefts, rights
+
+
+def _numbers(text: str) -> list[int]:
+    """A version as CMake compares it: numbers between points up to what is none; zeros at the end count for nothing."""
+    match = re.match(r"\d+(?:\.\d+)*", text)
+    numbers = [int(part) for part in match[0].split(".")] if match else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return numbers
 
 
 def _agreed(results: Sequence[bool | None]) -> bool | None:

@@ -39,12 +39,25 @@ _LONGEST_LOOP = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition around a call that is not decided: the variables in it, and those of the environment behind them.
+
+    `holds` says whether the call is reached where the condition holds, or where it does not.
+    """
+
+    names: tuple[str, ...]
+    environment: tuple[str, ...]
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """A command that was reached. `where` is file and line."""
+    """A command that was reached, or a function of the project that was called. `where` is file and line."""
 
     name: str
     arguments: tuple[Texts, ...]
     where: str
+    guards: tuple[Guard, ...] = ()
 
 
 def walk(project: Path, given: Mapping[str, str]) -> tuple[list[Call], list[str]]:
@@ -71,6 +84,7 @@ class _Walker:
         self._functions: dict[str, tuple[Command, Sequence[Command]]] = {}
         self._file = project / "CMakeLists.txt"
         self._depth = self._steps = 0
+        self._guards: tuple[Guard, ...] = ()
 
     def directory(self, path: Path) -> None:
         """Walk the CMakeLists.txt of a directory, in a scope of its own."""
@@ -135,7 +149,7 @@ class _Walker:
         return True
 
     def _if(self, command: Command, body: Sequence[Command]) -> bool:
-        before = self._values
+        before, around = self._values, self._guards
         outcomes: list[dict[str, Texts]] = []
         decided = False
         for condition, branch in branches(command, body):
@@ -143,16 +157,31 @@ class _Walker:
             if truth is False:
                 continue
             self._values = dict(before)
+            inner = self._guards
+            if condition is not None and truth is None:
+                self._guards = (*inner, self._guard(condition, before, True))
             if self._run(branch):
                 outcomes.append(self._values)
+            self._guards = inner
+            if condition is not None and truth is None:
+                self._guards = (*inner, self._guard(condition, before, False))
             if truth is True:
                 decided = True
                 break
+        self._guards = around
         if not decided:
             outcomes.append(before)
         if outcomes:
             self._values = either(outcomes)
         return bool(outcomes)
+
+    @staticmethod
+    def _guard(condition: Sequence[Argument], values: Mapping[str, Texts], truth: bool) -> Guard:
+        words = [argument.text for argument in condition]
+        names = tuple(dict.fromkeys(name for word in words for name in re.findall(r"[A-Za-z_][\w-]*", word)))
+        texts = (*words, *(text for name in names for text in values.get(name, ())))
+        environment = tuple(dict.fromkeys(name for text in texts for name in re.findall(r"ENV\{(\w+)\}", text)))
+        return Guard(names, environment, truth)
 
     def _foreach(self, command: Command, body: Sequence[Command]) -> None:
         if not command.arguments:
@@ -198,8 +227,10 @@ class _Walker:
             case "list" if first == "APPEND" and len(texts) > 1 and len(texts[1]) == 1:
                 name = texts[1][0]
                 if name in self._values:
-                    self._set(name, (self._values[name], *texts[2:]))
+                    begun = () if self._values[name] == ("",) else (self._values[name],)
+                    self._set(name, (*begun, *texts[2:]))
             case name if name in self._functions:
+                self.calls.append(Call(name, tuple(texts), self._where(command), self._guards))
                 self._call(*self._functions[name], texts)
             case name:
                 self._reached(command, texts)
@@ -207,7 +238,7 @@ class _Walker:
 
     def _reached(self, command: Command, texts: Sequence[Texts]) -> None:
         """Note a command that we do not carry out; what it may write to is not known afterwards."""
-        self.calls.append(Call(command.name, tuple(texts), self._where(command)))
+        self.calls.append(Call(command.name, tuple(texts), self._where(command), self._guards))
         if _WRITING.fullmatch(command.name):
             for argument in command.arguments:
                 if argument.text in self._values and argument.text not in self._given:
@@ -235,7 +266,7 @@ class _Walker:
             texts = texts[:-1]
             name = f"{PARENT}{name}"
         if not texts:
-            self._values.pop(name, None)
+            self._values[name] = ("",)  # as unset: what is appended to it begins a list
             return
         value = Argument(";".join(f"${{{n}}}" for n in range(len(texts))), "quoted")
         self._values[name] = possible(value, {str(n): text for n, text in enumerate(texts)})

@@ -213,6 +213,21 @@ def _set_aside(paths: Sequence[str], limits: Limits, archs: ArchSet, cuda: str |
     }
 
 
+def enforce_present(names: Sequence[str], limits: Limits) -> None:
+    """Accept the files of a wheel if everything is among them that its contract names.
+
+    Raises:
+        ContractError: something is not; an optional part was left out without a word, for example.
+    """
+    absent = [pattern for pattern in limits.present if not any(fnmatchcase(name, pattern) for name in names)]
+    if absent:
+        raise ContractError(
+            f"The wheel holds no {absent[0]}, which its contract names.",
+            "Look in the build's log for who was to make it, or take it out of the recipe's contract.",
+            detail="\n".join(absent),
+        )
+
+
 def enforce(verdict: Verdict) -> None:
     """Accept a sound verdict.
 

@@ -68,6 +68,28 @@ class EditPatchFacts(TypedDict):
     why: str
 
 
+class ArchPatchFacts(TypedDict):
+    """An edit of the arch lists of a CMake variable."""
+
+    kind: Literal["ArchPatch"]
+    path: str
+    file: str
+    variable: str
+    also: list[str]
+    known: list[str]
+    ptx: bool
+    exact: bool
+    why: str
+
+
+class RewriteFacts(TypedDict):
+    """A requirement of the finished wheel, and what takes its place (empty: nothing)."""
+
+    requirement: str
+    becomes: str
+    why: str
+
+
 class GpuFacts(TypedDict):
     """A GPU of the target."""
 
@@ -137,6 +159,8 @@ class LimitFacts(TypedDict):
     """Left out where it is empty."""
     choice: NotRequired[list[ChoiceFacts]]
     """Left out where it is empty."""
+    present: NotRequired[list[str]]
+    """Left out where it is empty."""
 
 
 class ExpectationFacts(TypedDict):
@@ -157,7 +181,7 @@ class PlanFacts(TypedDict):
     target: TargetFacts
     source: SourceFacts
     trees: list[TreeFacts]
-    patches: list[DiffPatchFacts | EditPatchFacts]
+    patches: list[DiffPatchFacts | EditPatchFacts | ArchPatchFacts]
     requires: list[str]
     lock_sha256: str | None
     pins: dict[str, str]
@@ -172,6 +196,8 @@ class PlanFacts(TypedDict):
     strip: bool
     limits: LimitFacts
     options: dict[str, bool]
+    rewrites: NotRequired[list[RewriteFacts]]
+    """Left out where it is empty."""
 
 
 class PlanDocument(PlanFacts):

@@ -123,7 +123,7 @@ class Upkeep:
             raise OfflineError(f"Offline, {what} cannot be asked.", "Give the source with --source.")
 
     def _pinned(self, version: str) -> Source:
-        defaults = self.loaded.recipe.defaults
+        defaults = self.loaded.recipe.at(version).defaults
         python = defaults.python or running_python()
         target = Target(python, defaults.archs, defaults.cuda, defaults.torch)
         return make_plan(self.loaded, version, target).source

@@ -107,6 +107,7 @@ def check_recipe(loaded: LoadedRecipe) -> None:
     """
     recipe = loaded.recipe
     named = [("tree", table.archs) for table in recipe.tree] + [("library", table.archs) for table in recipe.library]
+    named += [("arch_list", table.also) for table in recipe.arch_list]
     for where, archs in (*named, ("contract.forbidden", recipe.contract.forbidden)):
         for arch in archs or ():
             if arch_facts(arch).first_cuda is None:

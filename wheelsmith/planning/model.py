@@ -34,7 +34,7 @@ EPOCH = 1577836800
 NIGHTLY = "nightly"
 
 #: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
-_LEFT_OUT = frozenset({"lacks", "unjudged", "choice"})
+_LEFT_OUT = frozenset({"lacks", "unjudged", "choice", "present", "rewrites"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,44 @@ class EditPatch:
         return f"edit {tree}{self.file} ({times}): {self.why}"
 
 
-Patch = DiffPatch | EditPatch
+@dataclass(frozen=True, slots=True)
+class ArchPatch:
+    """An edit of every arch list that `file` of the tree at `path` gives the CMake variable `variable`.
+
+    Attributes:
+        also: compute capabilities, as in `12.0f`, whose families the list is to reach.
+        known: those that the toolkit compiles for: the members of the families.
+        ptx: whether the list keeps its `+PTX`.
+        exact: whether each of `also` must stand in the list itself.
+    """
+
+    path: str
+    file: str
+    variable: str
+    also: tuple[str, ...]
+    known: tuple[str, ...]
+    ptx: bool
+    exact: bool
+    why: str
+
+    def __str__(self) -> str:
+        tree = "" if self.path == f"{CANONICAL}/src" else f"{self.path.removeprefix(f'{CANONICAL}/')}/"
+        says = "; ".join(
+            filter(None, (f"also {', '.join(self.also)}" if self.also else "", "" if self.ptx else "no PTX"))
+        )
+        return f"arch list {self.variable} in {tree}{self.file} ({says}): {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A requirement of the finished wheel, by name, extras and marker, and what takes its place (empty: nothing)."""
+
+    requirement: str
+    becomes: str
+    why: str
+
+
+Patch = DiffPatch | EditPatch | ArchPatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +203,7 @@ class Plan:
     strip: bool = False
     limits: Limits = dataclasses.field(default_factory=Limits)
     options: tuple[tuple[str, bool], ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
 
     @property
     def wheel_version(self) -> str:

@@ -7,36 +7,41 @@ disk. Fails with `TargetError` when the target contradicts itself, the recipe or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import RecipeError, UsageError
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.facts import toolkit_facts
 from wheelsmith.planning.checks import check_recipe, check_target, normal
 from wheelsmith.planning.model import (
     CANONICAL,
     EPOCH,
     NIGHTLY,
     ArchiveSource,
+    ArchPatch,
     DiffPatch,
     EditPatch,
     Expectation,
     GitSource,
     Patch,
     Plan,
+    Rewrite,
     SdistSource,
     Source,
     Target,
     Tree,
 )
 from wheelsmith.planning.pins import usable_lock
+from wheelsmith.recipe.schema import applies
 
 if TYPE_CHECKING:
-    from wheelsmith.gpu.arch import Arch, ArchSet
+    from wheelsmith.gpu.arch import ArchSet
+    from wheelsmith.recipe.changes import ArchListTable
     from wheelsmith.recipe.loader import LoadedRecipe
-    from wheelsmith.recipe.schema import Recipe, SourceTable, TreeTable
+    from wheelsmith.recipe.schema import LibraryTable, Recipe, SourceTable, TreeTable
 
 
 def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mapping[str, bool] | None = None) -> Plan:
@@ -53,8 +58,9 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
         RecipeError: a template names a value that does not exist.
         UsageError: the recipe has no such option.
     """
-    recipe = loaded.recipe
     check_recipe(loaded)
+    loaded = loaded.at(version)
+    recipe = loaded.recipe
     target = normal(target)
     warnings = tuple(check_target(loaded, target))
     chosen = _options(recipe, options or {})
@@ -63,7 +69,10 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
     tables = tuple(
         t
         for t in recipe.tree
-        if _applies(t.versions, version) and _holds(t.when, chosen) and _serves(t.archs, target.archs)
+        if applies(t.versions, version)
+        and applies(t.cuda, target.cuda)
+        and _holds(t.when, chosen)
+        and _serves(t.archs, target.archs)
     )
     trees = tuple(_trees(tables))
     paths = {tree.name: tree.path for tree in trees}
@@ -78,6 +87,8 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
         environment["NVCC_APPEND_FLAGS"] += flag
         warnings += warning
 
+    libraries = [t for t in recipe.library if applies(t.versions, version) and _holds(t.when, chosen)]
+    warnings += tuple(_without(libraries, target))
     requires = recipe.build.requires + _torch_requirement(target.torch)
     lock, lock_warning = None, None
     if target.environment == "isolated" and target.torch != NIGHTLY:
@@ -90,17 +101,22 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
         target=target,
         source=_source(release.source, recipe.name, version),
         trees=trees,
-        patches=tuple(_patches(loaded, version, paths, chosen)),
+        patches=tuple(_patches(loaded, version, paths, chosen, target.cuda)),
         requires=requires,
         lock=lock,
         config_settings=tuple(sorted((key, _fill(text, values)) for key, text in recipe.build.config_settings.items())),
         environment=tuple(sorted(environment.items())),
-        promises=tuple(t.rule(target.archs) for t in recipe.library if _holds(t.when, chosen)),
+        promises=tuple(table.rule(target.archs, target.cuda) for table in libraries),
         exclude=recipe.wheel.exclude,
         imports=recipe.wheel.imports,
         strip=recipe.wheel.strip,
         limits=recipe.contract.limits(recipe.name),
         options=tuple(sorted(chosen.items())),
+        rewrites=tuple(
+            Rewrite(table.requirement, table.becomes or "", table.why)
+            for table in recipe.rewrite
+            if applies(table.versions, version) and applies(table.cuda, target.cuda)
+        ),
         expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
         recipe=loaded.origin,
         warnings=warnings + ((lock_warning,) if lock_warning else ()),
@@ -217,10 +233,6 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
     yield f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name.upper().replace('-', '_')}", version
 
 
-def _applies(specifier: str | None, version: str) -> bool:
-    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
-
-
 def _source(table: SourceTable, name: str, version: str) -> Source:
     if table.sdist is not None:
         return SdistSource(name, version, table.sdist.sha256)
@@ -253,10 +265,10 @@ def _trees(tables: tuple[TreeTable, ...]) -> Iterator[Tree]:
 
 
 def _patches(
-    loaded: LoadedRecipe, version: str, paths: Mapping[str, str], options: Mapping[str, bool]
+    loaded: LoadedRecipe, version: str, paths: Mapping[str, str], options: Mapping[str, bool], cuda: str
 ) -> Iterator[Patch]:
     for table in loaded.recipe.patch:
-        if not _applies(table.versions, version) or not _holds(table.when, options):
+        if not applies(table.versions, version) or not _holds(table.when, options):
             continue
         if table.tree is not None and table.tree not in paths:
             continue
@@ -265,3 +277,34 @@ def _patches(
             yield DiffPatch(path, table.diff, loaded.diffs[table.diff], table.why)
         else:
             yield EditPatch(path, table.file or "", table.find or "", table.replace or "", table.count, table.why)
+    for item in loaded.recipe.arch_list:
+        wanted = applies(item.versions, version) and applies(item.cuda, cuda) and _holds(item.when, options)
+        if wanted and (item.tree is None or item.tree in paths):
+            yield arch_patch(item, cuda, f"{CANONICAL}/src" if item.tree is None else paths[item.tree])
+
+
+def arch_patch(table: ArchListTable, cuda: str, path: str) -> ArchPatch:
+    """The edit of an arch list for one toolkit: families in the forms that its nvcc knows.
+
+    Source: NVIDIA, "CUDA Compiler Driver NVCC", family-specific targets: from CUDA 12.9 on.
+    """
+    able = toolkit_facts(cuda).archs
+    also: list[Arch] = []
+    for arch in table.also or ():
+        members = [cc for cc in able if cc.major == arch.major and cc.minor >= arch.minor]
+        if arch.suffix == "f" and not applies(">=12.9", cuda):
+            also += [Arch(cc.major, cc.minor, "a") for cc in members]
+        else:
+            also.append(arch)
+    majors = {arch.major for arch in also}
+    known = tuple(str(cc) for cc in able if cc.major in majors)
+    wish = (tuple(map(str, also)), known, table.ptx, table.exact)
+    return ArchPatch(path, table.file, table.variable, *wish, table.why)
+
+
+def _without(libraries: Sequence[LibraryTable], target: Target) -> Iterator[str]:
+    """What the project does not build with this toolkit, although a requested GPU would have it."""
+    for table in libraries:
+        if not table.built_with(target.cuda) and _serves(table.archs, target.archs):
+            says = f": {table.without}" if table.without else ""
+            yield f"{table.path} is not built with CUDA {target.cuda} (it takes {table.cuda}){says}."

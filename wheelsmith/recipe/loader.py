@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -28,12 +28,21 @@ _LARGEST = 16 << 20  # bytes of a diff or a lock
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
-    """A recipe and the files it names. `origin` is where it was read, for messages only."""
+    """A recipe and the files it names. `origin` is where it was read, for messages only; `locks` are by file name."""
 
     recipe: Recipe
     origin: str
     diffs: Mapping[str, str]
-    lock: str | None
+    locks: Mapping[str, str]
+
+    @property
+    def lock(self) -> str | None:
+        """The text of the lock of build requirements; None: it names none."""
+        return self.locks[self.recipe.build.lock] if self.recipe.build.lock else None
+
+    def at(self, version: str) -> LoadedRecipe:
+        """The same, as it is for one version of the package."""
+        return replace(self, recipe=self.recipe.at(version))
 
     def choose(self, specifier: SpecifierSet) -> str:
         """The newest pinned version that `specifier` admits (pre-releases only if asked for by name).
@@ -122,15 +131,22 @@ def load_recipe(path: Path) -> LoadedRecipe:
     for index, patch in enumerate(recipe.patch):
         if patch.diff is not None:
             diffs[patch.diff] = _companion(path, text, ("patch", index, "diff"), patch.diff)
-        if patch.tree is not None and patch.tree not in {tree.name for tree in recipe.tree}:
+    names = {tree.name for tree in recipe.tree}
+    trees = [("patch", index, table.tree) for index, table in enumerate(recipe.patch)]
+    trees += [("arch_list", index, item.tree) for index, item in enumerate(recipe.arch_list)]
+    for key, index, tree in trees:
+        if tree is not None and tree not in names:
             raise RecipeError(
-                f"{path}:{line_of(text, ['patch', index, 'tree'])}: no tree is named {patch.tree!r}.",
+                f"{path}:{line_of(text, [key, index, 'tree'])}: no tree is named {tree!r}.",
                 f"Known trees: {', '.join(tree.name for tree in recipe.tree) or 'none'}.",
             )
-    lock = _companion(path, text, ("build", "lock"), recipe.build.lock) if recipe.build.lock else None
-    if lock is not None and (flaw := lock_flaw(lock)) is not None:
-        raise RecipeError(f"{path.parent / str(recipe.build.lock)}:{flaw.line}: {flaw.why}.", FLAW_REMEDY)
-    return LoadedRecipe(recipe, str(path), diffs, lock)
+    named: list[tuple[tuple[str | int, ...], str | None]] = [(("build", "lock"), recipe.build.lock)]
+    named += [(("range", index, "lock"), item.lock) for index, item in enumerate(recipe.range)]
+    locks = {name: _companion(path, text, key, name) for key, name in named if name}
+    for name, lock in locks.items():
+        if (flaw := lock_flaw(lock)) is not None:
+            raise RecipeError(f"{path.parent / name}:{flaw.line}: {flaw.why}.", FLAW_REMEDY)
+    return LoadedRecipe(recipe, str(path), diffs, locks)
 
 
 def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: str) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, cast
 
 from msgspec import Meta, field
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
+from packaging.specifiers import SpecifierSet
 
 from wheelsmith import schema
 from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
 from wheelsmith.gpu.arch import Arch, ArchSet
+from wheelsmith.recipe.changes import ArchListTable, RangeTable, RewriteTable
 from wheelsmith.recipe.texts import (
     Amount,
     ArchList,
@@ -84,6 +86,7 @@ class TreeTable(Table, frozen=True, kw_only=True):
         dict[str, str], Meta(description="variables that tell the build where it is; {tree} is its path")
     ] = field(default_factory=dict)
     archs: Annotated[Capabilities | None, Meta(description="only if one of these archs is requested")] = None
+    cuda: Annotated[Specifier | None, Meta(description="only with these CUDA toolkits")] = None
     when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None
 
     def __post_init__(self) -> None:
@@ -219,6 +222,9 @@ class ContractTable(Table, frozen=True, kw_only=True):
     unjudged: Annotated[
         tuple[str, ...], Meta(description="files (fnmatch) that may hold GPU code that cannot be judged")
     ] = ()
+    present: Annotated[
+        tuple[str, ...], Meta(description="files (fnmatch) that the wheel must hold: programs, Python modules, data")
+    ] = ()
     choice: tuple[ChoiceTable, ...] = ()
 
     def limits(self, package: str) -> Limits:
@@ -230,6 +236,7 @@ class ContractTable(Table, frozen=True, kw_only=True):
             manylinux=self.manylinux,
             unjudged=self.unjudged,
             choice=self.choices(package),
+            present=self.present,
         )
 
     def choices(self, package: str) -> tuple[Choice, ...]:
@@ -263,12 +270,22 @@ class LibraryTable(Table, frozen=True, kw_only=True):
     ] = None
     lacks: tuple[LackTable, ...] = ()
     when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None
+    versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
+    cuda: Annotated[
+        Specifier | None,
+        Meta(description="the project builds it with these CUDA toolkits alone; with others the plan says what lacks"),
+    ] = None
+    without: Annotated[str, Meta(description="what does not work without it, for the plan's warning")] = ""
 
-    def rule(self, requested: ArchSet) -> LibraryRule:
-        """The same as the plan and the judge have it, for the archs that are requested."""
+    def rule(self, requested: ArchSet, cuda: str) -> LibraryRule:
+        """The same as the plan and the judge have it, for the archs that are requested and the toolkit."""
         lacks = tuple(Lack(item.kernels, item.why, _among(item.archs, requested)) for item in self.lacks)
-        served = _among(self.archs, requested)
+        served = _among(self.archs, requested) if self.built_with(cuda) else ()
         return LibraryRule(self.path, self.code, self.optional or served == (), served, lacks)
+
+    def built_with(self, cuda: str) -> bool:
+        """Whether the project builds it with this toolkit."""
+        return applies(self.cuda, cuda)
 
 
 def _among(archs: tuple[Arch, ...] | None, requested: ArchSet) -> tuple[Arch, ...] | None:
@@ -277,6 +294,11 @@ def _among(archs: tuple[Arch, ...] | None, requested: ArchSet) -> tuple[Arch, ..
         return None
     bases = {arch.base for arch in archs}
     return tuple(arch for arch in requested.native if arch.base in bases)
+
+
+def applies(specifier: str | None, version: str) -> bool:
+    """Whether a table with this specifier counts for a version."""
+    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
 
 
 class OptionTable(Table, frozen=True, kw_only=True):
@@ -310,16 +332,44 @@ class Recipe(Table, frozen=True, kw_only=True):
     library: tuple[LibraryTable, ...] = ()
     tree: tuple[TreeTable, ...] = ()
     patch: tuple[PatchTable, ...] = ()
+    arch_list: tuple[ArchListTable, ...] = ()
+    range: tuple[RangeTable, ...] = ()
+    rewrite: tuple[RewriteTable, ...] = ()
     options: dict[OptionName, OptionTable] = field(default_factory=dict)
     releases: Annotated[dict[Annotated[str, VersionText], ReleaseTable], Meta(min_length=1)]
 
     def __post_init__(self) -> None:
         # msgspec takes the keys of a table as they are.
         force_setattr(self, "releases", {VersionText.from_text(key): it for key, it in self.releases.items()})
-        conditions = [t.when for t in self.tree] + [p.when for p in self.patch] + [item.when for item in self.library]
-        for when in conditions:
+        conditional: tuple[TreeTable | PatchTable | LibraryTable | ArchListTable, ...] = (
+            *self.tree,
+            *self.patch,
+            *self.library,
+            *self.arch_list,
+        )
+        for when in (table.when for table in conditional):
             if when is not None and when.removeprefix("!") not in self.options:
                 raise ValueError(f"when = {when!r} names no entry of [options]")
+
+    def at(self, version: str) -> Recipe:
+        """The recipe as it is for one version: every [[range]] that fits is worked into defaults and build."""
+        defaults, build, wheel, python = self.defaults, self.build, self.wheel, self.python
+        for item in (item for item in self.range if applies(item.versions, version)):
+            defaults = replace(
+                defaults,
+                python=item.default_python or defaults.python,
+                cuda=item.cuda or defaults.cuda,
+                torch=item.torch or defaults.torch,
+            )
+            build = replace(
+                build,
+                requires=build.requires if item.requires is None else item.requires,
+                lock=item.lock or build.lock,
+                env=build.env | item.env,
+            )
+            wheel = replace(wheel, torch=Specifier(f"=={item.torch}")) if item.torch else wheel
+            python = item.python or python
+        return replace(self, defaults=defaults, build=build, wheel=wheel, python=python, range=())
 
 
 def json_schema() -> dict[str, Any]:

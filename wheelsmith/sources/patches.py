@@ -1,24 +1,28 @@
 """Applying one patch to a tree: exactly, or not at all.
 
-In: a `DiffPatch` or an `EditPatch`, and the root of the tree. Out: changed files. Fails with `PatchError`, whose cause
-names patch, file and place, and whose detail shows what was expected and what is there. Files are bytes: line ends,
-a missing last newline and foreign encodings stay as they are.
+In: a `DiffPatch`, an `EditPatch` or an `ArchPatch`, and the root of the tree. Out: changed files. Fails with
+`PatchError`, whose cause names patch, file and place, and whose detail shows what was expected and what is there. Files
+are bytes: line ends, a missing last newline and foreign encodings stay as they are.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
+from wheelsmith.cmake.archlists import Wish, lists_of, with_archs
+from wheelsmith.cmake.syntax import CMakeSyntaxError
 from wheelsmith.errors import PatchError
-from wheelsmith.planning.model import DiffPatch
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.planning.model import ArchPatch, DiffPatch, EditPatch
 from wheelsmith.sources.diffs import NewFile, changes
 from wheelsmith.sources.safe_paths import below
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wheelsmith.planning.model import EditPatch, Patch
+    from wheelsmith.planning.model import Patch
 
 _SHOWN = 5
 
@@ -27,7 +31,8 @@ def apply(patch: Patch, root: Path) -> None:
     """Apply `patch` to the tree at `root`. Nothing is written before all of the patch has matched.
 
     A hunk of a diff must match in every line (no fuzz). It may stand at another line than it says only if its old text
-    is in the file exactly once. An edit's `find` must be there exactly `count` times.
+    is in the file exactly once. An edit's `find` must be there exactly `count` times. The variable of an arch list must
+    have one.
 
     Raises:
         PatchError: it does not match, is malformed, or touches a path outside `root` or behind a symbolic link.
@@ -42,18 +47,56 @@ def apply(patch: Patch, root: Path) -> None:
 
 def changed(patch: Patch, root: Path) -> dict[Path, NewFile | None]:
     """What `apply` would write, None for a file that goes; it raises the same."""
-    return changes(patch, root) if isinstance(patch, DiffPatch) else _edited(patch, root)
+    match patch:
+        case DiffPatch():
+            return changes(patch, root)
+        case EditPatch():
+            return _edited(patch, root)
+        case ArchPatch():
+            return _with_archs(patch, root)
 
 
-def _edited(patch: EditPatch, root: Path) -> dict[Path, NewFile | None]:
+def _read(patch: EditPatch | ArchPatch, root: Path) -> tuple[Path, bytes]:
     try:
         path = below(root, patch.file)
-        data = path.read_bytes()
+        return path, path.read_bytes()
     except (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         reason = f"{error}" if isinstance(error, ValueError) else "there is no such file in the source"
         raise PatchError(
             f"The edit of {patch.file} cannot be made: {reason}.", "Correct `file` in the recipe."
         ) from error
+
+
+def _with_archs(patch: ArchPatch, root: Path) -> dict[Path, NewFile | None]:
+    """No file at all where upstream's lists say already what is wished."""
+    path, data = _read(patch, root)
+    # Not as UTF-8 alone: every byte of a comment comes back as it was.
+    text = data.decode("utf-8", "surrogateescape")
+    also, known = (tuple(map(Arch.parse, archs)) for archs in (patch.also, patch.known))
+    wish = Wish(also, known, patch.ptx, patch.exact)
+    try:
+        if not lists_of(text, patch.variable):
+            raise PatchError(
+                f"{patch.file} gives the variable {patch.variable} no arch list.",
+                "Look at what upstream made of it, and correct the recipe's [[arch_list]] or limit it with `versions`.",
+                detail=_near(patch.variable, text),
+            )
+        changed, places = with_archs(text, patch.variable, wish)
+    except CMakeSyntaxError as error:
+        raise PatchError(f"{patch.file} is not CMake: {error}.", "Correct `file` in the recipe.") from error
+    if not places:
+        return {}
+    return {path: NewFile(changed.encode("utf-8", "surrogateescape"), bool(path.stat().st_mode & 0o100))}
+
+
+def _near(variable: str, text: str) -> str:
+    names = {found for found in re.findall(r"\b[A-Za-z_][A-Za-z0-9_]*\b", text) if "ARCH" in found.upper()}
+    near = difflib.get_close_matches(variable, sorted(names), n=_SHOWN)
+    return f"variables of a similar name: {', '.join(near)}" if near else "no variable has a similar name"
+
+
+def _edited(patch: EditPatch, root: Path) -> dict[Path, NewFile | None]:
+    path, data = _read(patch, root)
     find = patch.find.encode("utf-8", "surrogateescape")
     found = data.count(find)
     if found != patch.count or not find:
