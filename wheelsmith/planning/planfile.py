@@ -87,7 +87,7 @@ def _plan(fields: Mapping[str, Any]) -> Plan:
         "patches": tuple(_one_of(Patch, f"patches.{index}", it) for index, it in enumerate(fields["patches"])),
     }
     hints = {name: hint for name, hint in get_type_hints(Plan).items() if name not in made}
-    return Plan(**made, **{name: _read(hint, name, fields[name]) for name, hint in hints.items()})
+    return Plan(**made, **{name: _read(hint, name, fields[name]) for name, hint in hints.items() if name in fields})
 
 
 def _one_of(union: types.UnionType, place: str, value: Mapping[str, Any]) -> Any:
