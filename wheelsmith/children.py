@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -21,13 +22,15 @@ _PDEATHSIG, _DUMPABLE = 1, 4
 _Command = Sequence[str | Path]
 
 
-def start_child(command: _Command, **options: Any) -> subprocess.Popen[Any]:
+def start_child(command: _Command, *, limits: Mapping[int, int] | None = None, **options: Any) -> subprocess.Popen[Any]:
     """`subprocess.Popen`, for a child that does not outlive this process.
 
-    The signal comes when the *thread* that started the child ends: a thread waits for its children.
+    The signal comes when the *thread* that started the child ends: a thread waits for its children. `limits` are what
+    it and all that it starts may use (setrlimit(2)): a `resource.RLIMIT_…`, and how much.
     """
-    # Between fork and exec only two system calls are made, so threads do no harm.
-    return subprocess.Popen(command, preexec_fn=partial(_die_with, os.getpid()), **options)  # noqa: PLW1509
+    # Between fork and exec only a few system calls are made, so threads do no harm.
+    prepare = partial(_prepare, os.getpid(), tuple((limits or {}).items()))
+    return subprocess.Popen(command, preexec_fn=prepare, **options)  # noqa: PLW1509
 
 
 def run_child(command: _Command, *, text: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -52,7 +55,11 @@ def hide_from_children() -> None:
     _LIBC.prctl(_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
 
 
-def _die_with(parent: int) -> None:
+def _prepare(parent: int, limits: tuple[tuple[int, int], ...]) -> None:
+    for number, most in limits:
+        hard = resource.getrlimit(number)[1]
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (limit, limit))
     _LIBC.prctl(_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)

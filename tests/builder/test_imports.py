@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.support.wheel_makers import build_wheel
+from wheelsmith.builder import imports
 from wheelsmith.builder.imports import check_imports
 from wheelsmith.compile.sandbox import Isolation
 from wheelsmith.errors import ContractError
@@ -18,6 +20,10 @@ FILES = {
     "needs/__init__.py": b"import surely_not_there.at_all\n",
     "inner/__init__.py": b"import inner.lost\n",
     "broken/__init__.py": b"1 / 0\n",
+    "talks/__init__.py": b"import os\nwhile True: os.write(2, b'x' * 65536)\n",
+    "prints/__init__.py": b"import os\nfor _ in range(400): os.write(1, b'x' * 65536)\n",
+    "sleeps/__init__.py": b"import os, time\nos.close(2)\nwhile True: time.sleep(1)\n",
+    "forks/__init__.py": b"import os, time\nif not os.fork():\n os.setsid()\n time.sleep(60)\n",
     "linked/__init__.py": b"raise ImportError('libfar.so.1: cannot open shared object file: No such file')\n",
 }
 
@@ -49,3 +55,18 @@ def test_a_fault_of_the_wheels_own_breaks_the_build(tmp_path, module):
     with pytest.raises(ContractError, match=f"module {module} does not import") as caught:
         check(tmp_path, module)
     assert "Error" in (caught.value.detail or "")
+
+
+def test_a_module_that_talks_or_sleeps_without_end_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(imports, "_SECONDS", 5.0)
+    monkeypatch.setattr(imports, "_ALL_SECONDS", 16.0)
+    started = time.monotonic()
+    assert check(tmp_path, "talks", "prints", "forks", "sleeps") == {
+        "talks": "not checked: it had written more than 16,777,216 bytes",
+        "prints": "imported",
+        "forks": "imported",
+        "sleeps": "not checked: it had not ended after 5 s",
+    }
+    assert time.monotonic() - started < 20
+    monkeypatch.setattr(imports, "_ALL_SECONDS", 0.0)
+    assert check(tmp_path, "good")["good"] == "not checked: it had not ended after 0 s"

@@ -163,6 +163,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n", again=b"<a href='toy-1.0.tar.gz'>x</a>" * 2000
     ),
     "links": _answer(b"<a href='toy-1.0.tar.gz'>toy-1.0.tar.gz</a>" * 5_000, kind=_HTML),
+    "anchors in anchors": _answer(b"<a href=x>" * 20_000, kind=_HTML),
+    "many links": _answer(b"<a href='toy-1.0.tar.gz'>toy-1.0.tar.gz</a>" * 150_000, kind=_HTML),
+    "openings": _answer(b"<!" * 500_000, kind=_HTML),
+    "an attribute list": _answer(b"<a " + b"x=1 " * 500_000, kind=_HTML),
+    "many files": _answer(_page(files=[{"filename": "toy-1.0.tar.gz", "url": "x", "hashes": {}}] * 60_000)),
     "half a tag": _answer(b"<a href='" + b"x" * 1_000_000, kind=_HTML),
     "an entity bomb": _answer(b"<!DOCTYPE x [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]><a>&b;</a>", kind=_HTML),
     "401": _answer(b"", status="401 Unauthorized", more='WWW-Authenticate: Basic realm="\x1b[31m"\r\n'),

@@ -14,14 +14,14 @@ from tests.hostile.bad_servers import BEHAVIOURS, serving
 from wheelsmith.errors import WheelsmithError
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import SdistSource
-from wheelsmith.sources import git_process, http, patience, sdist
+from wheelsmith.sources import git_process, http, patience, project_page
 from wheelsmith.sources.git_process import list_remote
 from wheelsmith.sources.http import download
 from wheelsmith.sources.sdist import fetch
 from wheelsmith.store import Store
 
 pytestmark = pytest.mark.hostile
-LONGEST = 30.0  # seconds: three tries of each limit below, on a machine that others use as well
+LONGEST = 120.0  # seconds: three tries of each limit below take 20, on a machine that others use as well
 MEMORY = 384 << 20  # bytes that may be held at once: a parsed page of HTML takes fifty times its size
 DIGEST = hashlib.sha256(b"what is wanted").hexdigest()
 
@@ -33,8 +33,9 @@ def small_limits(monkeypatch):
     monkeypatch.setattr(patience, "LONGEST", 6.0)
     monkeypatch.setattr(patience, "LARGEST", 1 << 20)
     monkeypatch.setattr(http, "LARGEST", 1 << 20)
-    for module in (patience, http, sdist):
+    for module in (patience, http, project_page):
         monkeypatch.setattr(module, "TIMEOUT", (2.0, 2.0))
+    monkeypatch.setattr(project_page, "_CPU_SECONDS", 5)
     monkeypatch.setattr(git_process, "_SILENCE", 4.0)
     monkeypatch.setattr(git_process, "_PATIENT", {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "2"})
     monkeypatch.setattr(git_process, "_ANSWER_SECONDS", 8.0)

@@ -28,10 +28,12 @@ def caller(directory: Path, store: Path, index: Path, own: Path, toolkit: Path) 
             stack.callback(path.unlink)
         listening = [stack.enter_context(socket.socket(kind)) for kind in (socket.AF_INET, *2 * [socket.AF_UNIX])]
         abstract = f"wheelsmith-{os.getpid()}"
-        for opened, address in zip(listening, (("127.0.0.1", 0), f"\0{abstract}", str(home / "s")), strict=True):
+        addresses: list[tuple[str, int] | str] = [("127.0.0.1", 0), f"\0{abstract}", str(home / "s")]
+        for opened, address in zip(listening, addresses, strict=True):
             opened.bind(address)
             opened.listen()
         yield {
+            "pid": str(os.getpid()),
             "home": str(home),
             "store": str(store),
             "index": str(index),

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH108, PTH110, PTH123, PTH207, PTH208, C416
+# ruff: noqa: PTH108, PTH109, PTH110, PTH111, PTH114, PTH123, PTH207, PTH208, C416
 """Ways out of a build that a stranger would try. It runs inside a build, so it needs nothing but Python.
 
 In: what the caller has and the build must not reach, by name. Out: what came of each probe; a text that begins with
@@ -167,6 +167,142 @@ def is_real_root() -> str:
     return "root" if real == 0 else str(refuse(real))
 
 
+def signal_to(pid: int) -> str:
+    os.kill(pid, 0)
+    return str(refuse("one of our own has this number")) if ours(pid) else f"{pid} can be sent signals"
+
+
+def parents() -> list[object]:
+    """Processes above this one, as far as they can be sent signals and are not of the build's session."""
+    found, pid = [], os.getppid()
+    while pid > 1:
+        try:
+            os.kill(pid, 0)
+            if not ours(pid) and os.getsid(pid) != 1:
+                found.append(pid)
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return found
+
+
+def remote_memory(pid: int) -> str:
+    here, there = ctypes.create_string_buffer(8), (ctypes.c_void_p * 2)(0x400000, 8)
+    mine = (ctypes.c_void_p * 2)(ctypes.addressof(here), 8)
+    error = refuse if LIBC.syscall(310, pid, mine, 1, there, 1, 0) < 0 else str
+    number = ctypes.get_errno()
+    if error is refuse and number == 14:  # EFAULT: only the address was wrong
+        return "memory of another process"
+    return str(error(os.strerror(number)))
+
+
+def descriptor_of(pid: int) -> str:
+    opened = LIBC.syscall(434, pid, 0)  # pidfd_open
+    if opened < 0:
+        refuse(os.strerror(ctypes.get_errno()))
+    return system(438, opened, 0, 0)  # pidfd_getfd
+
+
+def into_namespaces_of(pid: int) -> str:
+    opened = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+    return call("setns", opened, 0)
+
+
+def new_mount(kind: bytes) -> str:
+    return system(430, ctypes.c_char_p(kind), 0)  # fsopen
+
+
+def names_without_end(directory: str) -> str:
+    """Names cost memory of the kernel that no size counts."""
+    found = os.statvfs(directory)
+    if not os.access(directory, os.W_OK):
+        refuse("not writable")
+    most = found.f_blocks * found.f_frsize // 2048
+    return f"{found.f_files:,} names" if not 0 < found.f_files <= most else str(refuse(f"{found.f_files:,} names"))
+
+
+def last_to_be_killed() -> str:
+    """For memory, by the kernel; 1000: the first."""
+    score = int(Path("/proc/self/oom_score_adj").read_text())
+    return f"oom_score_adj {score}" if score < 500 else str(refuse(f"oom_score_adj {score}"))
+
+
+def real_time() -> str:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    return "real-time priority"
+
+
+def higher_limit() -> str:
+    import resource
+
+    for name in ("RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_CORE"):
+        number = getattr(resource, name)
+        hard = resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY:
+            try:
+                resource.setrlimit(number, (hard + 1, hard + 1))
+            except ValueError as error:
+                refuse(error)
+            return f"{name} raised"
+    return str(refuse("there is none"))
+
+
+def listening() -> list[object]:
+    """Sockets of the machine, by what its kernel or its directories tell: D-Bus, systemd, container engines."""
+    found = []
+    names = [line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:] if "/" in line]
+    usual = ["/run/dbus/system_bus_socket", "/run/systemd/private", "/run/containerd/containerd.sock"]
+    usual += ["/run/podman/podman.sock", "/run/snapd.socket", "/run/user/0/bus", f"/run/user/{os.getuid()}/bus"]
+    for name in {*names, *usual}:
+        if not name.startswith((CANONICAL, os.getcwd())) and os.path.exists(name):
+            try:
+                found.append(connect(socket.AF_UNIX, name))
+            except OSError:
+                continue
+    return found
+
+
+def devices() -> list[object]:
+    """Of the machine, as far as they can be opened; not those that every program needs."""
+    found, plain = [], {"null", "zero", "full", "random", "urandom", "tty", "ptmx"}
+    for top, below, names in os.walk("/dev"):
+        below[:] = [name for name in below if name not in ("fd", "pts", "shm")]
+        for name in names:
+            path = f"{top}/{name}"
+            if name not in plain and not os.path.islink(path) and not name.startswith(("of-others", "fill", "sem.")):
+                try:
+                    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY))
+                    found.append(path)
+                except OSError:
+                    continue
+    return found
+
+
+def writable_settings() -> list[object]:
+    """Of the kernel."""
+    found = []
+    for path in glob.glob("/proc/sys/kernel/*") + glob.glob("/proc/sys/vm/*") + glob.glob("/proc/irq/*/smp_affinity"):
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+            found.append(path)
+        except OSError:
+            continue
+    return found
+
+
+def scope_of_another() -> str:
+    """Asks the compile cache's server for names that lead out of the build's own entries."""
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.settimeout(5)
+        opened.connect(f"{CANONICAL}/cache/socket")
+        opened.recv(3)
+        for name in (b"../" * 8 + b"etc/passwd", b"\0" * 20, b"a" * 64):
+            opened.sendall(bytes([0, len(name)]) + name)
+            if opened.recv(1) == b"\0":
+                return f"an entry of the name {name!r}"
+    return str(refuse("no entries"))
+
+
 def trace(pid: int) -> str:
     return call("ptrace", 0x4206, pid, 0, 0)  # PTRACE_SEIZE: it does not stop anybody
 
@@ -174,6 +310,15 @@ def trace(pid: int) -> str:
 def core_pattern() -> str:
     limit = __import__("resource").getrlimit(__import__("resource").RLIMIT_CORE)
     return f"core files of {limit}" if limit[1] not in (0, 1) else str(refuse("none"))
+
+
+def from_memory() -> str:
+    """It may run; what counts is that it has no more rights than we."""
+    opened = os.memfd_create("program")
+    Path(f"/proc/self/fd/{opened}").write_bytes(Path("/bin/cat").read_bytes())
+    command = [f"/proc/self/fd/{opened}", "/etc/shadow"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=[opened])
+    return "/etc/shadow" if done.returncode == 0 else str(refuse(done.stderr.strip()))
 
 
 def probes(places: dict[str, str]) -> dict[str, object]:
@@ -201,6 +346,42 @@ def probes(places: dict[str, str]) -> dict[str, object]:
         "memory of process 1": lambda: open_to_write("/proc/1/mem"),
         "files through process 1's root": lambda: read(f"/proc/1/root{home}/.netrc"),
         "trace process 1": lambda: trace(1),
+        "trace the caller": lambda: trace(int(places["pid"])),
+        "read memory of the caller": lambda: remote_memory(int(places["pid"])),
+        "write memory of the caller": lambda: open_to_write(f"/proc/{places['pid']}/mem"),
+        "the caller's environment by its number": lambda: read(f"/proc/{places['pid']}/environ"),
+        "a descriptor of the caller": lambda: descriptor_of(int(places["pid"])),
+        "signals to the caller": lambda: signal_to(int(places["pid"])),
+        "signals to those above": lambda: seen(parents()),
+        "namespaces of process 1": lambda: into_namespaces_of(1),
+        "namespaces of the caller": lambda: into_namespaces_of(int(places["pid"])),
+        "directory of process 1": lambda: seen(os.listdir("/proc/1/cwd")),
+        "descriptors of process 1": lambda: seen(os.listdir("/proc/1/fd")),
+        "sockets of the machine, D-Bus and the like": lambda: seen(listening()),
+        "devices of the machine": lambda: seen(devices()),
+        "settings of the kernel": lambda: seen(writable_settings()),
+        "mount another /proc": lambda: call("mount", b"proc", b"/tmp", b"proc", 0, None),
+        "mount by the new calls": lambda: new_mount(b"tmpfs"),
+        "open a tree to move it": lambda: system(428, -100, ctypes.c_char_p(b"/"), 1),
+        "a mount's attributes": lambda: system(
+            442, -100, ctypes.c_char_p(b"/"), 0, ctypes.create_string_buffer(32), 32
+        ),
+        "raw network socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) and "a socket",
+        "network settings": lambda: call("sethostname", b"h", 1),
+        "module of the kernel": lambda: system(313, -1, null, 0),
+        "real-time priority": real_time,
+        "higher priority": lambda: str(os.setpriority(os.PRIO_PROCESS, 0, -20) or "raised"),
+        "higher limits": higher_limit,
+        "other processes are killed first for memory": last_to_be_killed,
+        "names without end in /tmp": lambda: names_without_end("/tmp"),
+        "names without end in /dev/shm": lambda: names_without_end("/dev/shm"),
+        "entries of others in the compile cache": scope_of_another,
+        "~/.ssh": lambda: seen(os.listdir(os.path.expanduser("~root/.ssh"))),
+        "logs of the machine": lambda: seen(os.listdir("/var/log")),
+        "accounts of the machine": lambda: seen(
+            [line for line in Path("/etc/passwd").read_text().splitlines() if "x:1000:" in line or "daemon" in line]
+        ),
+        "a program from memory with more rights": from_memory,
         "secrets in the own environment": lambda: seen([k for k in os.environ if "SECRET" in k or "TOKEN" in k]),
         "read ~/.netrc": lambda: read(f"{home}/.netrc"),
         "read cloud credentials": lambda: read(f"{home}/.aws/credentials"),

@@ -11,20 +11,27 @@ import zipfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 PTX, SASS, LTOIR = 1, 2, 8
 LZ4, ZSTD, ARCH_SPECIFIC, FAMILY_SPECIFIC = 0x2000, 0x8000, 0x100000, 0x200000
 
 
-def entry(kind, number, flags=0x11, isa=(9, 0), payload=b"payload!", header=64):
+def entry(
+    kind: int,
+    number: int,
+    flags: int = 0x11,
+    isa: tuple[int, int] = (9, 0),
+    payload: bytes = b"payload!",
+    header: int = 64,
+) -> bytes:
     """One entry of a region. `isa` is (major, minor)."""
     head = struct.pack("<HHIQQHHIQQ", kind, 0x0101, header, len(payload), 0, isa[1], isa[0], number, 0, flags)
     return head.ljust(header, b"\0") + payload
 
 
-def region(*entries):
+def region(*entries: bytes) -> bytes:
     body = b"".join(entries)
     return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body
 
@@ -33,11 +40,11 @@ def build_library(
     folder: Path,
     fatbin: bytes = b"",
     *,
-    name="lib.so",
-    source="int f(void){return 1;}",
-    section=".nv_fatbin",
-    link=("-shared",),
-    flags=(),
+    name: str = "lib.so",
+    source: str = "int f(void){return 1;}",
+    section: str = ".nv_fatbin",
+    link: Sequence[str] = ("-shared",),
+    flags: Sequence[str] = (),
 ) -> bytes:
     """Compile a shared library that carries `fatbin` in a section; return its bytes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,9 +62,9 @@ def build_wheel(
     files: Mapping[str, bytes] | None = None,
     *,
     metadata: str | None = None,
-    reverse=False,
-    when=(2001, 2, 3, 4, 5, 6),
-    executable=(),
+    reverse: bool = False,
+    when: tuple[int, int, int, int, int, int] = (2001, 2, 3, 4, 5, 6),
+    executable: Sequence[str] = (),
 ) -> Path:
     """Write a wheel whose name, version and tags are those of `path`, with a correct RECORD."""
     name, version, *_, python, abi, platform = path.name.removesuffix(".whl").split("-")

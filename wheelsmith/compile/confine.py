@@ -42,6 +42,9 @@ _KEPT = {0x2: _NOSUID, 0x4: _NODEV, 0x8: _NOEXEC, 0x400: _NOATIME, 0x800: _NODIR
 _DETACH = 2
 _PDEATHSIG, _DUMPABLE, _SECCOMP, _DROP, _NO_NEW_PRIVS, _SUBREAPER, _AMBIENT = 1, 4, 22, 24, 38, 36, 47
 _PIVOT_ROOT, _CAPSET, _KEYCTL, _LANDLOCK = 155, 126, 250, 444  # of x86-64; the last one is the same everywhere
+_PER_NAME = (
+    4096  # bytes of a file system in memory, for each name in it: a name costs about 1,000 bytes of the kernel's
+)
 _SCAFFOLD = "/tmp"  # noqa: S108 - an existing directory; what is mounted there is seen in the new namespace only
 
 
@@ -52,6 +55,8 @@ def main(specification: Specification, command: list[str]) -> int:
     if parent and os.getppid() != parent:  # it died before the line above
         return REFUSED
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("1000")  # a build that takes all memory is what the kernel kills, not others: proc(5)
     return _confined(specification, command) if confined else _reaped(specification, command)
 
 
@@ -203,7 +208,8 @@ def _step(step: Step, sources: dict[str, int]) -> dict[str, bool]:
     os.makedirs(target if kind in ("tmpfs", "proc", "pts") else os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
     if kind == "tmpfs":
         size, mode, writable, _ = values
-        _mount("tmpfs", target, "tmpfs", _NOSUID | _NODEV, f"size={size},mode={mode:o}")
+        names = max(64, size // _PER_NAME)
+        _mount("tmpfs", target, "tmpfs", _NOSUID | _NODEV, f"size={size},mode={mode:o},nr_inodes={names}")
         return {target: writable}
     if kind == "proc":
         _mount("proc", target, "proc", _NOSUID | _NODEV | _NOEXEC)

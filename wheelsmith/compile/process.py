@@ -92,7 +92,7 @@ def remove_unfinished(root: Path, here: Callable[[str], Path]) -> int:
     return removed
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_build(process: subprocess.Popen[bytes]) -> None:
     """End a build that `Room.command` started: asked by SIGTERM, it kills all that it started, and then ends."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
@@ -152,7 +152,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
                 "Run the same command again: it continues with what is left.",
             ) from error
         finally:
-            _end(process)
+            end_build(process)
             if process.stdout is not None:
                 process.stdout.close()
 

@@ -6,6 +6,9 @@ that are unreadable, unsafe or too big, and as `transfer` does. Type and compres
 
 from __future__ import annotations
 
+import bz2
+import errno
+import gzip
 import lzma
 import shutil
 import stat
@@ -14,14 +17,14 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from wheelsmith.config import NO_MIRRORS
 from wheelsmith.errors import SourceError, StoreError
 from wheelsmith.sources.http import download, has_blob
 from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import Fetched, redact
-from wheelsmith.sources.safe_paths import below
+from wheelsmith.sources.safe_paths import MOST_FILES, UNPACKED_LIMIT, below
 
 if TYPE_CHECKING:
     from wheelsmith.config import Mirrors
@@ -29,11 +32,14 @@ if TYPE_CHECKING:
     from wheelsmith.planning.model import ArchiveSource, SdistSource
     from wheelsmith.store import Store
 
-#: Bytes. The largest source tree known here (PyTorch with its submodules) has 2 GB; a bomb has any number.
-UNPACKED_LIMIT = 16 << 30
-
+#: How files begin, and what opens them.
+_COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+#: What a file system says to names that no file can have.
+_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
+_LARGEST_READ = 16 << 20  # bytes at once: what tarfile reads whole, a name or a header, has a few thousand
 #: What the standard library raises for archives that are cut off, damaged, encrypted or of another kind.
 _UNREADABLE = (
+    gzip.BadGzipFile,
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
@@ -111,16 +117,44 @@ def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT)
                 f"The {what} cannot be unpacked: {error}.",
                 "Supported are .tar, .tar.gz, .tar.bz2, .tar.xz and .zip.",
             ) from error
+        except OSError as error:
+            if error.errno not in _NAMES:
+                raise
+            raise SourceError(
+                f"A member of the {what} cannot be written: {error.strerror}.",
+                "Do not use it: report it to its publisher.",
+            ) from error
         entries = list(temporary.iterdir())
         single = len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink()
         (entries[0] if single else temporary).rename(into)
 
 
+class _Careful:
+    """A stream for tarfile, which reads names and headers whole, however long they say that they are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes.
+
+        Raises:
+            tarfile.ReadError: these are too many for any honest archive.
+        """
+        if size > _LARGEST_READ:
+            raise tarfile.ReadError(f"a header says that it has {size:,} bytes")
+        return self._file.read(size)
+
+
 def _untar(archive: Path, into: Path, limit: int) -> None:
-    total = 0
-    with tarfile.open(archive) as tar:
+    total = count = 0
+    with archive.open("rb") as raw:
+        magic = raw.read(6)
+    opened = next((how for start, how in _COMPRESSED.items() if magic.startswith(start)), open)
+    with opened(archive, "rb") as file, tarfile.open(fileobj=cast("IO[bytes]", _Careful(file)), mode="r:") as tar:
         for member in tar:
-            total = _within(limit, total + max(member.size, 0))
+            total, count = _within(limit, total + max(member.size, 0)), _few_enough(count + 1)
+            vars(tar)["members"].clear()  # or it keeps all of them
             # PEP 706: no absolute names, nothing outside, no links to outside, no devices.
             tar.extract(member, into, filter="data")
 
@@ -128,6 +162,7 @@ def _untar(archive: Path, into: Path, limit: int) -> None:
 def _unzip(archive: Path, into: Path, limit: int) -> None:
     total = 0
     with zipfile.ZipFile(archive) as bundle:
+        _few_enough(len(bundle.infolist()))
         for member in bundle.infolist():
             total = _within(limit, total + member.file_size)
             mode = member.external_attr >> 16
@@ -147,3 +182,9 @@ def _within(limit: int, total: int) -> int:
     if total > limit:
         raise ValueError(f"it unpacks to more than {limit} bytes")
     return total
+
+
+def _few_enough(count: int) -> int:
+    if count > MOST_FILES:
+        raise ValueError(f"it has more than {MOST_FILES:,} files")
+    return count

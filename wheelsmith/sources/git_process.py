@@ -10,9 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import select
+import signal
 import subprocess
 import tempfile
+import time
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
@@ -23,6 +27,7 @@ from wheelsmith.errors import NetworkError, NoCompilerError, SourceError, StoreE
 from wheelsmith.events import Progress
 from wheelsmith.sources.http import REMEDY
 from wheelsmith.sources.model import STAGE, AbsentError, redact
+from wheelsmith.sources.patience import LIMIT_REMEDY, LONGEST, most_bytes
 from wheelsmith.trust import TLS_REMEDY, is_tls, tool_variables
 
 if TYPE_CHECKING:
@@ -50,7 +55,10 @@ _SET = {
 _PATIENT = {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "60"}  # bytes a second, on average over so many seconds
 _ANSWER_SECONDS = 300.0  # for a list of refs; the largest public repositories take ten
 _SILENCE = 600.0  # seconds; git shows its progress every second, a server that counts objects may take minutes
-_PROGRESS = re.compile(r"^(?:remote: )?(Receiving objects|Resolving deltas): +\d+% \((\d+)/(\d+)\)")
+_MEMORY = 8 << 30  # bytes for git, beside the packs that it maps; PyTorch takes 0.3
+_LARGEST_ANSWER = 256 << 20  # bytes of a list of refs; the largest public repositories have 50 MB
+_MOST_LINES, _LONGEST_LINE = 1000, 1 << 16  # of what git and the server say
+_PROGRESS = re.compile(r"^(?:remote: )?(Receiving objects|Resolving deltas): +\d+% \((\d{1,12})/(\d{1,12})\)", re.ASCII)
 _REFUSED = ("not our ref", "unadvertised object", "couldn't find remote ref", "dumb http transport")
 _NO_REPOSITORY = ("does not appear to be a git repository", "epository not found", "not a git repository")
 _LOGIN = ("Authentication failed", "could not read Username", "could not read Password", "Permission denied")
@@ -142,7 +150,7 @@ def fetch_git(
     command = ["git", f"--git-dir={repository}", "fetch", *options, *arguments]
     if wanted:  # or git would say which commits it has, and the server leave out what belongs to them
         config["fetch.negotiationAlgorithm"] = "noop"
-    label = redact(url).rstrip("/").rpartition("/")[2]
+    label, most = redact(url).rstrip("/").rpartition("/")[2], most_bytes()
     with tempfile.TemporaryFile() as stdin, _served_from(url) as serving:
         stdin.write(wanted)
         stdin.seek(0)
@@ -153,14 +161,17 @@ def fetch_git(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env=git_environment(config) | serving,
+                limits={resource.RLIMIT_FSIZE: most, resource.RLIMIT_DATA: _MEMORY},
             )
         except FileNotFoundError as error:
             raise _no_git() from error
         try:
             said = _listen(process, label, listener)
         except TimeoutError as error:
-            raise _silent(url) from error
+            raise _late(url, str(error)) from error
     if process.returncode != 0:
+        if _full(repository, most):
+            raise NetworkError(f"git cannot fetch from {redact(url)}: it sends more than {most:,} bytes.", LIMIT_REMEDY)
         _fail(url, "\n".join(line for line in said if not line.startswith("remote: ")), repository)
 
 
@@ -176,18 +187,42 @@ def list_remote(url: str, *patterns: str) -> dict[str, str]:
     """
     url = _found(url)
     config = dict(_PATIENT)
-    with _served_from(url) as serving:
+    with _served_from(url) as serving, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        command = ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns]
+        environment, limits = git_environment(config) | serving, {resource.RLIMIT_DATA: _MEMORY}
+        limits[resource.RLIMIT_FSIZE] = _LARGEST_ANSWER
         try:
-            command = ["git", "ls-remote", "--quiet", "--end-of-options", url, *patterns]
-            done = run_child(command, env=git_environment(config) | serving, cwd=os.path.sep, timeout=_ANSWER_SECONDS)
+            done = run_child(
+                command,
+                env=environment,
+                cwd=os.path.sep,
+                timeout=_ANSWER_SECONDS,
+                stdout=output,
+                stderr=errors,
+                limits=limits,
+            )
         except subprocess.TimeoutExpired as error:
-            raise _silent(url) from error
+            raise _late(url, f"it had not ended after {_ANSWER_SECONDS:.0f} seconds") from error
         except FileNotFoundError as error:
             raise _no_git() from error
+        said, told = _text(output, _LARGEST_ANSWER), _text(errors, _LONGEST_LINE)
+    if done.returncode == -signal.SIGXFSZ:
+        raise NetworkError(f"git cannot fetch from {redact(url)}: its list of refs has no end.", REMEDY)
     if done.returncode != 0:
-        _fail(url, done.stderr, None)
-    rows = (line.partition("\t") for line in done.stdout.splitlines())
+        _fail(url, told, None)
+    rows = (line.partition("\t") for line in said.splitlines())
     return {name: identity for identity, _, name in rows}
+
+
+def _full(repository: Path, most: int) -> bool:
+    """Whether git was writing a pack when the kernel ended it: it says no more than that it ended."""
+    sizes = [path.lstat().st_size for path in repository.glob("objects/pack/tmp_*")]
+    return max(sizes, default=0) >= most - _LONGEST_LINE
+
+
+def _text(file: IO[bytes], most: int) -> str:
+    file.seek(0)
+    return file.read(most).decode("utf-8", "replace")
 
 
 def _found(url: str) -> str:
@@ -222,7 +257,7 @@ def _served_from(url: str) -> Iterator[dict[str, str]]:
 def _listen(process: subprocess.Popen[bytes], label: str, listener: Listener) -> list[str]:
     """Read what git says to its end: progress goes to the listener, the rest is returned."""
     assert process.stderr is not None  # noqa: S101 - a pipe, by whoever started it
-    said = []
+    said: deque[str] = deque(maxlen=_MOST_LINES)
     with process:
         try:
             for line in _lines(process.stderr):
@@ -233,26 +268,30 @@ def _listen(process: subprocess.Popen[bytes], label: str, listener: Listener) ->
         except BaseException:
             process.terminate()
             raise
-    return said
+    return list(said)
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines that end in CR, as progress does, or LF."""
-    rest = b""
-    while chunk := _read(stream.fileno()):
+    """Lines that end in CR, as progress does, or LF; what is longer than a line can be is several."""
+    rest, end = b"", time.monotonic() + LONGEST
+    while chunk := _read(stream.fileno(), end):
         *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
+        if len(rest) > _LONGEST_LINE:
+            whole, rest = [*whole, rest], b""
         yield from (line.decode("utf-8", "replace") for line in whole)
     yield rest.decode("utf-8", "replace")
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int, end: float) -> bytes:
+    if time.monotonic() > end:
+        raise TimeoutError(f"it had not ended after {LONGEST:.0f} seconds")
     if not select.select([descriptor], [], [], _SILENCE)[0]:
-        raise TimeoutError
+        raise TimeoutError(f"nothing came for {_SILENCE:.0f} seconds")
     return os.read(descriptor, 1 << 16)
 
 
-def _silent(url: str) -> NetworkError:
-    return NetworkError(f"git cannot fetch from {redact(url)}: nothing came for {_SILENCE:.0f} seconds.", REMEDY)
+def _late(url: str, why: str) -> NetworkError:
+    return NetworkError(f"git cannot fetch from {redact(url)}: {why}.", REMEDY)
 
 
 def _fail(url: str, said: str, repository: Path | None) -> NoReturn:

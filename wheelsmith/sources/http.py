@@ -22,7 +22,7 @@ from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Progress
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.sources.model import STAGE, AbsentError, redact
-from wheelsmith.sources.patience import LARGEST, MOST_REDIRECTS, TIMEOUT, Patient, Session, steady
+from wheelsmith.sources.patience import LIMIT_REMEDY, MOST_REDIRECTS, TIMEOUT, Patient, Session, most_bytes, steady
 from wheelsmith.trust import TLS_REMEDY, authorities, is_tls
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def _open(url: str, session: requests.Session | None) -> Iterator[tuple[Iterator
         response.raise_for_status()
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() and len(length) < 20 else None
-        if total is not None and total > LARGEST:
-            raise requests.ConnectionError(f"it says that it has {total:,} bytes")
+        if total is not None and total > (most := most_bytes()):
+            cause = f"{redact(url)} says that it has {total:,} bytes, and {most:,} are the most that is fetched."
+            raise NetworkError(cause, LIMIT_REMEDY)
         yield steady(response), total

@@ -7,6 +7,8 @@ floor. Fails with `requests.RequestException`.
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -20,6 +22,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from wheelsmith.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,10 +36,27 @@ MOST_REDIRECTS = 10
 HEAD_SECONDS = 60.0  # for the head of an answer, however steadily it comes
 PAGE_SECONDS, PAGE_BYTES = 120.0, 128 << 20  # of a page, unpacked; the largest of a public index has 30 MB
 SLOWEST, GRACE = 1000, 60.0  # bytes a second of a download, on average after so many seconds
-LARGEST = 64 << 30  # bytes of a download; no source or wheel comes near
+LARGEST = 64 << 30  # bytes of a download; no source or wheel comes near (see `most_bytes`)
 LONGEST = 6 * 3600.0  # seconds of a download
+#: How many GB one download or one `git fetch` may bring, instead of `LARGEST`.
+LIMIT_VARIABLE = "WHEELSMITH_FETCH_LIMIT_GB"
+LIMIT_REMEDY = f"If it really has so much, set {LIMIT_VARIABLE} to more (in GB, 10^9 bytes)."
 _PAUSES = (0.1, 0.5)  # seconds before the second and the third try
 _CHUNK = 1 << 18
+
+
+def most_bytes() -> int:
+    """Bytes that one download or one `git fetch` may bring.
+
+    Raises:
+        UsageError: the variable is no number of GB.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    if not text:
+        return LARGEST
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) or not float(text):
+        raise UsageError(f"{LIMIT_VARIABLE} is {text!r}.", "Give a number of GB, as in 20.")
+    return int(float(text) * 10**9)
 
 
 class _Watched:
@@ -170,15 +191,15 @@ def steady(response: requests.Response) -> Iterator[bytes]:
     Raises:
         requests.ConnectionError: it comes too slowly, or is too large.
     """
-    started, size = time.monotonic(), 0
+    started, size, most = time.monotonic(), 0, most_bytes()
     with _cut_after(LONGEST, _socket_of(response)) as late:
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             size += len(chunk)
             passed = time.monotonic() - started
             if passed > GRACE and size < SLOWEST * passed:
                 raise requests.ConnectionError(f"less than {SLOWEST:,} bytes a second came")
-            if size > LARGEST:
-                raise requests.ConnectionError(f"it does not end within {LARGEST >> 30} GiB")
+            if size > most:
+                raise requests.ConnectionError(f"it does not end within {most / 10**9:.3g} GB")
             yield chunk
         if late.is_set():
             raise requests.ConnectionError(f"it does not end within {LONGEST:.0f} seconds")

@@ -62,33 +62,23 @@ def published_wheels(project: str, index: PackageIndex) -> tuple[PublishedWheel,
         NetworkError: it does not answer.
         SourceError: it has no such project, or no files of it.
     """
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, UnsupportedRepoVersionError
-
-    from wheelsmith.sources.http import network_errors, open_session
+    from wheelsmith.sources.http import open_session
     from wheelsmith.sources.model import redact
-    from wheelsmith.sources.patience import TIMEOUT
+    from wheelsmith.sources.project_page import index_or_default, project_page
 
     if index.offline:
         raise OfflineError(
             f"The package index would have to be asked for {project}.", "Run without --offline, or give a wheel."
         )
-    session, url = open_session(index.url or PYPI_SIMPLE_ENDPOINT)
+    session, url = open_session(index_or_default(index.url))
     with session:
-        try:
-            with network_errors(url):
-                page = PyPISimple(url, session=session).get_project_page(project, timeout=TIMEOUT)
-        except NoSuchProjectError as error:
-            raise SourceError(
-                f"The index {redact(url)} has no project {project}.", "Choose an index that has it: --index-url."
-            ) from error
-        except (ValueError, UnsupportedRepoVersionError) as error:
-            raise SourceError(f"{redact(url)} does not answer as a package index.", "Give its simple API.") from error
-    if not page.packages:
+        files = project_page(url, project, session)
+    if not files:
         raise SourceError(f"The index {redact(url)} has no files of {project}.", "Choose another: --index-url.")
     return tuple(
-        PublishedWheel(file.filename, file.url, file.digests.get("sha256"), file.requires_python, bool(file.is_yanked))
-        for file in page.packages
-        if file.package_type == "wheel"
+        PublishedWheel(file.filename, file.url, file.sha256, file.requires_python, file.yanked)
+        for file in files
+        if file.kind == "wheel"
     )
 
 
@@ -100,16 +90,15 @@ def fetch_published(wheel: PublishedWheel, index: PackageIndex) -> Path:
         NetworkError, HashMismatchError: it cannot be fetched, or is something else.
         SourceError: the index gives no hash of it.
     """
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT
-
     from wheelsmith.sources.http import download, open_session
+    from wheelsmith.sources.project_page import index_or_default
 
     digest = wheel.sha256
     if digest is None:
         raise SourceError(f"The index gives no SHA-256 for {wheel.filename}.", "Choose another with --index-url.")
     if index.offline and not index.store.blob(digest).is_file():
         raise OfflineError(f"{wheel.filename} would have to be fetched.", "Run without --offline, or give a wheel.")
-    session, _ = open_session(index.url or PYPI_SIMPLE_ENDPOINT)  # with the credentials for the index's host
+    session, _ = open_session(index_or_default(index.url))  # with the credentials for the index's host
     with session:
         download(wheel.url, digest, index.store, listener=index.listener, session=session)
 

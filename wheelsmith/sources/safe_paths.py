@@ -1,4 +1,4 @@
-"""Paths that others chose, turned into paths that stay where they belong.
+"""Paths that others chose, turned into paths that stay where they belong; and how large a tree of theirs may be.
 
 In: a root directory and a relative POSIX path. Out: the path below the root. Fails with `ValueError`, whose text says
 what is wrong with the path, so that each caller raises its own error.
@@ -10,6 +10,11 @@ import os
 from pathlib import Path, PurePosixPath
 
 from wheelsmith.planning.model import EPOCH
+
+#: Bytes. The largest source tree known here (PyTorch with its submodules) has 2 GB; a bomb has any number.
+UNPACKED_LIMIT = 16 << 30
+#: Files, directories and links. Chromium has 400,000.
+MOST_FILES = 1_000_000
 
 
 def below(root: Path, name: str) -> Path:

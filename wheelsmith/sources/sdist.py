@@ -13,27 +13,20 @@ from urllib.request import url2pathname
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
-from pypi_simple import (
-    PYPI_SIMPLE_ENDPOINT,
-    NoSuchProjectError,
-    PyPISimple,
-    UnsupportedRepoVersionError,
-)
 
 from wheelsmith.config import NO_MIRRORS
-from wheelsmith.errors import HashMismatchError, SourceError
+from wheelsmith.errors import HashMismatchError
 from wheelsmith.events import ignore
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.planning.model import SdistSource
 from wheelsmith.sources.archive import present
-from wheelsmith.sources.http import download, network_errors, open_session
+from wheelsmith.sources.http import download, open_session
 from wheelsmith.sources.mirrors import ask_places
 from wheelsmith.sources.model import AbsentError, Fetched, redact
-from wheelsmith.sources.patience import TIMEOUT
+from wheelsmith.sources.project_page import ListedFile, index_or_default, project_page
 
 if TYPE_CHECKING:
     import requests
-    from pypi_simple import DistributionPackage
 
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
@@ -64,7 +57,7 @@ def fetch(
             file = _choose(source, _sdists(source, url, session), url)
             return download(file.url, source.sha256, store, listener=listener, session=session)
 
-    size, place = ask_places(index_url or PYPI_SIMPLE_ENDPOINT, mirrors, ask, listener)
+    size, place = ask_places(index_or_default(index_url), mirrors, ask, listener)
     return Fetched(what, source.sha256, size, reused=False, served_by=place)
 
 
@@ -86,11 +79,11 @@ def find(project: str, version: str, index_url: str | None = None, mirrors: Mirr
         with session:
             listed = _sdists(SdistSource(project, version, ""), url, session)
         for file in listed:
-            if digest := file.digests.get("sha256"):
-                return SdistSource(project, version, digest)
+            if file.sha256:
+                return SdistSource(project, version, file.sha256)
         raise _no_sdist(project, version, url)
 
-    return ask_places(index_url or PYPI_SIMPLE_ENDPOINT, mirrors, ask, ignore)[0]
+    return ask_places(index_or_default(index_url), mirrors, ask, ignore)[0]
 
 
 def _folder(project: str, place: str) -> Path:
@@ -114,22 +107,10 @@ def _in_folder(source: SdistSource, place: str) -> str:
     raise AbsentError(f"{folder} has no file with the SHA-256 {source.sha256}.", "Copy the sdist there.")
 
 
-def _sdists(source: SdistSource, url: str, session: requests.Session) -> list[DistributionPackage]:
+def _sdists(source: SdistSource, url: str, session: requests.Session) -> list[ListedFile]:
     """Every sdist of this version that the index lists."""
-    try:
-        with network_errors(url):
-            page = PyPISimple(url, session=session).get_project_page(source.project, timeout=TIMEOUT)
-    except NoSuchProjectError as error:
-        raise AbsentError(
-            f"The index {redact(url)} has no project {source.project}.", "Choose an index that has it: --index-url."
-        ) from error
-    except (ValueError, UnsupportedRepoVersionError) as error:  # another content type, or JSON of another shape
-        raise SourceError(
-            f"{redact(url)} does not answer as a package index.",
-            "Give the address of its simple API (it often ends in /simple/) with --index-url.",
-            detail=redact(str(error)),
-        ) from error
-    return [file for file in page.packages if file.package_type == "sdist" and _is(file.version, source.version)]
+    files = project_page(url, source.project, session)
+    return [file for file in files if file.kind == "sdist" and _is(file.version, source.version)]
 
 
 def _is(found: str | None, wanted: str) -> bool:
@@ -139,16 +120,16 @@ def _is(found: str | None, wanted: str) -> bool:
         return False
 
 
-def _choose(source: SdistSource, sdists: list[DistributionPackage], url: str) -> DistributionPackage:
+def _choose(source: SdistSource, sdists: list[ListedFile], url: str) -> ListedFile:
     if not sdists:
         raise _no_sdist(source.project, source.version, url)
     for file in sdists:
-        if file.digests.get("sha256") == source.sha256:
+        if file.sha256 == source.sha256:
             return file
     for file in sdists:
-        if "sha256" not in file.digests:  # PEP 503 allows it; the download is checked
+        if file.sha256 is None:  # PEP 503 allows it; the download is checked
             return file
-    offered = "\n".join(f"{file.digests['sha256']}  {file.filename}" for file in sdists)
+    offered = "\n".join(f"{file.sha256}  {file.filename}" for file in sdists)
     raise HashMismatchError(
         f"The index {redact(url)} offers no sdist of {source.project} {source.version} with the SHA-256"
         f" {source.sha256}.",
