@@ -58,6 +58,13 @@ if TYPE_CHECKING:
     from wheelsmith.api.machine import gpus as gpus
     from wheelsmith.api.machine import timeline as timeline
     from wheelsmith.api.machine import timeline_trace as timeline_trace
+    from wheelsmith.api.matrices import BuildOptions as BuildOptions
+    from wheelsmith.api.matrices import Matrix as Matrix
+    from wheelsmith.api.matrices import build_matrix as build_matrix
+    from wheelsmith.api.matrices import matrix as matrix
+    from wheelsmith.api.matrices import matrix_jobs as matrix_jobs
+    from wheelsmith.api.matrices import matrix_report as matrix_report
+    from wheelsmith.api.matrices import matrix_schema as matrix_schema
     from wheelsmith.api.recipes import ReadingOptions as ReadingOptions
     from wheelsmith.api.recipes import recipe_bump as recipe_bump
     from wheelsmith.api.recipes import recipe_lock as recipe_lock
@@ -70,6 +77,8 @@ if TYPE_CHECKING:
     from wheelsmith.api.wheels import verify as verify
     from wheelsmith.api.wheels import wheel_page as wheel_page
     from wheelsmith.attest.verify import WheelVerification as WheelVerification
+    from wheelsmith.builder.matrix import CellResult as CellResult
+    from wheelsmith.builder.matrix import PlannedCell as PlannedCell
     from wheelsmith.builder.model import BuildResult as BuildResult
     from wheelsmith.builder.rebuild import Rebuilt as Rebuilt
     from wheelsmith.compat.advise import Advice as Advice
@@ -121,6 +130,8 @@ if TYPE_CHECKING:
     from wheelsmith.errors import UsageError as UsageError
     from wheelsmith.errors import VerificationError as VerificationError
     from wheelsmith.errors import WheelsmithError as WheelsmithError
+    from wheelsmith.events import CellDone as CellDone
+    from wheelsmith.events import CellStarted as CellStarted
     from wheelsmith.events import Compiling as Compiling
     from wheelsmith.events import Event as Event
     from wheelsmith.events import Listener as Listener
@@ -169,9 +180,11 @@ _MODULES = {
         "index_yank publish try_install"
     ),
     "wheelsmith.api.machine": "annotation build_page doctor explain failure_page gpus timeline timeline_trace",
+    "wheelsmith.api.matrices": "BuildOptions Matrix build_matrix matrix matrix_jobs matrix_report matrix_schema",
     "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",
+    "wheelsmith.builder.matrix": "CellResult PlannedCell",
     "wheelsmith.builder.model": "BuildResult",
     "wheelsmith.builder.rebuild": "Rebuilt",
     "wheelsmith.compat.advise": "Advice",
@@ -192,7 +205,8 @@ _MODULES = {
         "VerificationError WheelsmithError"
     ),
     "wheelsmith.events": (
-        "Compiling Event Listener Note Progress StageDone StageStarted ToolLine UnitAtWork UnitDone ignore"
+        "CellDone CellStarted Compiling Event Listener Note Progress StageDone StageStarted ToolLine UnitAtWork "
+        "UnitDone ignore"
     ),
     "wheelsmith.gpu.arch": "Arch ArchSet",
     "wheelsmith.gpu.drivers": "Driver gpu_driver",

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wheelsmith.documents.machines import ErrorFacts
 
 # Controls but for tab and newline, what turns the direction of text around, and half characters, which no stream takes.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -37,10 +43,22 @@ class WheelsmithError(Exception):
     """
 
     exit_code = 1
+    #: The whole log of what failed, where there is one.
+    log: Path | None = None
 
     def __init__(self, cause: str, remedy: str, *, detail: str = "") -> None:
         self.cause, self.remedy, self.detail = harmless(_short(cause)), harmless(_short(remedy)), harmless(detail)
         super().__init__(self.cause)
+
+    def to_dict(self) -> ErrorFacts:
+        """JSON-ready form."""
+        return {
+            "code": self.exit_code,
+            "name": type(self).__name__,
+            "cause": self.cause,
+            "remedy": self.remedy,
+            "detail": self.detail,
+        }
 
 
 _LONGEST = 1600  # characters of a sentence: a value in it may be a megabyte

@@ -110,7 +110,27 @@ class Note:
     warning: bool = False
 
 
-Event = StageStarted | StageDone | Progress | Compiling | UnitDone | ToolLine | Note
+@dataclass(frozen=True, slots=True)
+class CellStarted:
+    """A cell of a matrix, the `number`th (from 1) of `total`, begins."""
+
+    cell: str
+    number: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellDone:
+    """A cell of a matrix ended. `state` says how (see `wheelsmith.documents.matrices`), `text` names its wheel, or the
+    cause of its failure."""
+
+    cell: str
+    state: str
+    text: str
+    seconds: float
+
+
+Event = CellStarted | CellDone | StageStarted | StageDone | Progress | Compiling | UnitDone | ToolLine | Note
 
 
 class Listener(Protocol):

@@ -33,7 +33,7 @@ from wheelsmith.compile.timeline import SUFFIX
 from wheelsmith.compile.versions import try_host_compiler
 from wheelsmith.config import IMAGE_VARIABLE
 from wheelsmith.contract import CHOICES_FILE, choices_to_bytes
-from wheelsmith.errors import CompileError, IsolationError, UsageError
+from wheelsmith.errors import CompileError, IsolationError, UsageError, WheelsmithError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.index.location import local_directory
@@ -226,7 +226,10 @@ def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
     """A build that fails because it wants to fetch something fails with the name of that."""
     try:
         yield
-    except CompileError as error:
+    except WheelsmithError as error:
+        error.log = log if log.is_file() else None
+        if not isinstance(error, CompileError):
+            raise
         from wheelsmith.diagnostics.failures import RUN_MARK
         from wheelsmith.sources.git_shim import refused
 
@@ -236,13 +239,15 @@ def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
         wanted = refused(text.rpartition(RUN_MARK)[2])
         if not wanted:
             raise
-        raise CompileError(
+        gaps = CompileError(
             f"The build of {plan.name} {plan.version} wants to fetch what its recipe does not have:"
             f" {', '.join(map(str, wanted))}.",
             f"Add it to the recipe as a [[tree]]: `wheelsmith recipes lock {plan.name}=={plan.version}` finds it."
             f" The whole log is {log}.",
             detail=error.detail,
-        ) from error
+        )
+        gaps.log = error.log
+        raise gaps from error
 
 
 def _now() -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import tempfile
 from base64 import b64decode
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
@@ -69,13 +71,26 @@ def check_name(index: str | Path, plan: Plan, key: str) -> None:
     """
     storage = open_storage(index)
     for entry in load(storage, plan.name).entries:
-        if _in_the_way(entry, plan) and _key_of(storage, entry) != key:
-            raise IndexConflictError(
-                f"The index {storage.url} has {entry.filename} already, which is not of this build: another plan"
-                " or other tools made it, and a published file never changes.",
-                "Publish this one elsewhere with --index; or, if nobody uses the other one, take it away first:"
-                f" `wheelsmith index rm --force '{plan.requirement}' --index {storage.url}`.",
-            )
+        if _in_the_way(entry, plan) and _stated(storage, entry).key != key:
+            raise _taken(entry, plan, storage)
+
+
+def find_published(index: str | Path, plan: Plan, digests: Collection[str]) -> Entry | None:
+    """The wheel in the index that serves the plan's Python and was made for one of the plans with these digests, as the
+    statement beside it tells; None: there is none.
+
+    Raises:
+        IndexConflictError: a wheel is in the way that is of none of these plans.
+    """
+    storage, other = open_storage(index), None
+    for entry in load(storage, plan.name).entries:
+        if _in_the_way(entry, plan):
+            if _stated(storage, entry).plan_digest in digests:
+                return entry
+            other = entry
+    if other is not None:
+        raise _taken(other, plan, storage)
+    return None
 
 
 def _in_the_way(entry: Entry, plan: Plan) -> bool:
@@ -94,15 +109,36 @@ def _in_the_way(entry: Entry, plan: Plan) -> bool:
     return False
 
 
-def _key_of(storage: Storage, entry: Entry) -> str | None:
-    """The key of the build that a published statement tells; None: there is none, or it cannot be read."""
+def _taken(entry: Entry, plan: Plan, storage: Storage) -> IndexConflictError:
+    return IndexConflictError(
+        f"The index {storage.url} has {entry.filename} already, which is not of this build: another plan"
+        " or other tools made it, and a published file never changes.",
+        "Publish this one elsewhere with --index; or, if nobody uses the other one, take it away first:"
+        f" `wheelsmith index rm --force '{plan.requirement}' --index {storage.url}`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """The key and the plan's digest of a build, as the statement beside its wheel tells them."""
+
+    key: str | None = None
+    plan_digest: str | None = None
+
+
+def _stated(storage: Storage, entry: Entry) -> _Stated:
+    """What a published statement tells; nothing, if there is none, it cannot be read, or is about other bytes."""
     stored = storage.read(f"{entry.path}{SUFFIX}")
     if stored is None:
-        return None
+        return _Stated()
     try:
         document = json.loads(stored.data)
         if "payload" in document:
             document = json.loads(b64decode(document["payload"]))
-        return str(document["predicate"]["runDetails"]["metadata"]["invocationId"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+        if document["subject"][0]["digest"]["sha256"] != entry.sha256:
+            return _Stated()
+        predicate = document["predicate"]
+        key = str(predicate["runDetails"]["metadata"]["invocationId"])
+        return _Stated(key, str(predicate["buildDefinition"]["internalParameters"]["plan_digest"]))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return _Stated()

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.cli.matrix import add_cells, listing, tell_ci
 from wheelsmith.cli.options import (
     Commands,
     Parser,
@@ -20,15 +21,25 @@ from wheelsmith.cli.options import (
     location,
     target_arguments,
 )
+from wheelsmith.errors import UsageError
 
 if TYPE_CHECKING:
-    from wheelsmith import BuildResult
+    from wheelsmith import BuildOptions, BuildResult
 
 
 def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
     parser = add_command(commands, "build", execute, "compile, prove and publish a package")
-    add_target(parser)
+    add_target(parser, optional=True)
+    group = parser.add_argument_group("many builds")
+    group.add_argument(
+        "--matrix", metavar="FILE", help="build every cell of a matrix instead of one package (docs/matrix.md)"
+    )
+    add_cells(group)
+    group.add_argument("--skip-refused", action="store_true", help="build the others where cells cannot be built")
+    group.add_argument(
+        "--report", metavar="DIR", help="write matrix.json, summary.md, junit.xml, outputs.env and the logs there"
+    )
     add_index(parser)
     add_store(parser)
     add_network(parser)
@@ -74,6 +85,10 @@ def execute(options: argparse.Namespace) -> int:
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
 
+    if options.matrix is not None:
+        return _matrix(options)
+    if options.requirement is None:
+        raise UsageError("No package is named.", "Give one, as in `wheelsmith build cuvec`, or --matrix FILE.")
     made = wheelsmith.plan(options.requirement, **target_arguments(options))
     place = wheelsmith.choose_place(
         made, container=options.container, toolkit=options.toolkit, image=options.container_image
@@ -97,26 +112,67 @@ def execute(options: argparse.Namespace) -> int:
             made,
             index=options.index,
             store=options.store,
-            jobs=options.jobs,
-            memory=options.memory,
-            cache=options.cache,
-            use_cache=not options.no_cache,
-            cache_readonly=options.cache_readonly,
             stop_after=options.stop_after,
-            offline=options.offline,
-            require_isolation=options.require_isolation,
-            index_url=options.index_url,
-            torch_index=options.torch_index,
-            toolkit=options.toolkit,
-            host_compiler=options.host_compiler,
-            sign=options.sign,
             listener=listener,
+            **build_arguments(options),
         )
     if options.json:
         show.as_json(result.to_dict())
     else:
         _summary(result, options.index)
     return 0
+
+
+def build_arguments(options: argparse.Namespace) -> BuildOptions:
+    """How to build, as `wheelsmith.build` and `wheelsmith.build_matrix` take it."""
+    return {
+        "jobs": options.jobs,
+        "memory": options.memory,
+        "cache": options.cache,
+        "use_cache": not options.no_cache,
+        "cache_readonly": options.cache_readonly,
+        "offline": options.offline,
+        "require_isolation": options.require_isolation,
+        "index_url": options.index_url,
+        "torch_index": options.torch_index,
+        "toolkit": options.toolkit,
+        "host_compiler": options.host_compiler,
+        "sign": options.sign,
+    }
+
+
+def _matrix(options: argparse.Namespace) -> int:
+    """Build a matrix."""
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    told = {"--gpu": options.gpu, "--arch": options.arch, "--python": options.python, "--cuda": options.cuda}
+    told |= {"--torch": options.torch, "--option": options.option, "the package": options.requirement}
+    if given := [name for name, value in told.items() if value]:
+        raise UsageError(
+            f"--matrix says itself what is built, and {given[0]} does too.", f"Leave {given[0]} away, or --matrix."
+        )
+    with Reporter(verbose=options.verbose, quiet=options.quiet) as listener:
+        made = wheelsmith.build_matrix(
+            options.matrix,
+            cells=options.cell,
+            skip_refused=options.skip_refused,
+            index=options.index,
+            store=options.store,
+            stop_after=options.stop_after,
+            environment=options.env,
+            recipes=options.recipes,
+            listener=listener,
+            **build_arguments(options),
+        )
+    document = made.to_dict()
+    tell_ci(document, options.report)
+    if options.json:
+        show.as_json(document)
+    else:
+        listing(made)
+    return made.exit_code
 
 
 def _summary(result: BuildResult, index: str) -> None:

@@ -28,6 +28,7 @@ from wheelsmith.cli import (
     image,
     index,
     inspect,
+    matrix,
     plan,
     publish,
     rebuild,
@@ -41,10 +42,10 @@ from wheelsmith.cli.options import Parser, add_common, unknown_words
 from wheelsmith.errors import BROKEN_PIPE, InterruptedBuildError, WheelsmithError
 
 if TYPE_CHECKING:
-    from wheelsmith.documents.machines import ErrorDocument, ErrorFacts
+    from wheelsmith.documents.machines import ErrorDocument
 
 _COMMANDS = (
-    *(plan, build, fetch, inspect, fits, advise, publish, verify, rebuild),
+    *(plan, build, matrix, fetch, inspect, fits, advise, publish, verify, rebuild),
     *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema),
 )
 
@@ -130,14 +131,7 @@ def _failed(error: WheelsmithError, words: Sequence[str]) -> int:
             print("".join(f"  | {line}\n" for line in error.detail.splitlines()), end="", file=sys.stderr)
         print(f"  what to do: {error.remedy}", file=sys.stderr, flush=True)
     if "--json" in words:
-        facts: ErrorFacts = {
-            "code": error.exit_code,
-            "name": type(error).__name__,
-            "cause": error.cause,
-            "remedy": error.remedy,
-            "detail": error.detail,
-        }
-        document: ErrorDocument = {"schema_version": 1, "error": facts}
+        document: ErrorDocument = {"schema_version": 1, "error": error.to_dict()}
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
     return error.exit_code

@@ -16,12 +16,24 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.cli.show import console
 from wheelsmith.errors import harmless
-from wheelsmith.events import Compiling, Event, Note, Progress, StageDone, StageStarted, ToolLine, UnitDone
+from wheelsmith.events import (
+    CellDone,
+    CellStarted,
+    Compiling,
+    Event,
+    Note,
+    Progress,
+    StageDone,
+    StageStarted,
+    ToolLine,
+    UnitDone,
+)
 
 if TYPE_CHECKING:
     from wheelsmith.events import UnitAtWork
 
 _QUIET_SECONDS = 10.0
+_GOOD = ("built", "stored", "published")  # how a cell of a matrix ends that has its wheel
 _MOST_UNITS = 8  # that are shown at work
 
 
@@ -60,6 +72,11 @@ class Reporter:
 
     def _show(self, event: Event) -> None:
         match event:
+            case CellStarted(cell, number, total):
+                self._line(f"{'cell':<10} {number} of {total}: {cell}")
+            case CellDone(cell, state, text, seconds):
+                bad = "" if state in _GOOD else "yellow"
+                self._line(f"{'cell':<10} {cell}: {state}, {text} [{seconds:.1f} s]", bad)
             case StageStarted(stage, detail):
                 self._plain(self._groups.start(stage, f"{stage} {detail}".rstrip()))
                 self._live(f"{stage} {detail}")

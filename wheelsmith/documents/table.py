@@ -15,7 +15,7 @@ from functools import cache
 from itertools import pairwise
 from typing import NotRequired, cast, get_args, get_origin, get_type_hints, is_typeddict
 
-from wheelsmith.documents import builds, indexes, machines, plans, recipes, wheels
+from wheelsmith.documents import builds, indexes, machines, matrices, plans, recipes, wheels
 from wheelsmith.documents.builds import BuildDocument, FetchDocument, RebuildDocument, TimelineDocument
 from wheelsmith.documents.indexes import (
     ClientConfigDocument,
@@ -43,6 +43,7 @@ from wheelsmith.documents.machines import (
     RenderDocument,
     TryDocument,
 )
+from wheelsmith.documents.matrices import MatrixDocument
 from wheelsmith.documents.plans import PlanDocument
 from wheelsmith.documents.recipes import BumpDocument, LockDocument, MirrorDocument, RecipesDocument
 from wheelsmith.documents.wheels import AdviceDocument, FitsDocument, InspectDocument, VerifyDocument
@@ -90,6 +91,7 @@ DOCUMENTS: dict[str, type] = {
     "index-verify": IndexVerifyDocument,
     "index-yank": IndexChangeDocument,
     "inspect": InspectDocument,
+    "matrix": MatrixDocument,
     "plan": PlanDocument,
     "publish": PublishDocument,
     "rebuild": RebuildDocument,
@@ -128,6 +130,7 @@ Document = (
     | IndexVerifyDocument
     | InspectDocument
     | LockDocument
+    | MatrixDocument
     | MirrorDocument
     | PlanDocument
     | PublishDocument
@@ -200,7 +203,7 @@ def _shape(shape: type, shapes: dict[str, dict[str, JsonValue]]) -> dict[str, Js
 def _descriptions() -> dict[str, dict[str, str]]:
     """What the text below a key says of it, by shape and key. It is in the source only: Python does not keep it."""
     found: dict[str, dict[str, str]] = {}
-    for module in (builds, indexes, machines, plans, recipes, wheels):
+    for module in (builds, indexes, machines, matrices, plans, recipes, wheels):
         for shape in ast.parse(inspect.getsource(module)).body:
             if isinstance(shape, ast.ClassDef):
                 bases = [found.get(base.id, {}) for base in shape.bases if isinstance(base, ast.Name)]
