@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, cast
 
 from wheelsmith.builder.destination import check_name, check_writable
 from wheelsmith.builder.finalize import prove
+from wheelsmith.builder.gaps import naming_gaps
 from wheelsmith.builder.model import RECORD_VERSION, BuildResult, Made, Settings
 from wheelsmith.builder.page import write_page
 from wheelsmith.builder.signing_key import refuse_key_in_reach
@@ -33,7 +34,7 @@ from wheelsmith.compile.timeline import SUFFIX
 from wheelsmith.compile.versions import try_host_compiler
 from wheelsmith.config import IMAGE_VARIABLE
 from wheelsmith.contract import CHOICES_FILE, choices_to_bytes
-from wheelsmith.errors import CompileError, IsolationError, UsageError, WheelsmithError
+from wheelsmith.errors import IsolationError, UsageError
 from wheelsmith.events import Listener, Note, StageDone, StageStarted
 from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.index.location import local_directory
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from wheelsmith.documents.builds import BuildRecord, CacheFacts, ToolchainFacts
     from wheelsmith.sources.model import Fetched
     from wheelsmith.wheel.strip import StripTool
-
-_TAIL = 64 << 20  # bytes at the end of a log that are searched for what a build wanted to fetch
 
 
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
@@ -156,7 +155,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     if not tools.isolation.confined:
         text = f"this build is not confined ({tools.isolation.reason}): {tools.isolation.unconfined}"
         listener(Note("compile", text, warning=True))
-    with _stage("compile", listener, f"{plan.name} {plan.version}") as done, _naming_gaps(plan, log):
+    with _stage("compile", listener, f"{plan.name} {plan.version}") as done, naming_gaps(plan, log):
         supplies = Supplies(
             tools.environment,
             tools.toolkit,
@@ -219,35 +218,6 @@ def _lay_out(plan: Plan, store: Store, directory: Path) -> None:
 
     lay_out(plan, store, directory)
     place_guard(directory / Path(TOOLS).relative_to(CANONICAL))
-
-
-@contextmanager
-def _naming_gaps(plan: Plan, log: Path) -> Iterator[None]:
-    """A build that fails because it wants to fetch something fails with the name of that."""
-    try:
-        yield
-    except WheelsmithError as error:
-        error.log = log if log.is_file() else None
-        if not isinstance(error, CompileError):
-            raise
-        from wheelsmith.diagnostics.failures import RUN_MARK
-        from wheelsmith.sources.git_shim import refused
-
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL))
-            text = file.read(_TAIL).decode("utf-8", "replace")
-        wanted = refused(text.rpartition(RUN_MARK)[2])
-        if not wanted:
-            raise
-        gaps = CompileError(
-            f"The build of {plan.name} {plan.version} wants to fetch what its recipe does not have:"
-            f" {', '.join(map(str, wanted))}.",
-            f"Add it to the recipe as a [[tree]]: `wheelsmith recipes lock {plan.name}=={plan.version}` finds it."
-            f" The whole log is {log}.",
-            detail=error.detail,
-        )
-        gaps.log = error.log
-        raise gaps from error
 
 
 def _now() -> str:
