@@ -1,6 +1,6 @@
 """What a failed build wanted to fetch, named: a recipe that lacks a source fails with its name.
 
-In: a plan, and the log of its build. Out: the same failure with its log, or a `CompileError` that names what is missing.
+In: a plan, and the log of its build. Out: the same failure with its log, or a `CompileError` that says what lacks.
 """
 
 from __future__ import annotations
