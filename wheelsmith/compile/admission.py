@@ -28,8 +28,8 @@ class Waiting:
 
     `memory`: bytes at its peak; `seconds`: how long it will take; `first`: others wait for it (a link); `alone`: it
     died of memory, and must have the machine to itself; `passed`: how often others went ahead; `passes`: how many of
-    its passes could run side by side; `guessed`: nobody has measured it or its like; `doubt`: how many times as
-    long it may well take.
+    its passes could run side by side; `guessed`: nobody has measured it or its like; `doubt`: seconds more that it may
+    well take.
     """
 
     id: int
@@ -41,7 +41,7 @@ class Waiting:
     passed: int = 0
     passes: int = 1
     guessed: bool = False
-    doubt: float = 1.0
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def admit(
     blocked: list[Waiting] = []
     widths: dict[int, int] = {}
     fair = (to_come + sum(unit.seconds for unit in waiting)) / jobs  # when all would be done, shared evenly
-    for unit in sorted(waiting, key=lambda unit: (not unit.first, not unit.guessed, -unit.seconds * unit.doubt)):
+    for unit in sorted(waiting, key=lambda unit: (not unit.first, not unit.guessed, -unit.seconds - unit.doubt)):
         threads = min(unit.threads, jobs)
         nobody = not running and not start
         if threads > slots:
@@ -99,9 +99,15 @@ def admit(
             continue
         start.append(unit.id)
         width = min(unit.passes, slots, max(1, room // max(1, unit.memory)))
-        if width > 1 and unit.seconds > _CLEARLY * fair and not unit.guessed:
+        if width > 1 and goes_wide(unit.seconds, fair) and not unit.guessed:
             widths[unit.id] = width
         taken = max(threads, widths.get(unit.id, 1))
         slots -= taken
         room -= unit.memory * (taken if unit.id in widths else 1)
     return Decision(tuple(start), tuple(unit.id for unit in blocked) if start else (), widths)
+
+
+def goes_wide(seconds: float, fair: float) -> bool:
+    """Whether a unit of so many seconds starts with its passes side by side, when all the work, shared evenly, would be
+    done in `fair` seconds."""
+    return seconds > _CLEARLY * fair

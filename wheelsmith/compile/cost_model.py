@@ -22,8 +22,10 @@ from wheelsmith.store import write_atomic
 SCHEMA_VERSION = 1
 #: CPU-seconds assumed before anything is known, by kind; of CUDA for each arch. Only their order matters.
 _SECONDS: dict[Kind, float] = {"cuda": 20.0, "c++": 8.0, "c": 1.0, "link": 2.0}
+LINK_SECONDS = _SECONDS["link"]
 _ENOUGH = 3  # units of a kind that tell more about the rest than the recipe's one figure
 _MARGIN = 1.25
+_UNLIKE = 0.5  # of what its like take a unit may take in addition
 
 #: Where an estimate comes from: the very unit, its like, or nothing at all.
 Basis = Literal["unit", "like", "nothing"]
@@ -44,6 +46,18 @@ class Cost:
         return self.basis == "unit"
 
 
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What is known of a kind: from how many figures, CPU-seconds (for no arch) and bytes by name, and what the middle
+    one and the tenth longest of a hundred units take in CPU-seconds."""
+
+    count: int
+    seconds: Likeness
+    peaks: Likeness
+    usual: float
+    long: float
+
+
 class CostModel:
     """The costs of one package's units. `prior` is what one compiler takes at its peak, in bytes, as far as the recipe
     knows: what holds until something is measured. `shipped` is what others measured: it is not written again."""
@@ -55,7 +69,7 @@ class CostModel:
         self._costs: dict[_Key, dict[tuple[tuple[str, ...], str], Cost]] = defaultdict(dict)
         self._counts: dict[Kind, int] = defaultdict(int)  # measurements of each kind
         self._own: set[_Key] = set()
-        self._fitted: dict[Kind, tuple[int, Likeness, Likeness]] = {}
+        self._fitted: dict[Kind, _Fit] = {}
         self._guesses: dict[tuple[str, Kind, tuple[str, ...]], Cost] = {}
         self.version = 0  # grows with all that is learned
         for unit, cost in shipped:
@@ -81,13 +95,13 @@ class CostModel:
             return Cost(cost.peak, cost.cpu_seconds * _scale(unit.archs, archs), "like")
         if unit.kind not in self._fitted:
             return Cost(self._prior, _SECONDS[unit.kind] * max(1, len(unit.archs)), "nothing")
-        _, seconds, peaks = self._fitted[unit.kind]
-        return Cost(int(peaks.of(unit.name) * _MARGIN), seconds.of(unit.name) * _scale(unit.archs), "like")
+        fit = self._fitted[unit.kind]
+        return Cost(int(fit.peaks.of(unit.name) * _MARGIN), fit.seconds.of(unit.name) * _scale(unit.archs), "like")
 
     def _refit(self, kind: Kind) -> None:
         """Find CPU-seconds (for no arch) and peaks of names anew when enough, and then a twentieth more, has come."""
         count, fitted = self._counts[kind], self._fitted.get(kind)
-        if count < _ENOUGH or (fitted is not None and count <= fitted[0] * 1.05):
+        if count < _ENOUGH or (fitted is not None and count <= fitted.count * 1.05):
             return
         rows = [
             (name, archs, cost)
@@ -96,7 +110,9 @@ class CostModel:
             if its == kind
         ]
         seconds = Likeness((name, cost.cpu_seconds / _scale(archs)) for name, archs, cost in rows)
-        self._fitted[kind] = count, seconds, Likeness((name, cost.peak) for name, _, cost in rows)
+        figures = sorted(cost.cpu_seconds for _, _, cost in rows)
+        usual, long = figures[len(figures) // 2], figures[len(figures) * 9 // 10]
+        self._fitted[kind] = _Fit(count, seconds, Likeness((name, cost.peak) for name, _, cost in rows), usual, long)
         self._guesses.clear()
 
     def learn(self, unit: Unit, peak: int, cpu_seconds: float) -> None:
@@ -112,16 +128,31 @@ class CostModel:
         old = self.estimate(unit)
         self._keep(unit, Cost(int(max(peak * _MARGIN, old.peak if old.known else 0)), old.cpu_seconds))
 
-    def others(self, met: Iterable[Unit]) -> list[float]:
-        """CPU-seconds of the units that were built before for the same archs as those `met`, and are none of them."""
+    def others(self, met: Iterable[Unit]) -> list[tuple[Unit, Cost]]:
+        """The units that were built before for the same archs as those `met`, and are none of them."""
         names = {(unit.name, unit.kind) for unit in met}
         archs = {arch for unit in met for arch in unit.archs}
-        return [
-            max(fitting)
-            for key, variants in self._costs.items()
-            if key not in names
-            and (fitting := [c.cpu_seconds for (a, _), c in variants.items() if archs.issuperset(a)])
-        ]
+        found = []
+        for (name, kind), variants in self._costs.items():
+            fitting = [(Unit(name, kind, *key), cost) for key, cost in variants.items() if archs.issuperset(key[0])]
+            if (name, kind) not in names and fitting:
+                found.append(max(fitting, key=lambda item: item[1].cpu_seconds))
+        return found
+
+    def doubt(self, unit: Unit, cost: Cost) -> float:
+        """Seconds longer that `unit` may well take than its `cost` says, if only its like was measured.
+
+        Of vLLM's units, those whose name has known words took 1.5 times as long at the worst, and half of what is
+        usual in addition; the others may be as long as any (`paged_attention_v1.cu`: 8 times what was expected).
+        """
+        if cost.basis != "like":
+            return 0.0
+        self._refit(unit.kind)
+        fit = self._fitted.get(unit.kind)
+        if fit is None:
+            return _UNLIKE * cost.cpu_seconds
+        known = _UNLIKE * (cost.cpu_seconds + fit.usual)
+        return max(known, fit.seconds.novelty(unit.name) * (fit.long - cost.cpu_seconds))
 
     def _keep(self, unit: Unit, cost: Cost) -> None:
         self._costs[unit.name, unit.kind][unit.archs, unit.level] = cost

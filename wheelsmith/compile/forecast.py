@@ -5,7 +5,8 @@ of wall time on this machine, or None. It cannot fail.
 
 What was measured elsewhere is turned into this machine's time by two factors that are seen while it compiles: how much
 CPU time units take here against what was expected (`speed`), and how much wall time a CPU-second takes, as others use
-the machine too (`crowding`). The rest is handed out to the slots, the longest first, as the scheduler does.
+the machine too (`crowding`). The rest is then played through: each slot that becomes free takes the next unit as the
+scheduler would (see `admission`), with its passes side by side where it would do that.
 """
 
 from __future__ import annotations
@@ -14,17 +15,24 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wheelsmith.compile.admission import goes_wide
+
 _FORGET = 0.97  # weight of what was seen, with each unit that is seen after it
 _ENOUGH = 5.0  # CPU-seconds that tell something
-_OVERDUE = 0.15  # share of the time that a unit has run, for which it is expected to run on when it should have ended
+# Share of the time that a unit has run, for which it is expected to run on when it should have ended: if it was
+# measured before, and if only its like was.
+_OVERDUE, _OVERDUE_LIKE = 0.08, 0.2
 _WIDE = 0.66  # of the time that two passes take after each other, both at once: measured on FlashAttention's units
+_SHORTER = 0.63  # of that time the shorter one takes
+_DEAR = 1.047  # times as much CPU time they take together
 _GUESSES = 0.5  # share of the work that may be guessed
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One unit: CPU-seconds as expected, whether that is a mere guess, CPU-seconds and wall seconds that it has used
-    (zero: it has not begun), how many processors it uses now, and whether it began with passes side by side."""
+    (zero: it has not begun), how many processors it uses now, whether it began with passes side by side, how many it
+    has, and how many seconds longer it may well take (see `admission.Waiting`)."""
 
     expected: float
     guessed: bool = False
@@ -32,6 +40,8 @@ class Work:
     ran: float = 0.0
     width: int = 1
     wide: bool = False
+    passes: int = 1
+    doubt: float = 0.0
 
 
 class Forecast:
@@ -45,14 +55,19 @@ class Forecast:
         """A unit ended well."""
         if not work.guessed:
             self._expected = self._expected * _FORGET + work.expected
-            self._used = self._used * _FORGET + work.used
+            self._used = self._used * _FORGET + work.used / _dearer(work)
         self._ideal = self._ideal * _FORGET + work.used * _share(work)
         self._wall = self._wall * _FORGET + work.ran
 
-    @property
-    def speed(self) -> float:
-        """CPU-seconds here for each one expected."""
-        return self._used / self._expected if self._expected > _ENOUGH else 1.0
+    def speed(self, running: Sequence[Work], most: float) -> float:
+        """CPU-seconds here for each one expected: of units that ended, and of those that should have. `most`: what the
+        longest unit is expected to take; less than that says little, as short units are not like long ones."""
+        expected, used = most + self._expected, most + self._used
+        seen = used / expected if expected else 1.0
+        for item in running:
+            if not item.guessed and item.used > item.expected * _dearer(item) * seen:
+                expected, used = expected + item.expected, used + item.used / _dearer(item)
+        return used / expected if expected else 1.0
 
     def crowding(self, running: Sequence[Work]) -> float:
         """Wall seconds for each one that would be enough if nobody else used the machine."""
@@ -66,30 +81,51 @@ class Forecast:
         guessed = sum(item.expected for item in work if item.guessed)
         if not work or guessed > _GUESSES * sum(item.expected for item in work):
             return None
-        speed, crowding = self.speed, self.crowding(running)
-        free = [0.0] * max(0, slots - sum(item.width for item in running))
+        speed, crowding = self.speed(running, max(item.expected for item in work)), self.crowding(running)
+        ends = [0.0] * max(0, slots - sum(item.width for item in running))
         for item in running:
-            free += [_rest(item, speed, crowding)] * item.width
-        heapq.heapify(free)
-        last = max(free)
-        for seconds in sorted((item.expected * speed * crowding for item in waiting), reverse=True):
-            end = heapq.heappop(free) + seconds
-            heapq.heappush(free, end)
-            last = max(last, end)
-        return last
+            ends += [_rest(item, speed, crowding)] * item.width
+        order = sorted(waiting, key=lambda item: (not item.guessed, -item.expected - item.doubt))
+        return _played(ends, [(item.expected * speed * crowding, item.passes) for item in order])
 
     def rest(self, running: Sequence[Work]) -> float | None:
         """Seconds until the last of the running ones ends; None: one of them is a guess."""
         if any(item.guessed for item in running):
             return None
+        speed = self.speed(running, max((item.expected for item in running), default=0.0))
         crowding = self.crowding(running)
-        return max((_rest(item, self.speed, crowding) for item in running), default=0.0)
+        return max((_rest(item, speed, crowding) for item in running), default=0.0)
+
+
+def _played(ends: list[float], waiting: Sequence[tuple[float, int]]) -> float:
+    """Seconds until all is done. `ends`: when each slot is free; `waiting`: seconds and passes, in order."""
+    heapq.heapify(ends)
+    last, left = max(ends), sum(seconds for seconds, _ in waiting)
+    for seconds, passes in waiting:
+        now = heapq.heappop(ends)
+        wide = passes > 1 and bool(ends) and ends[0] <= now
+        wide = wide and goes_wide(seconds, (left + sum(end - now for end in ends)) / (len(ends) + 1))
+        left -= seconds
+        end = now + seconds * (_WIDE if wide else 1.0)
+        if wide:
+            heapq.heapreplace(ends, now + seconds * _WIDE * _SHORTER)
+        heapq.heappush(ends, end)
+        last = max(last, end)
+    return last
 
 
 def _rest(item: Work, speed: float, crowding: float) -> float:
-    return max((item.expected * speed - item.used) * _share(item) * crowding, _OVERDUE * item.ran)
+    seconds = item.expected * speed * _dearer(item) - item.used
+    if seconds > 0.0:
+        return seconds * _share(item) * crowding
+    return item.ran * (_OVERDUE_LIKE if item.doubt else _OVERDUE)
 
 
 def _share(item: Work) -> float:
     """Wall seconds for each CPU-second of a unit."""
-    return _WIDE if item.wide else 1.0
+    return _WIDE / _DEAR if item.wide else 1.0
+
+
+def _dearer(item: Work) -> float:
+    """CPU-seconds of a unit for each one that its passes take after each other."""
+    return _DEAR if item.wide else 1.0

@@ -43,7 +43,15 @@ class Likeness:
         """The figure to expect for `name`."""
         return math.exp(self._mean + sum(self._factors.get(feature, 0.0) for feature in _features(name)))
 
+    def novelty(self, name: str) -> float:
+        """The share of the words of a file's name that no figure is known of, 0 to 1."""
+        words = _words(name)
+        return sum(word not in self._factors for word in words) / len(words) if words else 1.0
+
 
 def _features(name: str) -> set[str]:
-    path = PurePosixPath(name)
-    return {f"{folder}/" for folder in path.parents} | set(_WORD.findall(path.stem))
+    return {f"{folder}/" for folder in PurePosixPath(name).parents} | _words(name)
+
+
+def _words(name: str) -> set[str]:
+    return set(_WORD.findall(PurePosixPath(name).stem))

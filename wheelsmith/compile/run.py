@@ -168,13 +168,13 @@ def compile_wheel(
     with effort.open_chain(root, room.place) if effort.open_chain else nullcontext() as chain:
         wrappers = _lay_entrance(plan, room, path, jobs, chain)
         # How many compilers run is decided when they start: the build tool only brings enough of them to choose from.
-        width = str(_width(jobs))
-        request["environment"] |= {"MAX_JOBS": width, "CMAKE_BUILD_PARALLEL_LEVEL": width}
+        width = _width(jobs)
+        request["environment"] |= {"MAX_JOBS": str(width), "CMAKE_BUILD_PARALLEL_LEVEL": str(width)}
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
         request["environment"] = dict(wrappers.variables) | request["environment"]
         write_fresh(root / "request.json", json.dumps(request))
         work = _Work(key, store, room, record, resumed, oom_kills())
-        capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20))
+        capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20), width)
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
         paths = [(driver, False), *supplies.compiler.installation, *(chain.paths if chain else ())]

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from wheelsmith.compile.admission import Running, Waiting, admit
 from wheelsmith.compile.command import Unit
-from wheelsmith.compile.cost_model import Cost, CostModel
+from wheelsmith.compile.cost_model import LINK_SECONDS, Cost, CostModel
 from wheelsmith.compile.deaths import Deaths
 from wheelsmith.compile.forecast import Forecast, Work
 from wheelsmith.compile.memory import GB, Usage
@@ -24,7 +24,6 @@ from wheelsmith.compile.timeline import Attempt, Sample, Timeline
 from wheelsmith.events import Compiling, Listener, Note, UnitAtWork, UnitDone
 
 _SETTLED = 8.0  # seconds: a unit's first steps are for all its passes, and only one of them works
-_DOUBT = 5.0  # who is judged by its like may be the longest of all: replayed, 1.51 x the best end becomes 1.09 x
 _FORGIVEN = 8  # units that end well, for each slot that a death took
 
 
@@ -102,11 +101,14 @@ class Capacity:
         jobs: compilers that may run at once, whatever the memory.
         budget: bytes that they may use together; None: as many as there are.
         reserve: bytes that stay free.
+        brought: compilers that the build tool brings at once; where there are fewer, the rest of its steps wait for
+            others: links. None: not known.
     """
 
     jobs: int
     budget: int | None = None
     reserve: int = 0
+    brought: int | None = None
 
 
 class Scheduler:
@@ -130,6 +132,7 @@ class Scheduler:
         oom_kills: int = 0,
     ) -> None:
         self.model, self._jobs, self._budget, self._reserve = model, capacity.jobs, capacity.budget, capacity.reserve
+        self._brought = capacity.brought
         self._timeline, self._listener = timeline, listener
         self._members: dict[int, _Member] = {}
         self._lowered, self._well, self._deaths = 0, 0, Deaths(oom_kills)
@@ -198,7 +201,7 @@ class Scheduler:
         to_come = sum(max(0.0, m.cost.cpu_seconds - m.seconds) for m in running)
         to_come += sum(work.expected for work in self._unseen())
         decision = admit(
-            [_waiting(m) for m in waiting],
+            [self._waiting(m) for m in waiting],
             [_running(m) for m in running],
             jobs=self.slots,
             free=self.free,
@@ -354,35 +357,46 @@ class Scheduler:
             costs = [self.model.estimate(unit) for unit in self._met]
             # Most of the units that came are those of an earlier build: the others will come as well.
             self._remembered = sum(cost.known for cost in costs) > len(costs) / 2
-            others = sorted(self.model.others(self._met), reverse=True) if self._remembered else []
+            known = self.model.others(self._met) if self._remembered else []
+            others = sorted((_work(unit, cost) for unit, cost in known), key=lambda work: -work.expected)
             count = len(others) if total is None else max(0, total - done - len(self._members))
-            middle = median(cost.cpu_seconds for cost in costs) if costs else 0.0
-            guessed = sum(cost.basis == "nothing" for cost in costs) > len(costs) / 2
-            self._coming = [*map(Work, others), *[Work(middle, guessed)] * count][:count]
+            if self._brought is not None and len(self._members) < self._brought:
+                rest = Work(LINK_SECONDS)
+            else:
+                middle = median(cost.cpu_seconds for cost in costs) if costs else 0.0
+                rest = Work(middle, sum(cost.basis == "nothing" for cost in costs) > len(costs) / 2)
+            self._coming = [*others, *[rest] * count][:count]
         return self._coming
 
     def _work(self, member: _Member) -> Work:
-        ran = 0.0 if member.started is None else self._reading.now - member.started
-        guessed = member.cost.basis == "nothing"
-        wide = max(member.width, member.unit.threads) > 1
-        return Work(member.cost.cpu_seconds, guessed, member.seconds, ran, member.threads if ran else 1, wide)
+        begun = member.started is not None
+        return replace(
+            _work(member.unit, member.cost),
+            used=member.seconds,
+            ran=self._reading.now - (member.started or 0.0) if begun else 0.0,
+            width=member.threads if begun else 1,
+            wide=max(member.width, member.unit.threads) > 1,
+            doubt=self.model.doubt(member.unit, member.cost),
+        )
+
+    def _waiting(self, member: _Member) -> Waiting:
+        cost, unit = member.cost, member.unit
+        return Waiting(
+            id=member.id,
+            memory=cost.peak,
+            seconds=cost.cpu_seconds / unit.threads,
+            threads=unit.threads,
+            first=unit.kind == "link",
+            alone=member.alone,
+            passed=member.passed,
+            passes=unit.passes,
+            guessed=cost.basis == "nothing",
+            doubt=self.model.doubt(unit, cost),
+        )
 
 
-def _waiting(member: _Member) -> Waiting:
-    cost, unit = member.cost, member.unit
-    seconds = cost.cpu_seconds / unit.threads
-    return Waiting(
-        id=member.id,
-        memory=cost.peak,
-        seconds=seconds,
-        threads=unit.threads,
-        first=unit.kind == "link",
-        alone=member.alone,
-        passed=member.passed,
-        passes=unit.passes,
-        guessed=cost.basis == "nothing",
-        doubt=_DOUBT if cost.basis == "like" else 1.0,
-    )
+def _work(unit: Unit, cost: Cost) -> Work:
+    return Work(cost.cpu_seconds, cost.basis == "nothing", passes=unit.passes)
 
 
 def _running(member: _Member) -> Running:
