@@ -5,18 +5,22 @@
 #   docker build --target runpod --tag my-worker .         the same with RunPod's SDK and a handler for vLLM
 #
 # No `# syntax` line, no heredocs, no `RUN --network`, no `COPY --link`: it builds with BuildKit, podman and buildah, old
-# and new, offline too. A digest may follow a tag: --build-arg BASE_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu24.04@sha256:…
+# and new, offline too. A digest may follow a tag: BASE_IMAGE=docker.io/nvidia/cuda:12.8.1-devel-ubuntu24.04@sha256:…
+# The registry is part of the names, as podman and buildah ask nobody for a short one where Debian installed them.
 
-ARG BASE_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu24.04
-ARG RUNTIME_IMAGE=ubuntu:24.04
+ARG BASE_IMAGE=docker.io/nvidia/cuda:12.8.1-devel-ubuntu24.04
+ARG RUNTIME_IMAGE=docker.io/library/ubuntu:24.04
 
 # ---- tools: CUDA toolkit, Python with headers, wheelsmith ---------------------------------------------------------
 FROM ${BASE_IMAGE} AS tools
+# A base image may say who runs; here it is root that installs.
+# hadolint ignore=DL3002
+USER 0
 
 # What the base image has is not installed again: an image of your own needs no mirror of its distribution. And the
 # distribution removes old package versions from its mirrors: pinning them here would break the build, not fix it.
 # hadolint ignore=DL3008
-RUN { command -v g++ git make && python3 -c 'import ensurepip' \
+RUN { command -v g++ && command -v git && command -v make && python3 -c 'import ensurepip' \
       && test -f "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; } > /dev/null 2>&1 \
  || { apt-get update \
    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
@@ -55,6 +59,8 @@ COPY --from=builder /dist /
 
 # ---- installer: pip, which the runtime does not need --------------------------------------------------------------
 FROM ${RUNTIME_IMAGE} AS installer
+# hadolint ignore=DL3002
+USER 0
 
 # hadolint ignore=DL3008
 RUN python3 -c 'import ensurepip' 2> /dev/null \
@@ -76,6 +82,8 @@ RUN printf '%s\n' '#!/bin/sh' 'set -eu' \
 
 # ---- runtime: no compiler, no pip, no cache, not root -------------------------------------------------------------
 FROM ${RUNTIME_IMAGE} AS runtime
+# hadolint ignore=DL3002
+USER 0
 
 # Packages of the distribution that your package needs when it runs. Triton, and so vLLM with torch.compile, starts a C
 # compiler: RUNTIME_PACKAGES="gcc libc6-dev python3-dev".
@@ -118,6 +126,7 @@ FROM runtime AS runpod
 ARG RUNPOD="runpod==1.12.0"
 ARG PYDANTIC="pydantic==2.14.3"
 ARG PIP_INDEX_URL=""
+# hadolint ignore=DL3002
 USER 0
 RUN --mount=type=bind,from=installer,source=/opt/pip,target=/opt/pip \
     --mount=type=secret,id=netrc --mount=type=cache,target=/var/cache/pip \

@@ -42,7 +42,7 @@ target "image" {
     ]
     # Python comes with the distribution. A digest may follow a tag: name:tag@sha256:…
     python = [
-      { name = "py312", devel = "nvidia/cuda:12.8.1-devel-ubuntu24.04", runtime = "ubuntu:24.04" },
+      { name = "py312", devel = "docker.io/nvidia/cuda:12.8.1-devel-ubuntu24.04", runtime = "docker.io/library/ubuntu:24.04" },
     ]
   }
   name   = "${stage}-${gpus.name}-${python.name}"

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from wheelsmith.api.building import fetch as fetch
     from wheelsmith.api.building import plan as plan
     from wheelsmith.api.building import rebuild as rebuild
+    from wheelsmith.api.containers import Place as Place
+    from wheelsmith.api.containers import build_in_container as build_in_container
+    from wheelsmith.api.containers import choose_place as choose_place
     from wheelsmith.api.defaults import DEFAULT_INDEX as DEFAULT_INDEX
     from wheelsmith.api.defaults import PathLike as PathLike
-    from wheelsmith.api.images import Place as Place
     from wheelsmith.api.images import Rendered as Rendered
-    from wheelsmith.api.images import build_in_container as build_in_container
-    from wheelsmith.api.images import choose_place as choose_place
     from wheelsmith.api.images import image_build as image_build
     from wheelsmith.api.images import image_parts as image_parts
     from wheelsmith.api.images import image_push as image_push
@@ -170,10 +170,9 @@ if TYPE_CHECKING:
 #: Where each name is; it is imported when it is first asked for, so that `import wheelsmith` costs nothing.
 _MODULES = {
     "wheelsmith.api.building": "TargetOptions build fetch plan rebuild",
+    "wheelsmith.api.containers": "Place build_in_container choose_place",
     "wheelsmith.api.defaults": "DEFAULT_INDEX PathLike",
-    "wheelsmith.api.images": (
-        "Place Rendered build_in_container choose_place image_build image_parts image_push image_render image_sizes"
-    ),
+    "wheelsmith.api.images": "Rendered image_build image_parts image_push image_render image_sizes",
     "wheelsmith.api.indexing": (
         "client_config index_export index_gc index_links index_list index_rebuild index_rm index_serve "
         "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "

@@ -23,15 +23,26 @@ notes = Path({notes!r})
 arguments = sys.argv[1:]
 seen = {{name: os.environ.get(name) for name in ("WHEELSMITH_INDEX_URL", "HOME", "HTTPS_PROXY")}}
 context = sorted(os.listdir(arguments[-1])) if arguments[0] == "build" else []
+secrets = {{}}
+for word in arguments if arguments[0] == "build" else ():
+    if word.startswith("id="):
+        name, _, source = word.removeprefix("id=").partition(",src=")
+        secrets[name] = Path(source).read_text()
+order = {{}}
+if arguments[0] == "run":
+    place = Path(arguments[-1])
+    assert place.stat().st_mode & 0o777 == 0o600
+    order = json.loads(place.read_text())
+    place.unlink()  # as what runs inside does
 with notes.open("a") as file:
-    file.write(json.dumps([arguments, seen, context]) + "\\n")
+    file.write(json.dumps([arguments, seen, context, order, secrets]) + "\\n")
 if arguments[0] == "info":
     print("5.4.0 rootless=true")
 elif arguments[:2] == ["image", "inspect"]:
     sys.exit(0 if any('"build"' in line for line in notes.read_text().splitlines()) else 1)
 elif arguments[0] == "build":
     # The second image, with another Python on top of the first one, has no wheel in its context.
-    sys.exit(1 if os.environ.get("FAKE_NO_PYTHON") and len(context) == 1 else 0)
+    sys.exit(1 if os.environ.get("FAKE_NO_PYTHON") and len(context) == 1 or os.environ.get("FAKE_NO_IMAGE") else 0)
 elif arguments[0] == "run":
     def stop(number, frame):
         notes.with_name("signalled").write_text(signal.Signals(number).name)
@@ -41,6 +52,8 @@ elif arguments[0] == "run":
     print("progress", file=sys.stderr, flush=True)
     if os.environ.get("FAKE_WAITS"):
         time.sleep(60)
+    if os.environ.get("FAKE_EXIT") == "-9":
+        os.kill(os.getpid(), 9)
     sys.exit(int(os.environ.get("FAKE_EXIT", "0")))
 """
 
@@ -78,7 +91,7 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     done = start("--jobs", "3", "--index-url", "http://127.0.0.1:8080/simple/")
     out, err = done.communicate(timeout=300)
     assert (done.returncode, out) == (40, "from the inside\n")
-    assert "--container podman: building in nvidia/cuda:13.0.1-devel-ubuntu24.04 with podman 5.4.0 (rootless)" in err
+    assert "podman: building in docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04 with podman 5.4.0 (rootless)" in err
     assert "for the image's own Python" in err
     assert "progress" in err
 
@@ -87,33 +100,39 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     tag = inspected[0][2]
     assert tag.startswith("localhost/wheelsmith-builder:")
     assert built[0][:5] == ["build", "--file", f"{built[0][-1]}/Dockerfile", "--tag", tag]
-    assert f"id=netrc,src={folder}/.netrc" in built[0]
-    assert "PIP_INDEX_URL=http://127.0.0.1:8080/simple/" in built[0]
-    assert built[2] == ["Dockerfile", own_wheel()[0]]
+    secrets = built[4]
+    assert "-----BEGIN CERTIFICATE-----" in secrets.pop("authorities", "-----BEGIN CERTIFICATE-----")
+    assert secrets == {
+        "netrc": "machine host login __token__ password s3cret\n",
+        "index": "http://127.0.0.1:8080/simple/",
+    }
+    assert built[2] == ["Dockerfile", "prepare.sh", own_wheel()[0]]
 
-    arguments, seen, _ = ran
+    arguments, seen, _, order, _ = ran
     assert arguments[arguments.index("--workdir") + 1] == f"{folder}/store"
     assert arguments[arguments.index("--network") + 1] == "host"  # the index listens on loopback
     volumes = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--volume"]
     modes = {".netrc": "ro", "dist": "rw", "recipes": "ro", "store": "rw"}
     assert volumes == [f"{folder}/{name}:{folder}/{name}:{mode}" for name, mode in modes.items()]
-    variables = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--env"]
-    assert variables == [
-        *("HOME=/tmp", f"NETRC={folder}/.netrc", f"UV_CACHE_DIR={folder}/store/uv"),
-        "WHEELSMITH_CONTAINER_IMAGE=nvidia/cuda:13.0.1-devel-ubuntu24.04",
-        *(f"WHEELSMITH_STORE={folder}/store", "HTTPS_PROXY", "WHEELSMITH_INDEX_URL"),
-    ]
-    assert arguments[arguments.index(tag) + 1 :] == [
-        *("/opt/wheelsmith/bin/wheelsmith", "build", "toy==1.0", "--recipes", "recipes", "--jobs", "3"),
+    assert order["variables"] == {
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "NETRC": f"{folder}/.netrc",
+        "UV_CACHE_DIR": f"{folder}/store/uv",
+        "WHEELSMITH_CONTAINER_IMAGE": "docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04",
+        "WHEELSMITH_INDEX_URL": "http://127.0.0.1:8080/simple/",
+        "WHEELSMITH_STORE": f"{folder}/store",
+    }
+    module, (path,) = arguments[arguments.index(tag) + 1 : -1], arguments[-1:]
+    assert module == ["/opt/wheelsmith/bin/python", "-m", "wheelsmith.container.inside"]
+    assert Path(path).parent == folder / "store/orders"
+    assert order["words"] == [
+        *("build", "toy==1.0", "--recipes", "recipes", "--jobs", "3"),
         *("--index-url", "http://127.0.0.1:8080/simple/", "--container", "podman", "--store", "store"),
         *("--cuda", "13.0", "--container", "none"),
         *("--store", f"{folder}/store", "--index", f"{folder}/dist", "--recipes", f"{folder}/recipes"),
     ]
-    assert seen == {
-        "WHEELSMITH_INDEX_URL": "http://127.0.0.1:8080/simple/",
-        "HOME": str(folder),  # the client's own: where it finds images, logins and contexts
-        "HTTPS_PROXY": "http://proxy.example:3128",
-    }
+    # The client's environment is its own: where it finds images, logins and contexts.
+    assert (seen["HOME"], seen["WHEELSMITH_INDEX_URL"]) == (str(folder), None)
     assert (folder / "dist").is_dir()
 
     start().communicate(timeout=300)
@@ -125,18 +144,84 @@ def test_isolation_that_the_configuration_requires_is_required_inside(machine, m
     (folder / "config.toml").write_text("require_isolation = true\n")
     monkeypatch.setenv("WHEELSMITH_CONFIG", str(folder / "config.toml"))
     start().communicate(timeout=60)
-    assert "--require-isolation" in notes(folder)[-1][0]
+    assert "--require-isolation" in notes(folder)[-1][3]["words"]
 
 
 def test_a_python_that_is_asked_for_is_an_image_on_top(machine, monkeypatch):
     folder, start = machine
     monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "https://mirror.example/python")
     start("--python", "3.12").communicate(timeout=300)
-    _, _, _, tools, python, ran = [note[0] for note in notes(folder)]
-    assert "UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" in python
-    assert "UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python" not in tools
-    assert python[python.index("--tag") + 1] in ran
-    assert ran[ran.index("--cuda") - 2 : ran.index("--cuda")] == ["--python", "3.12"]
+    _, _, _, tools, python, ran = notes(folder)
+    assert python[4]["mirror"] == "https://mirror.example/python"
+    assert "mirror" not in tools[4]
+    assert python[0][python[0].index("--tag") + 1] in ran[0]
+    words = ran[3]["words"]
+    assert words[words.index("--cuda") - 2 : words.index("--cuda")] == ["--python", "3.12"]
+
+
+def test_the_callers_settings_hold_inside(machine, monkeypatch):
+    """Configuration, facts, signatures, mirrors, cache and key: as values, or mounted at their own paths."""
+    folder, start = machine
+    for name in ("facts", "more", "signs", "signs2", "mirror"):
+        (folder / name).mkdir()
+    (folder / "config.toml").write_text('[mirrors]\n"https://github.com/" = "mirror"\n')
+    (folder / "choices.toml").write_text("schema_version = 1\n")
+    (folder / "key").write_text("k" * 64)
+    (folder / "key").chmod(0o600)
+    monkeypatch.setenv("WHEELSMITH_CONFIG", "config.toml")
+    monkeypatch.setenv("WHEELSMITH_FACTS", "facts")
+    monkeypatch.setenv("WHEELSMITH_CHOICES", str(folder / "choices.toml"))
+    monkeypatch.setenv("WHEELSMITH_SIGNATURES", "signs:signs2")
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY_FILE", "key")
+    monkeypatch.setenv("WHEELSMITH_CACHE", "elsewhere")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "for-no-cache-in-s3")
+    process = start("--cache", "more")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    arguments, _, _, order, _ = notes(folder)[-1]
+    told = order["variables"]
+    assert told["WHEELSMITH_CONFIG"] == f"{folder}/config.toml"
+    assert told["WHEELSMITH_FACTS"] == f"{folder}/facts"
+    assert told["WHEELSMITH_CHOICES"] == f"{folder}/choices.toml"
+    assert told["WHEELSMITH_SIGNATURES"] == f"{folder}/signs:{folder}/signs2"
+    assert told["WHEELSMITH_CACHE_KEY_FILE"] == f"{folder}/key"
+    assert told["WHEELSMITH_CACHE"] == f"{folder}/more"
+    assert (told["HTTPS_PROXY"], told["NO_PROXY"]) == ("http://proxy.example:3128", "localhost")
+    assert "AWS_SECRET_ACCESS_KEY" not in told
+    assert order["words"][-2:] == ["--cache", f"{folder}/more"]
+    volumes = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--volume"]
+    modes = {"choices.toml": "ro", "config.toml": "ro", "facts": "ro", "key": "ro", "mirror": "ro", "more": "rw"}
+    modes |= {"signs": "ro", "signs2": "ro", "dist": "rw", "recipes": "ro", "store": "rw"}
+    assert sorted(volumes) == sorted(f"{folder}/{name}:{folder}/{name}:{mode}" for name, mode in modes.items())
+
+
+def test_credentials_are_in_no_command_line_and_no_environment_of_the_engine(machine, monkeypatch):
+    folder, start = machine
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-pass@127.0.0.1:3128")
+    monkeypatch.setenv("WHEELSMITH_CACHE", "redis://:cache-pass@localhost:6379/0")
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", "k" * 64)
+    start("--index-url", "https://me:index-pass@wheels.example/simple/").communicate(timeout=60)
+    built, ran = notes(folder)[2], notes(folder)[-1]
+    assert built[4]["index"] == "https://me:index-pass@wheels.example/simple/"
+    assert ran[3]["variables"]["WHEELSMITH_CACHE"] == "redis://:cache-pass@localhost:6379/0"
+    for arguments, *_ in notes(folder):
+        assert not [word for word in arguments if "-pass" in word or "kkkk" in word]
+    assert ran[0][ran[0].index("--network") + 1] == "host"  # the proxy and the cache listen on loopback
+    assert not list((folder / "store/orders").iterdir())
+
+
+def test_an_order_is_carried_out_and_gone_before_anything_runs(tmp_path):
+    order = tmp_path / "order"
+    words = ["plan", "cuvec==6.0.1", "--json"]
+    variables = {"NETRC": str(tmp_path / "netrc"), "WHEELSMITH_FACTS": str(tmp_path / "missing")}
+    order.write_text(json.dumps({"words": words, "variables": variables, "authorities": ""}))
+    done = subprocess.run(
+        [sys.executable, "-m", "wheelsmith.container.inside", order], capture_output=True, text=True, check=False
+    )
+    assert f"WHEELSMITH_FACTS names {tmp_path}/missing" in done.stderr
+    assert done.returncode == json.loads(done.stdout)["error"]["code"] != 0
+    assert not order.exists()
 
 
 def test_a_python_that_cannot_be_fetched_names_what_to_do(machine, monkeypatch):
@@ -145,7 +230,7 @@ def test_a_python_that_cannot_be_fetched_names_what_to_do(machine, monkeypatch):
     process = start("--python", "3.14")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 35
-    assert "Python 3.14 is not in nvidia/cuda:13.0.1-devel-ubuntu24.04, and uv could not fetch it" in err
+    assert "Python 3.14 is not in docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04, and uv could not fetch it" in err
     assert "UV_PYTHON_INSTALL_MIRROR" in err
 
 
@@ -154,7 +239,7 @@ def test_offline_says_what_is_missing_before_anything_starts(machine):
     process = start("--offline")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 23
-    assert "--offline was given, and the image that builds in nvidia/cuda:13.0.1" in err
+    assert "--offline was given, and the image that builds in docker.io/nvidia/cuda:13.0.1" in err
     assert [note[0][0] for note in notes(folder)] == ["info", "image"]
 
 
@@ -183,6 +268,36 @@ def test_a_failing_engine_is_not_a_failing_build(machine, monkeypatch):
     _, err = done.communicate(timeout=300)
     assert done.returncode == 35
     assert "podman 5.4.0 (rootless) could not run the container (exit code 125)." in err
+
+
+def test_an_engine_that_is_killed_leaves_no_container_and_says_so(machine, monkeypatch):
+    folder, start = machine
+    monkeypatch.setenv("FAKE_EXIT", "-9")
+    process = start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 35
+    assert "podman 5.4.0 (rootless) was killed by signal 9" in err
+    assert notes(folder)[-1][0][:2] == ["rm", "--force"]
+    assert not list((folder / "store/orders").iterdir())
+
+
+def test_an_image_of_the_table_that_cannot_be_made_is_said_to_be_untried(machine, monkeypatch):
+    _, start = machine
+    monkeypatch.setenv("FAKE_NO_IMAGE", "1")
+    process = start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 35
+    assert "cannot make an image of docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04" in err
+    assert "wheelsmith's tests never pulled it" in err
+
+
+def test_an_index_on_disk_is_refused_while_the_image_is_made(machine):
+    folder, start = machine
+    process = start("--index-url", f"file://{folder}/simple/")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 35
+    assert "python3 -m http.server" in err
+    assert [note[0][0] for note in notes(folder)] == ["info", "image"]
 
 
 @pytest.mark.parametrize(("sent", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])

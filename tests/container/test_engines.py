@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from wheelsmith.container.command import ContainerRun, ImageBuild, build_command
 from wheelsmith.container.engines import Engine, find_engine
 from wheelsmith.container.process import Answer
 from wheelsmith.errors import EngineError, EngineNotFoundError, ToolkitError, UsageError
+from wheelsmith.gpu.facts import known_toolkits
 
 DOCKER = Engine("docker", "28.2.2", rootless=False)
 PODMAN = Engine("podman", "4.3.1", rootless=True)
@@ -103,21 +105,19 @@ RUN = ContainerRun(
     command=("wheelsmith", "build", "toy"),
     directory=Path("/home/me"),
     mounts=((Path("/home/me/.netrc"), False), (Path("/home/me/dist"), True)),
-    variables={"HOME": "/tmp"},
     network="host",
     user="1000:1001",
-    private={"TOKEN_URL": "https://user:secret@host/"},
 )
 
 
-def test_docker_runs_as_the_caller_and_no_credentials_are_in_the_command_line():
+def test_docker_runs_as_the_caller():
     create, start, remove = run_commands(DOCKER, RUN)
     assert create is None
     assert start == [
         *("docker", "run", "--rm", "--name", "w-7", "--security-opt", "label=disable", "--user", "1000:1001"),
         *("--workdir", "/home/me", "--network", "host"),
         *("--volume", "/home/me/.netrc:/home/me/.netrc:ro", "--volume", "/home/me/dist:/home/me/dist:rw"),
-        *("--env", "HOME=/tmp", "--env", "TOKEN_URL", "localhost/b:1", "wheelsmith", "build", "toy"),
+        *("localhost/b:1", "wheelsmith", "build", "toy"),
     ]
     assert remove == ["docker", "rm", "--force", "w-7"]
 
@@ -125,18 +125,31 @@ def test_docker_runs_as_the_caller_and_no_credentials_are_in_the_command_line():
 def test_rootless_podman_runs_as_root_inside_which_is_the_caller_outside():
     _, start, _ = run_commands(PODMAN, RUN)
     assert start[start.index("--user") + 1] == "0:0"
+    assert "--http-proxy=false" in start  # else `podman inspect` shows the proxy's password
 
 
 def test_buildah_needs_three_commands():
     create, start, remove = run_commands(BUILDAH, RUN)
-    assert create == ["buildah", "from", "--name", "w-7", "localhost/b:1"]
+    unlabelled = ["--security-opt", "label=disable", "--http-proxy=false"]
+    assert create == ["buildah", "from", "--name", "w-7", *unlabelled, "localhost/b:1"]
     assert start == [
         *("buildah", "run", "--user", "1000:1001", "--workingdir", "/home/me", "--network", "host"),
         *("--volume", "/home/me/.netrc:/home/me/.netrc:ro", "--volume", "/home/me/dist:/home/me/dist:rw"),
-        *("--env", "HOME=/tmp", "--env", "TOKEN_URL=https://user:secret@host/"),
         *("w-7", "--", "wheelsmith", "build", "toy"),
     ]
     assert remove == ["buildah", "rm", "w-7"]
+
+
+@pytest.mark.parametrize("engine", [DOCKER, PODMAN, BUILDAH])
+def test_paths_with_spaces_colons_and_commas_are_mounted_and_both_together_refused(engine):
+    mounts = ((Path("/a b,c"), True), (Path("/a:b"), False), (Path("/a:c"), True))
+    start = run_commands(engine, replace(RUN, mounts=mounts))[1]
+    assert start[start.index("--volume") + 1] == "/a b,c:/a b,c:rw"
+    at = [index for index, word in enumerate(start) if word == "--mount"]
+    assert start[at[0] + 1] == "type=bind,source=/a:b,target=/a:b,readonly"
+    assert start[at[1] + 1] == "type=bind,source=/a:c,target=/a:c"
+    with pytest.raises(EngineError, match=r"'/a:b,c' cannot be mounted into a container"):
+        run_commands(engine, replace(RUN, mounts=((Path("/a:b,c"), True),)))
 
 
 def test_building_an_image_reproducibly_differs_by_engine():
@@ -148,17 +161,22 @@ def test_building_an_image_reproducibly_differs_by_engine():
         arguments={"B": "2", "A": "1"},
         secrets={"netrc": Path("/n")},
         epoch=1577836800,
+        inherited=("HTTPS_PROXY",),
     )
     common = ["build", "--file", "ctx/Dockerfile", "--tag", "me/x:1", "--target", "runtime"]
     common += ["--build-arg", "A=1", "--build-arg", "B=2", "--secret", "id=netrc,src=/n"]
-    assert build_command(DOCKER, build) == ["docker", *common, "--build-arg", "SOURCE_DATE_EPOCH=1577836800", "ctx"]
+    docker = ["--build-arg", "HTTPS_PROXY", "--build-arg", "SOURCE_DATE_EPOCH=1577836800", "ctx"]
+    assert build_command(DOCKER, build) == ["docker", *common, *docker]
     layered = ["--layers", "--format", "docker", "--timestamp", "1577836800", "ctx"]
     assert build_command(PODMAN, build) == ["podman", *common, *layered]
     assert build_command(BUILDAH, build) == ["buildah", *common, *layered]
 
 
 def test_devel_images_are_pinned_by_tag():
-    assert devel_image("12.8") == "nvidia/cuda:12.8.1-devel-ubuntu24.04"
+    assert devel_image("12.8") == "docker.io/nvidia/cuda:12.8.1-devel-ubuntu24.04"
+    for cuda in known_toolkits():
+        if tuple(map(int, cuda.split("."))) >= (12, 6):
+            assert devel_image(cuda).startswith(f"docker.io/nvidia/cuda:{cuda}.")
     with pytest.raises(EngineError, match=r"CUDA 12\.4"):
         devel_image("12.4")
 
@@ -192,7 +210,8 @@ def test_auto_goes_into_the_devel_image_and_says_why(bare_machine, tmp_path):
     podman.write_text('#!/bin/sh\necho "5.4.0 rootless=true"\n')
     podman.chmod(0o755)
     place = wheelsmith.choose_place(wheelsmith.plan("cuvec==6.0.1", cuda="12.8"))
-    assert (str(place.engine), place.image) == ("podman 5.4.0 (rootless)", "nvidia/cuda:12.8.1-devel-ubuntu24.04")
+    assert str(place.engine) == "podman 5.4.0 (rootless)"
+    assert place.image == "docker.io/nvidia/cuda:12.8.1-devel-ubuntu24.04"
     assert place.why.startswith("CUDA 12.8 is not installed")
 
 

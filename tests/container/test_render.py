@@ -63,7 +63,7 @@ CMD ["python3"]
 def test_private_wheels_go_in_by_hash_after_what_they_require():
     text = render_consumer([TOY, KERNELS], URL, gpus="RTX 5090", preflight=True)
     assert text.startswith("# toy==1.0+cu128, toy-kernels==1 on RTX 5090\n")
-    assert "ARG RUNTIME_IMAGE=ubuntu:24.04\n" in text
+    assert "ARG RUNTIME_IMAGE=docker.io/library/ubuntu:24.04\n" in text
     _, found, tail = text.partition("ARG INDEX_URL=https://wheels.example/simple/\n")
     assert found
     assert tail == INSTALLS

@@ -103,6 +103,9 @@ def execute(options: argparse.Namespace) -> int:
             recipes=options.recipes,
             sign=options.sign,
             index_url=options.index_url,
+            torch_index=options.torch_index,
+            cache=None if options.no_cache else options.cache,
+            cache_readonly=options.cache_readonly,
             offline=options.offline,
             python=options.python,
             listener=Reporter(verbose=True),  # without a live line: what runs inside has its own

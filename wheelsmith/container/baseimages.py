@@ -28,6 +28,11 @@ def devel_image(cuda: str) -> str:
     return known[cuda]
 
 
+def is_named_here(image: str) -> bool:
+    """Whether the name of an image comes from the table."""
+    return image in _table()["devel"].values()
+
+
 def runtime_image() -> str:
     """The image that consumers start from."""
     return str(_table()["runtime"])

@@ -1,9 +1,9 @@
 """The command lines of docker, podman and buildah for the four things we want of them: build, run, push, look.
 
-In: an `Engine` and frozen requests. Out: lists of arguments. Pure; nothing fails. The client keeps its caller's
-environment, where it finds images, logins and contexts: variables for the container are values in its command line.
-Only those that may hold credentials are not, as every process could read them there: docker and podman take them from
-the environment (`--env NAME`); buildah up to 1.28 knows `--env NAME=VALUE` only.
+In: an `Engine` and frozen requests. Out: lists of arguments. Pure. The client keeps its caller's
+environment, where it finds images, logins and contexts. No variable for a container is in a command line, where every
+process could read it, nor set with the engine, whose `inspect` shows it: `wheelsmith.container.inside` sets them.
+Fails with `EngineError` for a path that no engine can mount.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from wheelsmith.container.engines import Engine
+from wheelsmith.errors import EngineError
 
 #: `default`: the engine's own; `host`: the machine's, where an index listens on loopback; `none`.
 Network = Literal["default", "host", "none"]
@@ -33,6 +34,7 @@ class ImageBuild:
         network: for RUN.
         epoch: seconds since 1970 for all files and for the image (SOURCE_DATE_EPOCH); None: as they are.
         output: directory that the files of the image are written to; None: an image is kept.
+        inherited: variables of the client that RUN sees and no image keeps, such as proxies.
     """
 
     dockerfile: Path
@@ -44,6 +46,7 @@ class ImageBuild:
     network: Network = "default"
     epoch: int | None = None
     output: Path | None = None
+    inherited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,6 @@ class ContainerRun:
         command: program and arguments.
         directory: where it starts.
         mounts: directories and files of the machine, at their own paths; whether they can be written.
-        variables: names and values.
-        private: the same, of those that may hold credentials; they must be in the client's environment.
         network: which it sees.
         user: `uid:gid` of the caller.
     """
@@ -67,10 +68,8 @@ class ContainerRun:
     command: tuple[str, ...]
     directory: Path
     mounts: tuple[tuple[Path, bool], ...]
-    variables: Mapping[str, str]
     network: Network
     user: str
-    private: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_command(engine: Engine, build: ImageBuild) -> list[str]:
@@ -89,6 +88,9 @@ def build_command(engine: Engine, build: ImageBuild) -> list[str]:
     if build.output is not None:
         command += ["--output", f"type=local,dest={build.output}"]
     if engine.name == "docker":
+        # podman and buildah pass proxies on by themselves.
+        for name in build.inherited:
+            command += ["--build-arg", name]
         if build.epoch is not None:
             command += ["--build-arg", f"SOURCE_DATE_EPOCH={build.epoch}"]
     else:
@@ -111,29 +113,39 @@ def run_commands(engine: Engine, run: ContainerRun) -> tuple[list[str] | None, l
     inside, which is the caller outside.
     """
     user = "0:0" if engine.rootless else run.user
+    network = [] if run.network == "default" else ["--network", run.network]
+    mounts = [word for path, writable in run.mounts for word in _mount(path, writable=writable)]
+    # label=disable: SELinux would refuse the mounts, and relabelling a user's folders is not ours to do.
+    unlabelled, no_proxies = ["--security-opt", "label=disable"], ["--http-proxy=false"]
     if engine.name == "buildah":
-        options = ["--user", user, "--workingdir", str(run.directory)]
-        options += [] if run.network == "default" else ["--network", run.network]
-        for path, writable in run.mounts:
-            options += ["--volume", f"{path}:{path}:{'rw' if writable else 'ro'}"]
-        for name, value in sorted({**run.variables, **run.private}.items()):
-            options += ["--env", f"{name}={value}"]
         return (
-            ["buildah", "from", "--name", run.name, run.image],
-            ["buildah", "run", *options, run.name, "--", *run.command],
+            ["buildah", "from", "--name", run.name, *unlabelled, *no_proxies, run.image],
+            [
+                *("buildah", "run", "--user", user, "--workingdir", str(run.directory)),
+                *(*network, *mounts, run.name, "--", *run.command),
+            ],
             ["buildah", "rm", run.name],
         )
-    # label=disable: SELinux would refuse the mounts, and relabelling a user's folders is not ours to do.
-    options = ["--rm", "--name", run.name, "--security-opt", "label=disable"]
-    options += ["--user", user, "--workdir", str(run.directory)]
-    options += [] if run.network == "default" else ["--network", run.network]
-    for path, writable in run.mounts:
-        options += ["--volume", f"{path}:{path}:{'rw' if writable else 'ro'}"]
-    for name, value in sorted(run.variables.items()):
-        options += ["--env", f"{name}={value}"]
-    for name in sorted(run.private):
-        options += ["--env", name]
+    options = ["--rm", "--name", run.name, *unlabelled, "--user", user, "--workdir", str(run.directory)]
+    options += [*(no_proxies if engine.name == "podman" else ()), *network, *mounts]
     return None, [engine.name, "run", *options, run.image, *run.command], [engine.name, "rm", "--force", run.name]
+
+
+def _mount(path: Path, *, writable: bool) -> list[str]:
+    """A path of this machine at the same place: colons end it in one way of writing, commas in the other.
+
+    Raises:
+        EngineError: it has both.
+    """
+    text = str(path)
+    if ":" not in text:
+        return ["--volume", f"{text}:{text}:{'rw' if writable else 'ro'}"]
+    if "," in text or '"' in text:
+        raise EngineError(
+            f"{text!r} cannot be mounted into a container: it has a colon, and a comma or a quotation mark.",
+            "Rename it, or choose another place.",
+        )
+    return ["--mount", f"type=bind,source={text},target={text}{'' if writable else ',readonly'}"]
 
 
 def exists_command(engine: Engine, image: str) -> list[str]:

@@ -27,6 +27,8 @@ ARG RUNTIME_IMAGE={image}
 
 # ---- installer: pip, which the image itself does not need ---------------------------------------------------------
 FROM ${{RUNTIME_IMAGE}} AS installer
+# hadolint ignore=DL3002
+USER 0
 # Packages that the base image has are not installed again: an image of your own needs no mirror of its distribution.
 # hadolint ignore=DL3008
 RUN python3 -c 'import ensurepip' 2> /dev/null \\
@@ -47,6 +49,8 @@ RUN printf '%s\\n' '#!/bin/sh' 'set -eu' \\
 
 # ---- runtime: no compiler, no pip, no cache, not root -------------------------------------------------------------
 FROM ${{RUNTIME_IMAGE}} AS runtime
+# hadolint ignore=DL3002
+USER 0
 # hadolint ignore=DL3008
 RUN {{ python3 -c '' 2> /dev/null \\
    || {{ apt-get update \\

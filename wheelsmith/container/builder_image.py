@@ -1,0 +1,160 @@
+"""The image that builds: a base image, what compiles beside CUDA, and the running wheelsmith.
+
+In: an engine, a base image, the Python that is asked for. Out: a tag, which is a digest of all that the image is made
+of; the engine makes it the first time. What may hold credentials goes in as secrets, which no layer holds. Fails with
+`EngineError` where the engine does, and with `OfflineError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wheelsmith.container.baseimages import is_named_here
+from wheelsmith.container.command import ImageBuild, Network, build_command, build_variables, exists_command
+from wheelsmith.container.ownwheel import own_wheel
+from wheelsmith.container.process import ask, work
+from wheelsmith.container.settings import bundle, netrc, proxies
+from wheelsmith.errors import EngineError, OfflineError
+from wheelsmith.events import Listener, Note, ignore
+
+if TYPE_CHECKING:
+    from wheelsmith.container.engines import Engine
+    from wheelsmith.container.process import Ask, Work
+
+_PREPARE = "prepare.sh"
+_MIRROR = "UV_PYTHON_INSTALL_MIRROR"
+_SECRETS = "--mount=type=secret,id=netrc --mount=type=secret,id=authorities"
+
+# As root, and without an entry point: NVIDIA's prints a banner to stdout.
+_TOOLS = f"""\
+FROM {{image}}
+USER 0
+ENTRYPOINT []
+COPY {_PREPARE} {{wheel}} /opt/build/
+RUN {_SECRETS} --mount=type=secret,id=index sh /opt/build/{_PREPARE} tools "/opt/build/{{wheel}}{{extra}}"
+ENV UV_PYTHON_INSTALL_DIR=/opt/python
+"""
+#: On top of that, where the plan names a Python: the image's own, if it has it.
+_PYTHON = f"""\
+FROM {{image}}
+RUN {_SECRETS} --mount=type=secret,id=mirror sh /opt/build/{_PREPARE} python {{python}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderImage:
+    """What the image is made of, and how.
+
+    Attributes:
+        base: the base image, with the CUDA toolkit.
+        python: `major.minor` that it must have; empty: its own.
+        index_url: package index that wheelsmith's own requirements come from; None: pip's built-in one.
+        network: while it is made; `none`: it cannot be made.
+        cloud: whether wheelsmith's extra `cloud` is in it.
+    """
+
+    base: str
+    python: str
+    index_url: str | None
+    network: Network
+    cloud: bool = False
+
+
+def builder_image(
+    engine: Engine, wanted: BuilderImage, *, listener: Listener = ignore, run: Work = work, query: Ask = ask
+) -> str:
+    """The image's tag; the image is there afterwards.
+
+    Raises:
+        EngineError: the engine cannot make it.
+        OfflineError: it is not there, and there is no network.
+    """
+    name, wheel = own_wheel()
+    content = {name: wheel, _PREPARE: files(__package__).joinpath(_PREPARE).read_bytes()}
+    dockerfile = _TOOLS.format(image=wanted.base, wheel=name, extra="[cloud]" if wanted.cloud else "")
+    tools = _tag(dockerfile.encode(), *content.values())
+    text = _PYTHON.format(image=tools, python=wanted.python)
+    tag = _tag(text.encode()) if wanted.python else tools
+    if query(exists_command(engine, tag)).code == 0:
+        return tag
+    if wanted.network == "none":
+        raise OfflineError(
+            f"--offline was given, and the image that builds in {wanted.base} has yet to be made, with a network.",
+            "Run once without --offline; `wheelsmith fetch` does not make it.",
+        )
+    if (wanted.index_url or "").startswith("file:"):
+        raise EngineError(
+            f"The image that builds in {wanted.base} cannot be made from {wanted.index_url}, which it does not see.",
+            "Serve that directory while it is made: `python3 -m http.server --bind 127.0.0.1` and --index-url.",
+        )
+    if tag == tools or query(exists_command(engine, tools)).code != 0:
+        listener(Note("container", f"making {tools} of {wanted.base}: once for this image and wheelsmith"))
+        if (code := _make(engine, wanted, run, ImageText(tools, dockerfile, content))) != 0:
+            raise EngineError(
+                f"{engine} cannot make an image of {wanted.base} (exit code {code}).",
+                f"See what it says above{_hint(wanted.base)}; --container-image takes an image from a mirror, or one of"
+                " your own.",
+            )
+    if tag != tools and (code := _make(engine, wanted, run, ImageText(tag, text, {}))) != 0:
+        raise EngineError(
+            f"Python {wanted.python} is not in {wanted.base}, and uv could not fetch it (exit code {code}).",
+            f"Choose the image's own with --python (it is named above), or set {_MIRROR} to a mirror of"
+            " python-build-standalone's releases.",
+        )
+    return tag
+
+
+def _hint(image: str) -> str:
+    return " (the name follows NVIDIA's scheme; wheelsmith's tests never pulled it)" if is_named_here(image) else ""
+
+
+def _tag(*content: bytes) -> str:
+    digest = hashlib.sha256(b"\0".join(content)).hexdigest()
+    return f"localhost/wheelsmith-builder:{digest[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageText:
+    """A Dockerfile with the files that it copies, and the tag of what comes out."""
+
+    tag: str
+    dockerfile: str
+    content: Mapping[str, bytes]
+
+
+def _make(engine: Engine, wanted: BuilderImage, run: Work, text: ImageText) -> int:
+    """Have an image made, and return the engine's exit code."""
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-") as directory:
+        context, hidden = Path(directory, "context"), Path(directory, "secrets")
+        context.mkdir()
+        hidden.mkdir(mode=0o700)
+        for name, data in {**text.content, "Dockerfile": text.dockerfile.encode()}.items():
+            (context / name).write_bytes(data)
+        secrets = {}
+        for name, value in _secrets(wanted).items():
+            # Only what it asks for, as engines warn of the rest.
+            if value and f"id={name} " in text.dockerfile:
+                secrets[name] = hidden / name
+                secrets[name].write_bytes(value)
+        request = ImageBuild(
+            context / "Dockerfile", context, text.tag, secrets=secrets, network=wanted.network, inherited=proxies()
+        )
+        # Its output is not the command's own: what is asked for comes on stdout.
+        return run(["sh", "-c", 'exec "$@" >&2', "sh", *build_command(engine, request)], build_variables(engine))
+
+
+def _secrets(wanted: BuilderImage) -> dict[str, bytes | None]:
+    path = netrc()
+    return {
+        "netrc": path.read_bytes() if path else None,
+        "authorities": bundle(),
+        "index": (wanted.index_url or "").encode(),
+        "mirror": os.environ.get(_MIRROR, "").encode(),
+    }
