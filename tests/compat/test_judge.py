@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
 from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.binary.fatbin import DeviceCode
+from wheelsmith.compat.distributions import cxx_library_here, distribution_of
 from wheelsmith.compat.judge import judge, oldest_driver, with_dependencies
 from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summary import from_dict, summarise
@@ -13,12 +16,13 @@ from wheelsmith.compat.torch_abi import TorchExports, _hash
 from wheelsmith.contract import Alternative, Choice
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver
+from wheelsmith.wheel.manylinux import beyond_glibc, manylinux
 from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 CHECK = "_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_ib"
 
 
-def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind="shared"):
+def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind="shared", versions=()):
     """A unit is text such as `8.0 12.0a ptx8.0@8.8 -9.0`: machine code, PTX with its version, empty code."""
     code = []
     for number, unit in enumerate(units):
@@ -30,7 +34,9 @@ def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind=
                 if item.startswith("ptx")
                 else DeviceCode("sass", Arch.parse(arch), None, 8, "", number, 0, kernels)
             )
-    facts = BinaryFacts(needed, (), glibc, None, tuple(code), kind=kind, undefined=undefined, offered=offered)
+    glibcxx = max((v.removeprefix("GLIBCXX_") for v in versions if v.startswith("GLIBCXX_")), default=None)
+    more = {"kind": kind, "undefined": undefined, "offered": offered, "versions": versions}
+    facts = BinaryFacts(needed, (), glibc, glibcxx, tuple(code), **more)
     return LibraryReport(path, 100, facts)
 
 
@@ -256,6 +262,46 @@ def test_cuda_11_has_its_own_rules():
 
 
 @pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("docker.io/nvidia/cuda:12.8.1-runtime-ubuntu24.04", []),
+        ("ubuntu:22.04", ["needs GLIBCXX_3.4.32, and libstdc++.so.6 there defines up to GLIBCXX_3.4.30"]),
+        (
+            "python:3.12-slim-bullseye",
+            [
+                "needs GLIBCXX_3.4.32, and libstdc++.so.6 there defines up to GLIBCXX_3.4.28",
+                "needs CXXABI_1.3.13, and libstdc++.so.6 there defines up to CXXABI_1.3.12",
+            ],
+        ),
+    ],
+)
+def test_the_cxx_library_of_an_image_decides_as_the_loader_does(image, says):
+    needs = library("_C.so", "8.6", glibc="2.17", versions=("CXXABI_1.3.13", "CXXABI_1.3.9", "GLIBCXX_3.4.32"))
+    found = fits("8.6", None, needs, cxx=distribution_of(image).cxx)
+    assert [r.says for item in found.libraries for r in item.reasons if r.rule == "glibcxx"] == says
+    assert found.fits == (not says)
+    own = library("demo.libs/libstdc++-0f1e2d.so.6.0.33")  # the wheel brings one
+    assert fits("8.6", None, needs, own, cxx=distribution_of(image).cxx).fits
+    kept = from_dict(summarise(WheelReport("wheel", "d.whl", "0", 1, "d", "1", (), (), (needs,))).to_dict())
+    assert (kept.libraries[0].glibcxx, kept.libraries[0].cxxabi) == ("3.4.32", "1.3.13")
+
+
+def test_names_of_images_tell_their_distribution():
+    assert distribution_of("localhost/ubuntu:24.04@sha256:0f").name == "Ubuntu 24.04"
+    for image in ("ubuntu:24.04.1x", "myubuntu:24.10", "debian:120", "alpine:3.20", "xnoble"):
+        assert distribution_of(image) is None, image
+
+
+def test_this_machines_own_library_is_read():
+    """Whatever this interpreter's C++ extensions need, the machine has."""
+    here = cxx_library_here()
+    if here is None:
+        pytest.skip("no libstdc++ on this machine")
+    assert re.fullmatch(r"3\.4\.\d+", here.glibcxx)
+    assert re.fullmatch(r"1\.3\.\d+", here.cxxabi)
+
+
+@pytest.mark.parametrize(
     ("platform", "glibc", "verdict"),
     [
         ("manylinux_2_39_x86_64", "2.36", "does not fit"),
@@ -276,3 +322,14 @@ def test_what_pip_refuses_for_its_tag_does_not_fit(platform, glibc, verdict):
     assert [r.rule for item in found.libraries for r in item.reasons if r.rule == "tag"] == (
         ["tag"] if verdict != "fits" else []
     )
+
+
+def test_the_symbol_versions_that_raise_a_tag_are_named():
+    """By auditwheel's policies: GLIBCXX_3.4.32 is first allowed in manylinux_2_39, GLIBC_2.17 in manylinux_2_17."""
+    needs = library("_C.so", "8.6", versions=("CXXABI_1.3.3", "GLIBCXX_3.4.11", "GLIBCXX_3.4.32", "GLIBC_2.17"))
+    needs = LibraryReport(needs.path, 100, replace(needs.facts, machine=62, format="elf"))
+    assert manylinux([needs]) == "manylinux_2_39_x86_64"
+    assert beyond_glibc([needs]) == ("GLIBCXX_3.4.32",)
+    plain = LibraryReport(needs.path, 100, replace(needs.facts, versions=("GLIBCXX_3.4.11", "GLIBC_2.17")))
+    assert beyond_glibc([plain]) == ()
+    assert beyond_glibc([]) == ()

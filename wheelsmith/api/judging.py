@@ -22,8 +22,9 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.compat.advise import Advice, advise, rules_of
 from wheelsmith.compat.choices import choices_of, made_at_run_time
+from wheelsmith.compat.distributions import Distribution, cxx_library_here, distribution_of, known_distributions
 from wheelsmith.compat.judge import Fits, judge, with_dependencies
-from wheelsmith.compat.model import Machine
+from wheelsmith.compat.model import CxxLibrary, Machine
 from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
 from wheelsmith.compat.summary import WheelSummary, summarise
 from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports
@@ -65,12 +66,15 @@ class AdviceWords:
 
 @dataclass(frozen=True, slots=True)
 class MachineWords:
-    """A machine as the caller names it; without `gpu` it is this one."""
+    """A machine as the caller names it; without `gpu` it is this one. `base` is an image, which says all of its C and
+    C++ libraries that is not said by itself."""
 
     gpu: str | None = None
     driver: str | None = None
     torch: str | None = None
     glibc: str | None = None
+    glibcxx: str | None = None
+    base: str | None = None
 
 
 def find_machine(words: MachineWords, index: PackageIndex, *, torch_symbols: bool) -> Machine:
@@ -82,6 +86,12 @@ def find_machine(words: MachineWords, index: PackageIndex, *, torch_symbols: boo
         torch_symbols: whether the wheel needs any symbol of torch; else only torch's version is of interest.
     """
     glibc, torch = words.glibc, words.torch
+    cxx = CxxLibrary(words.glibcxx) if words.glibcxx else None
+    if words.base is not None:
+        base = _distribution(words.base)
+        glibc, cxx = glibc or base.glibc, cxx or base.cxx
+    elif words.gpu is None:
+        cxx = cxx or cxx_library_here()
     if words.gpu is None:
         here = gpus_here()
         gpus, found = here.gpus, here.driver
@@ -93,11 +103,25 @@ def find_machine(words: MachineWords, index: PackageIndex, *, torch_symbols: boo
         raise UsageError(
             f"{glibc!r} is not a version of the GNU C library.", "Write it as in 2.31 (see ldd --version)."
         )
+    if words.glibcxx is not None and not re.fullmatch(r"3\.4(\.\d{1,3})?", words.glibcxx):
+        raise UsageError(
+            f"{words.glibcxx!r} is not a version of libstdc++'s symbols.",
+            "Write it as in 3.4.30: the newest GLIBCXX_ in `strings libstdc++.so.6`.",
+        )
     exports = None
     if torch is not None:
         _public(torch)
         exports = find_exports(torch, index) if torch_symbols else TorchExports(torch, "not looked into", frozenset())
-    return Machine(gpus, parse_driver(words.driver) if words.driver else found, exports, glibc)
+    return Machine(gpus, parse_driver(words.driver) if words.driver else found, exports, glibc, cxx)
+
+
+def _distribution(image: str) -> Distribution:
+    if (found := distribution_of(image)) is None:
+        raise UsageError(
+            f"Which C library the image {image!r} has is not known.",
+            f"Known are names with {', '.join(known_distributions())} in them. Else give --glibc and --glibcxx.",
+        )
+    return found
 
 
 def gpus_named(text: str) -> tuple[tuple[str, Arch], ...]:

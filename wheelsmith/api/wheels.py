@@ -35,6 +35,8 @@ def fits(
     driver: str | None = None,
     torch: str | None = None,
     glibc: str | None = None,
+    glibcxx: str | None = None,
+    base: str | None = None,
     dependencies: bool = False,
     python: str | None = None,
     store: PathLike | None = None,
@@ -51,6 +53,8 @@ def fits(
         driver: version of the driver, such as `570.124.06` or `570.x`; None with `gpu`: PTX is not judged.
         torch: version of the torch there, such as `2.10.0` or `2.11.0+cu128`; None with `gpu`: not judged.
         glibc: version of the C library there, such as `2.31`; None with `gpu`: not judged.
+        glibcxx: newest GLIBCXX symbol version of the C++ library there, such as `3.4.30`; None with `gpu`: not judged.
+        base: an image that it is to run in, such as `ubuntu:24.04`: says `glibc`, `glibcxx` and CXXABI.
         dependencies: judge as well what the wheel requires, directly or not: as installed for this interpreter, else
             from the index.
         python: `major.minor` for which the markers of requirements are read and wheels are chosen; then what is
@@ -81,7 +85,7 @@ def fits(
     with disk_full():
         index = PackageIndex(chosen_index_url(index_url), open_store(store), listener, offline)
         summary = summarise(inspect_path(Path(path)))
-        words = MachineWords(gpu, driver, torch, glibc)
+        words = MachineWords(gpu, driver, torch, glibc, glibcxx, base)
         machine = find_machine(words, index, torch_symbols=needs_torch_symbols(summary))
         choices = all_choices(summary.name, book(()))
         found = judge(summary, machine, choices, made_at_run_time(summary.name))

@@ -38,6 +38,8 @@ def configure(commands: Commands[Parser]) -> None:
     add_machine(parser)
     parser.add_argument("--torch", metavar="VERSION", help="the torch there, such as 2.10.0")
     parser.add_argument("--glibc", metavar="X.Y", help="the C library there, such as 2.31")
+    parser.add_argument("--glibcxx", metavar="X.Y.Z", help="newest GLIBCXX of the C++ library there, such as 3.4.30")
+    parser.add_argument("--base", metavar="IMAGE", help="an image, for both of them, such as ubuntu:24.04")
     parser.add_argument("--python", metavar="X.Y", help="for --with-dependencies: default: this Python, as installed")
     add_store(parser)
 
@@ -68,6 +70,8 @@ def execute(options: argparse.Namespace) -> int:
             driver=options.driver,
             torch=options.torch,
             glibc=options.glibc,
+            glibcxx=options.glibcxx,
+            base=options.base,
             dependencies=options.with_dependencies,
             python=options.python,
             store=options.store,
@@ -92,6 +96,9 @@ def print_fits(result: Fits) -> None:
     facts = [("wheel", result.wheel), ("GPU", gpus), ("driver", _driver(result))]
     facts += [("torch", machine.torch.version)] if machine.torch else []
     facts += [("glibc", machine.glibc)] if machine.glibc else []
+    if machine.cxx:
+        named = (("GLIBCXX", machine.cxx.glibcxx), ("CXXABI", machine.cxx.cxxabi))
+        facts.append(("libstdc++", ", ".join(f"{name}_{version}" for name, version in named if version)))
     show.facts(facts)
     print()
     show.table(

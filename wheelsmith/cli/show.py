@@ -123,6 +123,9 @@ def proof(report: InspectDocument, verdict: VerdictFacts | None) -> None:
             for library in report["libraries"]
         ),
     )
+    if because := report.get("platform_because"):  # builds of before have none
+        raised = f"its tag is for {report['platform']}, newer than GLIBC alone asks for"
+        print(f"({raised}, because of {' and '.join(because)})")
 
 
 def _pieces(item: CodeFacts) -> str:

@@ -112,8 +112,10 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
     offered = frozenset(name for library in summary.libraries for name in library.offered)
     cuda = int(summary.cuda.partition(".")[0]) if summary.cuda else None
     unread = {path for path, _ in summary.unjudged}
+    own_cxx = any(library.path.rpartition("/")[2].startswith("libstdc++") for library in summary.libraries)
+    loading = dataclasses.replace(machine, cxx=None) if own_cxx else machine
     judged = [
-        _fit(library, name, arch, machine, offered, cuda)
+        _fit(library, name, arch, loading, offered, cuda)
         for library in summary.libraries
         if library.units or library.path not in unread
         for name, arch in machine.gpus

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: `no`: does not load, or no kernel runs. `unknown`: no rule decides. `other`: written for other GPUs, or another
 #: library is chosen at run time. `host`: has no GPU code.
 Answer = Literal["yes", "jit", "partly", "no", "unknown", "other", "host"]
-Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "tag", "format", "choice"]
+Rule = Literal["ptx", "arch", "kernels", "driver", "torch", "cudart", "glibc", "glibcxx", "tag", "format", "choice"]
 
 _ORDER: tuple[Answer, ...] = ("no", "partly", "unknown", "jit", "yes", "other")
 
@@ -49,6 +49,14 @@ def worst(answers: Iterable[Answer]) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class CxxLibrary:
+    """The newest symbol versions that a libstdc++.so.6 defines, such as 3.4.33 and 1.3.15; None: not known."""
+
+    glibcxx: str | None = None
+    cxxabi: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """Where the wheel is to run. What is None is not judged.
 
@@ -57,12 +65,14 @@ class Machine:
         driver: of the kernel module.
         torch: what the torch that is installed there exports.
         glibc: `major.minor` of the C library.
+        cxx: what the C++ library defines.
     """
 
     gpus: tuple[tuple[str, Arch], ...]
     driver: Driver | None = None
     torch: TorchExports | None = None
     glibc: str | None = None
+    cxx: CxxLibrary | None = None
 
     def to_dict(self) -> MachineFacts:
         """JSON values."""
@@ -72,6 +82,8 @@ class Machine:
             "driver_cuda": self.driver.toolkit if self.driver else None,
             "torch": self.torch.version if self.torch else None,
             "glibc": self.glibc,
+            "glibcxx": self.cxx.glibcxx if self.cxx else None,
+            "cxxabi": self.cxx.cxxabi if self.cxx else None,
         }
 
 

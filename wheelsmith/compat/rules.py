@@ -47,8 +47,21 @@ def load_rules(library: Library, machine: Machine, offered: frozenset[str]) -> I
     if machine.glibc and library.glibc and _numbers(library.glibc) > _numbers(machine.glibc):
         says = f"needs GLIBC_{library.glibc}, and the machine has {machine.glibc}"
         yield Finding("no", Reason("glibc", says, "Use a newer distribution there, or build on an older one."))
+    yield from _cxx_rules(library, machine)
     if machine.torch is not None:
         yield from _torch_rules(library, machine.torch, offered)
+
+
+def _cxx_rules(library: Library, machine: Machine) -> Iterator[Finding]:
+    """Whether the C++ library there defines what this one was linked against."""
+    if machine.cxx is None:
+        return
+    pairs = (("GLIBCXX", library.glibcxx, machine.cxx.glibcxx), ("CXXABI", library.cxxabi, machine.cxx.cxxabi))
+    for name, needed, defined in pairs:
+        if needed and defined and _numbers(needed) > _numbers(defined):
+            says = f"needs {name}_{needed}, and libstdc++.so.6 there defines up to {name}_{defined}"
+            remedy = "Use a newer distribution there, or build with an older g++ (--host-compiler)."
+            yield Finding("no", Reason("glibcxx", says, remedy))
 
 
 def _torch_rules(library: Library, torch: TorchExports, offered: frozenset[str]) -> Iterator[Finding]:

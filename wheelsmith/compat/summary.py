@@ -101,6 +101,8 @@ class Library:
         path: inside the wheel.
         units: its GPU code.
         glibc: highest GLIBC version that it needs.
+        glibcxx: highest GLIBCXX version, likewise; None: none, or not kept.
+        cxxabi: highest CXXABI version, likewise.
         cudart: major version of the CUDA runtime that it needs as a library; None: none, or linked statically.
         torch_symbols: what torch's libraries must define; None: not kept.
         offered: the symbols in torch's namespaces that it defines for its neighbours.
@@ -112,6 +114,8 @@ class Library:
     cudart: int | None = None
     torch_symbols: tuple[str, ...] | None = None
     offered: tuple[str, ...] = ()
+    glibcxx: str | None = None
+    cxxabi: str | None = None
 
     @property
     def cuda(self) -> int | None:
@@ -198,6 +202,8 @@ class WheelSummary:
                 {
                     "path": library.path,
                     "glibc": library.glibc,
+                    "glibcxx": library.glibcxx,
+                    "cxxabi": library.cxxabi,
                     "cudart": library.cudart,
                     "units": [
                         {
@@ -278,6 +284,8 @@ def summarised(library: LibraryReport, archs: Sequence[Arch] | None = None) -> L
         path=library.path,
         units=(*_alike(inside, archs, registered), *_loose(beside, archs)),
         glibc=library.glibc,
+        glibcxx=library.glibcxx,
+        cxxabi=library.cxxabi,
         cudart=library.cudart_major,
         torch_symbols=library.torch_symbols,
         offered=library.facts.offered,
@@ -376,7 +384,14 @@ def _slim(code: Code) -> dict[str, Any]:
 
 
 def _library(data: dict[str, Any]) -> Library:
-    return Library(data["path"], tuple(_units(data["units"])), data["glibc"], data["cudart"])
+    return Library(
+        data["path"],
+        tuple(_units(data["units"])),
+        data["glibc"],
+        data["cudart"],
+        glibcxx=data.get("glibcxx"),
+        cxxabi=data.get("cxxabi"),
+    )
 
 
 def _units(groups: Iterable[dict[str, Any]]) -> Iterator[Units]:

@@ -81,6 +81,7 @@ class InspectDocument(TypedDict):
     version: str | None
     tags: list[str]
     platform: str | None
+    platform_because: list[str]
     requires_dist: list[str]
     code: list[WheelCodeFacts]
     libraries: list[LibraryFacts]
@@ -142,6 +143,8 @@ class MachineFacts(TypedDict):
     driver_cuda: str | None
     torch: str | None
     glibc: str | None
+    glibcxx: str | None
+    cxxabi: str | None
 
 
 class ReasonFacts(TypedDict):

@@ -7,10 +7,11 @@ unpacked and is done when a wheel is repaired (`wheelsmith.wheel.repair`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from wheelsmith.wheel.report import LibraryReport
 
@@ -22,6 +23,38 @@ def manylinux(libraries: Sequence[LibraryReport]) -> str | None:
 
     None: there are none, they are for several or unknown machines, or no policy covers them.
     """
+    return _oldest(libraries, partial(_begins, ("",)))
+
+
+def beyond_glibc(libraries: Sequence[LibraryReport]) -> tuple[str, ...]:
+    """The symbol versions that make the platform newer than GLIBC alone would, such as GLIBCXX_3.4.30; the newest of
+    each kind."""
+    platform, plain = manylinux(libraries), _oldest(libraries, partial(_begins, ("GLIBC_",)))
+    if platform == plain:
+        return ()
+    needed = {version for library in libraries for version in library.facts.versions}
+    found = []
+    for name in ("GLIBCXX", "CXXABI", "GCC"):
+        if (highest := highest_version(needed, name)) is None:
+            continue
+        counted = ("GLIBC_", f"{name}_")
+        if _oldest(libraries, partial(_begins, counted)) != plain:
+            found.append(f"{name}_{highest}")
+    return tuple(found)
+
+
+def highest_version(versions: Iterable[str], name: str) -> str | None:
+    """The highest of the versions `NAME_1.2.3`, without the name."""
+    numbers = [tuple(map(int, text.partition("_")[2].split("."))) for text in versions if text.startswith(f"{name}_")]
+    return ".".join(map(str, max(numbers))) if numbers else None
+
+
+def _begins(with_any: tuple[str, ...], version: str) -> bool:
+    return version.startswith(with_any)
+
+
+def _oldest(libraries: Sequence[LibraryReport], counts: Callable[[str], bool]) -> str | None:
+    """The oldest platform that has all the versions that count."""
     linked = [library.facts for library in libraries if library.facts.kind in {"shared", "executable"}]
     shared = [facts for facts in linked if facts.format == "elf"]
     machines = {facts.machine for facts in shared}
@@ -31,7 +64,7 @@ def manylinux(libraries: Sequence[LibraryReport]) -> str | None:
     from auditwheel.libc import Libc
     from auditwheel.policy import WheelPolicies
 
-    needed = {version for facts in shared for version in facts.versions}
+    needed = {version for facts in shared for version in facts.versions if counts(version)}
     policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(machine))
     for policy in sorted(policies, key=lambda policy: policy.priority, reverse=True):
         offered = {f"{name}_{version}" for name, versions in policy.symbol_versions.items() for version in versions}

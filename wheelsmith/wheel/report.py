@@ -16,6 +16,7 @@ from wheelsmith.binary.abi import PythonAbi, TorchAbi, python_abi, torch_abi, to
 from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.contract import Choice
 from wheelsmith.wheel.contents import Unjudged
+from wheelsmith.wheel.manylinux import beyond_glibc, highest_version
 
 if TYPE_CHECKING:
     from wheelsmith.documents.wheels import CodeFacts, InspectDocument, LibraryFacts
@@ -179,6 +180,11 @@ class LibraryReport:
         """Highest GLIBCXX (libstdc++) symbol version needed."""
         return self.facts.glibcxx
 
+    @property
+    def cxxabi(self) -> str | None:
+        """Highest CXXABI (libstdc++) symbol version needed."""
+        return highest_version(self.facts.versions, "CXXABI")
+
     def to_dict(self) -> LibraryFacts:
         """The report as JSON values."""
         return {
@@ -264,6 +270,7 @@ class WheelReport:
             "version": self.version,
             "tags": list(self.tags),
             "platform": self.platform,
+            "platform_because": list(beyond_glibc(self.libraries)),
             "requires_dist": list(self.requires_dist),
             "code": [{"kind": item.kind, **item.to_dict()} for item in self.code],
             "libraries": [library.to_dict() for library in self.libraries],
