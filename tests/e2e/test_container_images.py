@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -72,17 +73,34 @@ def mirror(tmp_path_factory) -> Iterator[tuple[str, Path]]:
 @pytest.fixture(scope="module")
 def netrc(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("secret") / "netrc"
-    path.write_text(f"machine wheels.invalid login __token__ password {TOKEN}\n")
+    path.write_text(f"machine 127.0.0.1 login __token__ password {TOKEN}\n")
     return path
 
 
 @pytest.fixture(scope="module")
-def runtime(mirror, netrc) -> str:
-    """The runtime image."""
+def said(tmp_path_factory) -> Path:
+    """All that engines said while they had a secret."""
+    return tmp_path_factory.mktemp("said") / "log"
+
+
+@pytest.fixture(scope="module")
+def runtime(mirror, netrc, said) -> str:
+    """The runtime image, by podman; the other tests build with buildah."""
     tag = "localhost/wheelsmith-test:runtime"
     secret = ["--secret", f"id=netrc,src={netrc}"]
-    must(*BUILD, *arguments(mirror[0]), *secret, "--target", "runtime", "--tag", tag, ROOT)
+    command = ["podman", *BUILD[1:-1], "--pull=never", *arguments(mirror[0]), *secret, "--target", "runtime"]
+    done = run(*command, "--tag", tag, ROOT)
+    assert done.returncode == 0, done.stderr[-6000:]
+    said.write_text(done.stdout + done.stderr)
     return tag
+
+
+def found_in(secret: str, *places: Path | str) -> list[str]:
+    """The files below that hold it. What is mounted again, as of a container that is open, is looked at once."""
+    command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--devices=skip", "--text"]
+    told = run(*command, "--exclude-dir=merged", "--exclude-dir=proc", "--exclude-dir=sys", secret, *places)
+    assert told.returncode in (0, 1), told.stderr[-2000:]
+    return told.stdout.splitlines()
 
 
 def start(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -172,15 +190,25 @@ def test_another_wheel_changes_only_the_last_layers(runtime, mirror):
     assert pushed[1][1] < pushed[0][1] / 10
 
 
-def test_two_builds_give_the_same_layers(mirror):
-    """All steps of the runtime stage run twice; the time of every file is fixed."""
+def test_two_builds_give_the_same_layers_and_keep_no_secret(runtime, mirror, netrc, said):
+    """All steps run twice, with a login; the time of every file is fixed. Then podman's and buildah's whole storage is
+    searched (layers, configurations, histories), their cache mounts, and all that they said."""
     layers = []
     for number in (1, 2):
         tag = f"localhost/wheelsmith-test:again{number}"
         stage = ["--no-cache", "--timestamp", "1577836800", "--target", "runtime", "--tag", tag]
-        must(*BUILD, *arguments(mirror[0]), *stage, ROOT)
+        secret = ["--secret", f"id=netrc,src={netrc}"]
+        done = run(*BUILD, *arguments(mirror[0]), *secret, *stage, ROOT)
+        assert done.returncode == 0, done.stderr[-6000:]
+        said.write_text(said.read_text() + done.stdout + done.stderr)
         layers.append(json.loads(must("podman", "image", "inspect", tag))[0]["RootFS"]["Layers"])
     assert layers[0] == layers[1]
+    login = base64.b64encode(f"__token__:{TOKEN}".encode()).decode()
+    assert (mirror[1] / "login").read_text() == f"Basic {login}"  # it was used
+    caches = [path for path in Path("/var/tmp").glob("buildah-cache*") if os.access(path, os.R_OK)]
+    home = Path(os.environ["CONTAINERS_STORAGE_CONF"]).parent
+    for word in (TOKEN, login):
+        assert found_in(word, home / "storage", home / "run", said, *caches) == []
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +271,10 @@ def inside(
 
 @pytest.mark.parametrize("engine", ["podman", "buildah"])
 def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tmp_path):
-    command = [sys.executable, "-m", "wheelsmith", *map(str, inside(tmp_path, engine, mirror[0])), "--verbose"]
+    # With credentials in the index's URL, and a compile cache of the user's own.
+    url = mirror[0].replace("http://", f"http://me:{TOKEN}-url@")
+    words = [*inside(tmp_path, engine, url), "--cache", tmp_path / "shared"]
+    command = [sys.executable, "-m", "wheelsmith", *map(str, words), "--verbose"]
     # A shell starts what runs in its background with SIGINT ignored, and children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
@@ -254,6 +285,12 @@ def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tm
         seen.append(line)
         if "[2/" in line:
             break
+    processes = must("ps", "-eo", "args")  # and what the engine would tell of it
+    if engine == "podman":
+        (name,) = [line for line in must("podman", "ps", "--format", "{{.Names}}").split() if str(process.pid) in line]
+        processes += must("podman", "inspect", name)
+    own = " ".join(command)  # this one says it itself
+    assert TOKEN not in "\n".join(line for line in processes.splitlines() if line != own)
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stderr.read()
     assert process.wait(90) == 130, "".join(seen[-20:]) + rest[-3000:]
@@ -269,7 +306,8 @@ def test_a_build_in_a_container_stops_on_ctrl_c_and_continues(engine, mirror, tm
     assert told["record"]["toolchain"]["python"].startswith("3.13.")  # the image's own
     assert told["record"]["toolchain"]["host_compiler"].endswith("14.2.0; nvcc takes 13.3.0")
     assert {row["served_by"] for row in told["record"]["verdict"]["rows"]} == {"sm_86"}
-    for path in (told["wheel"], told["log"]):  # these are paths of this machine, and the caller's files
+    (entry, *_) = (path for path in (tmp_path / "shared").rglob("*") if path.is_file())
+    for path in (told["wheel"], told["log"], entry):  # these are paths of this machine, and the caller's files
         assert Path(path).stat().st_uid == os.getuid()
 
 
@@ -406,6 +444,9 @@ def test_a_real_docker_daemon_builds_and_runs_it(mirror, netrc, tmp_path, monkey
         ]
         done = wheelsmith(*build, *arguments(mirror[0]), "--secret", f"netrc={netrc}")
         assert done.returncode == 0, done.stderr[-4000:]
+        history = must("docker", "history", "--no-trunc", "t:1") + must("docker", "image", "inspect", "t:1")
+        assert TOKEN not in done.stdout + done.stderr + history
+        assert found_in(TOKEN, tmp_path / "data", tmp_path / "log") == []
         off = ["--env", "WHEELSMITH_PREFLIGHT=off"]
         show = ["python3", "-c", "import cuvec; print(cuvec.__version__)"]
         assert must("docker", "run", "--rm", "--network", "none", *off, "t:1", *show) == "6.0.1\n"

@@ -27,6 +27,8 @@ class Recorder(BaseHTTPRequestHandler):
     upstream: str | None
 
     def do_GET(self) -> None:
+        if login := self.headers.get("Authorization"):
+            (self.folder / "login").write_text(login)
         path = urllib.parse.unquote(self.path)
         if path.startswith("/simple/"):
             page = self.fetch(f"{self.upstream or ''}{path.removeprefix('/simple/')}", f"page {path}")
