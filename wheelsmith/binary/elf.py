@@ -19,7 +19,7 @@ from wheelsmith.binary.scan import scan
 from wheelsmith.binary.window import Window, damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ELF_MAGIC = b"\x7fELF"
 _MAX_ENTRIES = 200_000  # sections, dynamic tags and version needs together; real libraries have a few hundred
@@ -353,6 +353,12 @@ class _Reader:
                     versions.add((found[1], tuple(map(int, found[2].split(".")))))
                 entry += step
             library += following
+
+
+def highest_version(versions: Iterable[str], name: str) -> str | None:
+    """The highest of the versions `NAME_1.2.3`, without the name."""
+    numbers = [tuple(map(int, text.partition("_")[2].split("."))) for text in versions if text.startswith(f"{name}_")]
+    return ".".join(map(str, max(numbers))) if numbers else None
 
 
 def _highest(versions: set[tuple[str, tuple[int, ...]]], name: str) -> str | None:

@@ -21,7 +21,7 @@ from wheelsmith.errors import UsageError
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.wheel.archive import MAX_LIBRARY, Archive, PackedSizes, invalid, open_archive
 from wheelsmith.wheel.contents import LIBRARY_MAGICS, Unjudged, read_contents
-from wheelsmith.wheel.manylinux import manylinux
+from wheelsmith.wheel.manylinux import beyond_glibc, manylinux
 from wheelsmith.wheel.report import LibraryReport, WheelReport
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def inspect_files(title: str, files: Mapping[str, Path]) -> WheelReport:
 def _unnamed(
     kind: Literal["folder", "library"], filename: str, sha256: str | None, size: int, found: _Read
 ) -> WheelReport:
-    platform = manylinux(found.libraries)
+    platform, because = manylinux(found.libraries), beyond_glibc(found.libraries)
     return WheelReport(
-        kind, filename, sha256, size, None, None, (), (), found.libraries, platform, unjudged=found.unjudged
+        kind, filename, sha256, size, None, None, (), (), found.libraries, platform, because, unjudged=found.unjudged
     )
 
 
@@ -111,6 +111,7 @@ def _inspect_wheel(path: Path) -> WheelReport:
             requires_dist=_requirements(archive),
             libraries=found.libraries,
             platform=manylinux(found.libraries),
+            platform_because=beyond_glibc(found.libraries),
             unjudged=found.unjudged,
             choices=_choices(archive),
         )

@@ -10,8 +10,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wheelsmith.binary.elf import highest_version
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from wheelsmith.wheel.report import LibraryReport
 
@@ -41,12 +43,6 @@ def beyond_glibc(libraries: Sequence[LibraryReport]) -> tuple[str, ...]:
         if _oldest(libraries, partial(_begins, counted)) != plain:
             found.append(f"{name}_{highest}")
     return tuple(found)
-
-
-def highest_version(versions: Iterable[str], name: str) -> str | None:
-    """The highest of the versions `NAME_1.2.3`, without the name."""
-    numbers = [tuple(map(int, text.partition("_")[2].split("."))) for text in versions if text.startswith(f"{name}_")]
-    return ".".join(map(str, max(numbers))) if numbers else None
 
 
 def _begins(with_any: tuple[str, ...], version: str) -> bool:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from packaging.version import Version
 
 from wheelsmith.binary.abi import PythonAbi, TorchAbi, python_abi, torch_abi, torch_symbols
-from wheelsmith.binary.elf import BinaryFacts
+from wheelsmith.binary.elf import BinaryFacts, highest_version
 from wheelsmith.contract import Choice
 from wheelsmith.wheel.contents import Unjudged
-from wheelsmith.wheel.manylinux import beyond_glibc, highest_version
 
 if TYPE_CHECKING:
     from wheelsmith.documents.wheels import CodeFacts, InspectDocument, LibraryFacts
@@ -228,6 +227,7 @@ class WheelReport:
             cubins, fatbins and PTX, files of data, what compressed files hold.
         platform: the manylinux tag that the symbol versions allow, from auditwheel's policies; None when there is
             no library to judge, or no policy allows them. It says nothing of libraries that have to be found.
+        platform_because: the symbol versions that make it newer than GLIBC alone asks for, such as GLIBCXX_3.4.30.
         unjudged: what may hold GPU code and cannot be judged, by path.
         choices: what it chooses among when it runs, as it says itself.
     """
@@ -242,6 +242,7 @@ class WheelReport:
     requires_dist: tuple[str, ...]
     libraries: tuple[LibraryReport, ...]
     platform: str | None = None
+    platform_because: tuple[str, ...] = ()
     unjudged: tuple[Unjudged, ...] = ()
     choices: tuple[Choice, ...] = ()
 
@@ -270,7 +271,7 @@ class WheelReport:
             "version": self.version,
             "tags": list(self.tags),
             "platform": self.platform,
-            "platform_because": list(beyond_glibc(self.libraries)),
+            "platform_because": list(self.platform_because),
             "requires_dist": list(self.requires_dist),
             "code": [{"kind": item.kind, **item.to_dict()} for item in self.code],
             "libraries": [library.to_dict() for library in self.libraries],
