@@ -324,6 +324,12 @@ def test_what_pip_refuses_for_its_tag_does_not_fit(platform, glibc, verdict):
     )
 
 
+def test_the_driver_to_install_knows_the_gpu_and_loads_the_code():
+    """520.61.05 knows 8.9, and CUDA 12's code needs 525.60.13."""
+    (fit,) = fits("8.9", "515.65.01", library("_C.so", "8.9"), version="1+cu124").libraries
+    assert [reason.remedy for reason in fit.reasons][:1] == ["Install 525.60.13 or newer."]
+
+
 def test_the_symbol_versions_that_raise_a_tag_are_named():
     """By auditwheel's policies: GLIBCXX_3.4.32 is first allowed in manylinux_2_39, GLIBC_2.17 in manylinux_2_17."""
     needs = library("_C.so", "8.6", versions=("CXXABI_1.3.3", "GLIBCXX_3.4.11", "GLIBCXX_3.4.32", "GLIBC_2.17"))

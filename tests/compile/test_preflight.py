@@ -122,6 +122,12 @@ def test_a_named_compiler_is_tried_and_given_to_the_build(plan, machine, tmp_pat
         find_host_compiler("g++-99" if choice else None, dict.fromkeys(environment, "g++-99"))
 
 
+def test_a_directory_with_a_compiler_is_taken_as_nvcc_takes_it(machine, tmp_path):
+    machine("g++")
+    found = find_host_compiler(None, {"NVCC_CCBIN": f"{tmp_path}/bin"})
+    assert (found.path, found.number) == (f"{tmp_path}/bin/g++", "14.2.0")
+
+
 def test_headers_that_contradict_glibc_are_told_as_that():
     words = (
         'mathcalls.h(79): error: exception\n  specification is incompatible with that of previous function "cospi"\n'

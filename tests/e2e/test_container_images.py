@@ -138,7 +138,7 @@ def test_it_says_what_is_wrong_with_gpu_and_driver_before_anything_starts(runtim
     assert "fits NVIDIA GeForce RTX 4090 (8.9), driver 580.65.06" in fits.stderr
     old = start(runtime, "echo", "started", options=smi("515.65.01"))
     assert (old.returncode, old.stdout) == (54, "")
-    assert "CUDA 12.x needs driver 525 or newer, and this is 515.65.01" in old.stderr
+    assert "driver 515.65.01 does not know NVIDIA GeForce RTX 4090 (8.9)" in old.stderr
 
 
 def test_no_secret_is_left_in_any_layer(runtime, tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.compat.model import Finding, Reason
@@ -93,6 +94,9 @@ def driver_rules(name: str, arch: Arch, driver: Driver | None, cuda: int | None)
         return
     if not (known := gpu_driver(arch)).admits(driver):
         says = f"driver {driver} does not know {name} ({arch})"
+        floor = dict(_floors()).get(cuda or 0)
+        if floor and known.first and not driver.at_least(known.first):  # one that knows it must load the code, too
+            known = replace(known, first=max(known.first, floor, key=_numbers))
         yield Finding("no", Reason("driver", says, f"Install {known}."))
     elif cuda is None:
         newest, floor = _floors()[-1]

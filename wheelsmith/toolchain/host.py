@@ -82,9 +82,8 @@ def find_host_compiler(choice: str | None = None, environment: Mapping[str, str]
     """
     named = [("--host-compiler", choice), *((name, environment.get(name)) for name in VARIABLES)]
     asked, name = next(((what, value) for what, value in named if value), ("", "g++"))
-    path = shutil.which(name, path=BUILD_PATH if "/" not in name else None)
-    if path is not None and Path(name).is_dir():  # nvcc's -ccbin takes a directory, too
-        path = shutil.which(f"{name}/g++")
+    program = f"{name}/g++" if "/" in name and Path(name).is_dir() else name  # nvcc's -ccbin takes a directory, too
+    path = shutil.which(program, path=BUILD_PATH if "/" not in name else None)
     if path is None and not asked:
         raise NoCompilerError(
             f"There is no C++ compiler (g++) in {BUILD_PATH}.",
