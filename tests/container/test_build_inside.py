@@ -162,7 +162,7 @@ def test_a_python_that_is_asked_for_is_an_image_on_top(machine, monkeypatch):
 def test_the_callers_settings_hold_inside(machine, monkeypatch):
     """Configuration, facts, signatures, mirrors, cache and key: as values, or mounted at their own paths."""
     folder, start = machine
-    for name in ("facts", "more", "signs", "signs2", "mirror"):
+    for name in ("facts", "signs", "signs2", "mirror"):
         (folder / name).mkdir()
     (folder / "config.toml").write_text('[mirrors]\n"https://github.com/" = "mirror"\n')
     (folder / "choices.toml").write_text("schema_version = 1\n")
@@ -190,6 +190,7 @@ def test_the_callers_settings_hold_inside(machine, monkeypatch):
     assert (told["HTTPS_PROXY"], told["NO_PROXY"]) == ("http://proxy.example:3128", "localhost")
     assert "AWS_SECRET_ACCESS_KEY" not in told
     assert order["words"][-2:] == ["--cache", f"{folder}/more"]
+    assert (folder / "more").is_dir()  # else no engine could mount it
     volumes = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--volume"]
     modes = {"choices.toml": "ro", "config.toml": "ro", "facts": "ro", "key": "ro", "mirror": "ro", "more": "rw"}
     modes |= {"signs": "ro", "signs2": "ro", "dist": "rw", "recipes": "ro", "store": "rw"}

@@ -114,7 +114,7 @@ def _order(build: InsideBuild) -> Iterator[Path]:
 
     `Store.collect` removes one that a killed process has left before its container came to read it.
     """
-    for directory in build.written:
+    for directory in (*build.written, *build.carried.written):
         directory.mkdir(parents=True, exist_ok=True)
     store = build.written[0]
     variables = {"UV_CACHE_DIR": str(store / "uv"), "WHEELSMITH_STORE": str(store), IMAGE_VARIABLE: build.image}
