@@ -125,9 +125,9 @@ def _codes(arguments: Sequence[str]) -> Iterator[str]:
 
 def _threads(arguments: Sequence[str], archs: int) -> int:
     """nvcc compiles so many archs of one file at once; `0`: as many as there are processors."""
-    joined = [item[2:] for item in arguments if re.fullmatch(r"-t\d+", item)]
+    joined = [item[2:] for item in arguments if re.fullmatch(r"-t[0-9]+", item)]
     text = _value(arguments, "-t", "--threads") or "".join(joined[:1])
-    asked = int(text) if text.isdigit() else 1
+    asked = int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 1
     return max(1, min(asked or archs, archs))
 
 

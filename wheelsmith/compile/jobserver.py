@@ -1,13 +1,16 @@
 """The jobserver: where wrappers ask for slots. It lives in wheelsmith's own thread, in the loop that reads the build.
 
 In: connections on a socket in the build root. Out: answers, and calls of the scheduler. A wrapper that says nonsense
-or goes away is dropped; without a jobserver the wrappers run their compilers themselves.
+or goes away is dropped; without a jobserver the wrappers run their compilers themselves. Anything in a build can speak
+to it: how many may, how much they may say, and what is believed of it, has limits.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import resource
 import selectors
 import socket
 import struct
@@ -16,12 +19,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wheelsmith.compile.command import understand
+from wheelsmith.compile.command import Unit, understand
 from wheelsmith.compile.memory import available_memory, oom_kills, tree_usage
 from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
 
 _TICK = 0.25  # seconds between two looks at the machine
 _LONGEST = 16 << 20  # bytes of a message; a command line has a few MiB at most (execve(2))
+_MOST_HELD = 64 << 20  # bytes of messages that are not whole, together
+_MOST_UNITS = 200_000  # of one run of a build; what comes after is neither counted nor recorded
+_LONGEST_ERRORS = 1 << 16  # characters of a compiler's stderr; a wrapper tells a quarter of it
+_LONGEST_PATH, _MOST_ARCHS = 4096, 64  # of a unit
+_MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes of memory
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of SO_PEERCRED, unix(7)
 
 
@@ -32,6 +40,7 @@ class _Wrapper:
     pid: int
     received: bytearray = field(default_factory=bytearray)
     word: bytes = b""  # what it is told when it may start
+    started: float | None = None  # when it was told
 
 
 def _nothing(outputs: tuple[str, ...]) -> None:
@@ -65,8 +74,10 @@ class Jobserver:
         self._root, self._scheduler, self._selector, self._cached = root, scheduler, selector, cached
         self._unfinished, self._writing = unfinished, scheduler.outputs
         self._wrappers: dict[int, _Wrapper] = {}
-        self._count, self._changed, self._next = 0, False, 0.0
-        self._epoch = time.monotonic()
+        self._count, self._units, self._changed, self._next = 0, 0, False, 0.0
+        # Of the files that this process may have open, half are for them.
+        self._most = max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._epoch, self._cpus = time.monotonic(), os.cpu_count() or 1
         self.problem = ""
         self._socket: socket.socket | None = None
         try:
@@ -125,6 +136,9 @@ class Jobserver:
     def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             connection, _ = listening.accept()
+            if len(self._wrappers) >= self._most:
+                connection.close()
+                return
             connection.setblocking(False)
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             self._count += 1
@@ -140,7 +154,8 @@ class Jobserver:
         except OSError:
             chunk = b""
         wrapper.received += chunk
-        if not chunk or len(wrapper.received) > _LONGEST:
+        held = sum(len(other.received) for other in self._wrappers.values()) if len(wrapper.received) > 1 << 16 else 0
+        if not chunk or len(wrapper.received) > _LONGEST or held > _MOST_HELD:
             self._drop(wrapper)
             return
         for message in _messages(wrapper.received):
@@ -155,29 +170,35 @@ class Jobserver:
     def _asked(self, wrapper: _Wrapper, fields: list[str]) -> None:
         directory, *command = fields
         unit = understand(command, directory, self._root) if command else None
-        if unit is None:
+        if unit is None or not _plausible(unit) or self._units >= _MOST_UNITS:
             self._say(wrapper, b"exec")
             self._drop(wrapper)
             return
+        self._units += 1
         wrapper.word = b"cached" if self._cached and unit.kind != "link" else b"run"
         self._scheduler.arrive(wrapper.number, unit, wrapper.pid, self.now)
         self._changed = True
 
     def _ended(self, wrapper: _Wrapper, fields: list[str]) -> None:
         try:
-            status, cpu_seconds, peak, note, errors = fields
+            status, seconds, peak, note, errors = fields
+            code = os.waitstatus_to_exitcode(int(status))
+            if wrapper.started is None:
+                raise ValueError("it was not told to run")
+            used, longest = float(seconds), (self.now - wrapper.started + 1) * self._cpus
             outcome = Outcome(
                 status=int(status),
-                cpu_seconds=float(cpu_seconds),
-                peak=int(peak),
+                cpu_seconds=min(max(0.0, used), longest) if math.isfinite(used) else 0.0,
+                peak=min(max(0, int(peak)), _MACHINE),
                 cache=_cache(note),
-                errors=errors,
-                oom_kills=oom_kills() if int(status) else 0,
+                errors=errors[:_LONGEST_ERRORS],
+                oom_kills=oom_kills() if code else 0,
                 uncached=_why_not(note) if wrapper.word == b"cached" else "",
             )
-        except ValueError:
+        except (ValueError, OverflowError):
             self._drop(wrapper)
             return
+        wrapper.started = None
         if not self._scheduler.finish(wrapper.number, outcome, self.now):
             self._say(wrapper, b"done")
             self._drop(wrapper)
@@ -190,6 +211,7 @@ class Jobserver:
         self._note()
         for number in starting:
             wrapper, width = self._wrappers[number], self._scheduler.width(number)
+            wrapper.started = self.now
             self._say(wrapper, wrapper.word if width == 1 else b"%s %d" % (wrapper.word, width))
 
     def _note(self) -> None:
@@ -207,6 +229,11 @@ class Jobserver:
             wrapper.connection.close()
             self._scheduler.leave(wrapper.number)
             self._changed = True
+
+
+def _plausible(unit: Unit) -> bool:
+    """Whether a compiler can have been asked for this."""
+    return max(len(unit.name), len(unit.output)) <= _LONGEST_PATH and len(unit.archs) <= _MOST_ARCHS
 
 
 def _listen(directory: Path) -> socket.socket:
@@ -253,4 +280,4 @@ def _why_not(note: str) -> str:
         line for line in note.splitlines() if line and not line.startswith(("#", "device_")) and " " not in line
     ]
     told = [line.replace("_", " ") for line in counters if "storage" not in line]
-    return ", ".join(told) or "it was not asked"
+    return ", ".join(told)[:200] or "it was not asked"

@@ -29,9 +29,10 @@ from wheelsmith.errors import CompileError, InterruptedBuildError
 from wheelsmith.events import Listener, Note, ToolLine
 from wheelsmith.fsutil import read_plain, remove_tree, write_fresh
 
-_STEP = re.compile(r"^\[(\d+)/(\d+)\]")
+_STEP = re.compile(r"^\[([0-9]{1,5})/([0-9]{1,5})\]")  # what says more is no build tool
 _FAILED = re.compile(r"FAILED: |g?make(?:\[\d+\])?: \*\*\* \[")  # what ninja and make say when they have given up
 _CONFIGURED = re.compile(r"^-- Build files have been written to: (/.+)$")  # CMake
+_MOST_LOOKS = 100  # at what was configured, in one build
 _PATIENCE = 30.0  # seconds that a build may take to end
 _TELL, _SAVE = 1.0, 10.0  # seconds between two events, and between two savings
 _LONGEST_NOTE = 64 << 20  # bytes
@@ -183,6 +184,7 @@ class _Loop:
         self.halted = False  # by an interrupt
         self._rest, self.written = b"", 0  # bytes
         self._tell, self._save = 0.0, _SAVE
+        self._looked: set[str] = set()
 
     def run(self) -> None:
         """Until the build has ended and all that it wrote is read."""
@@ -252,8 +254,15 @@ class _Loop:
             self._listener(ToolLine("compile", line.rstrip("\r\n")))
 
     def _look(self, build: str) -> None:
-        """CMake has configured the directory `build`: say who leads past us."""
-        for text in bypasses(self._governed.here(build), self._governed.seen):
+        """CMake has configured the directory `build`, or the build says so: say who leads past us."""
+        if build in self._looked or len(self._looked) >= _MOST_LOOKS:
+            return
+        self._looked.add(build)
+        directory = self._governed.here(build)
+        with contextlib.suppress(OSError):  # what the build has laid there may lead anywhere
+            if not directory.resolve().is_relative_to(self._governed.launch.parent.resolve()):
+                return
+        for text in bypasses(directory, self._governed.seen):
             self._listener(Note("compile", text, warning=True))
 
     def _watch(self) -> None:

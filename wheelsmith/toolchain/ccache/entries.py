@@ -26,7 +26,7 @@ from wheelsmith.secretfile import read_secret
 KEY, KEY_FILE = "WHEELSMITH_CACHE_KEY", "WHEELSMITH_CACHE_KEY_FILE"
 KEY_REMEDY = f"Make one, `openssl rand -hex 32`, and give all machines that share the cache the same in {KEY}."
 _LEAST_KEY, _LARGEST_KEY = 32, 4096  # bytes
-LARGEST = 1 << 30  # bytes of an entry; no object file comes near
+LARGEST = 256 << 20  # bytes of an entry; of vLLM's objects the largest has some 50 MB
 _MAGIC = b"WSE1"
 _SEAL = hashlib.sha256().digest_size
 _PART = ".part"

@@ -3,8 +3,8 @@
 In: where entries are, and whether new ones are taken. Out: a socket on which ccache finds its "storage helper"
 (protocol: `doc/remote_storage_helper_spec.md` of ccache) and `device.py` its device code. A build can ask for entries
 of its own scope and offer new ones, a limited number of bytes, and nothing else: it sees neither the directory nor the
-network nor the credentials. A place that fails is left alone after three failures in a row; that is noted, and never
-fails a build.
+network nor the credentials. How many ask at once, and what is held in memory for them, is limited. A place that fails
+is left alone after three failures in a row; that is noted, and never fails a build.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 from wheelsmith.events import Listener, Note
 from wheelsmith.toolchain.ccache.entries import LARGEST, Sealed, Unauthenticated
@@ -27,6 +28,9 @@ _GREETING = b"\x01\x01\x00"  # protocol 1, one capability: get, put, remove
 _OK, _NOT_DONE = b"\x00", b"\x01"
 _GET, _PUT, _REMOVE, _STOP = 0, 1, 2, 3
 _LONGEST_NAME = 64  # bytes; ccache's have 20, `device.py`'s 32
+_MOST_CLIENTS = 256  # at once; a build has a few for each compiler that runs
+_MOST_READERS = 16  # of the places, at once
+_MOST_HELD = 1 << 30  # bytes of entries that come and go, together
 _PATIENCE = 3  # failures in a row after which a place is left alone
 
 
@@ -88,6 +92,9 @@ class CacheServer:
     listener: Listener
     budget: int
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _clients: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST_CLIENTS))
+    _readers: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST_READERS))
+    _held: int = 0
 
     @contextmanager
     def at(self, path: Path) -> Iterator[None]:
@@ -96,12 +103,28 @@ class CacheServer:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                with contextlib.suppress(OSError):  # a compiler that was stopped hangs up in the middle
-                    outer._talk(self.rfile, self.wfile)
+                try:
+                    with contextlib.suppress(OSError):  # a compiler that was stopped hangs up in the middle
+                        outer._talk(self.rfile, self.wfile)
+                finally:
+                    outer._clients.release()
 
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
             request_queue_size = 128
+
+            def verify_request(self, request: object, client_address: object) -> bool:
+                return outer._clients.acquire(blocking=False)
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                try:
+                    super().process_request(request, client_address)
+                except RuntimeError:  # no thread can be started
+                    outer._clients.release()
+                    self.shutdown_request(request)
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """A compiler without its answer compiles."""
 
         path.unlink(missing_ok=True)
         # A long path is bound through its directory: sun_path holds 108 bytes (unix(7)).
@@ -123,31 +146,55 @@ class CacheServer:
         sink.write(_GREETING)
         while request := source.read(1):
             try:
-                answer = self._answer(request[0], source)
+                if not self._answer(request[0], source, sink):
+                    return
             except EOFError:
                 return
-            if answer is None:
-                return
-            sink.write(answer)
 
-    def _answer(self, request: int, source: BufferedIOBase) -> bytes | None:
+    def _answer(self, request: int, source: BufferedIOBase, sink: BufferedIOBase) -> bool:
+        """Read the rest of a request and answer it; False: it is none, hang up."""
         if request == _STOP:  # the build does not decide how long this server lives
-            return _OK
+            sink.write(_OK)
+            return True
         if request not in (_GET, _PUT, _REMOVE):
-            return None
+            return False
         name = _exactly(source, _exactly(source, 1)[0]).hex()
-        known = 2 < len(name) <= 2 * _LONGEST_NAME
+        known = name if 2 < len(name) <= 2 * _LONGEST_NAME else ""
         if request == _GET:
-            data = self._get(name) if known else None
-            return _NOT_DONE if data is None else _OK + struct.pack("=Q", len(data)) + data
+            self._give(known, sink)
+            return True
         if request == _PUT:
-            _exactly(source, 1)  # the flag "overwrite": the last one wins, as the manifest of a unit grows
-            (size,) = struct.unpack("=Q", _exactly(source, 8))
-            if size > LARGEST:
-                return None
+            return self._take(known, source, sink)
+        sink.write(_NOT_DONE)  # nothing is removed by a build
+        return True
+
+    def _give(self, name: str, sink: BufferedIOBase) -> None:
+        with self._readers:
+            data = self._get(name) if name else None
+        with self._holding(len(data or b"")) as held:
+            sink.write(_NOT_DONE if data is None or not held else _OK + struct.pack("=Q", len(data)) + data)
+
+    def _take(self, name: str, source: BufferedIOBase, sink: BufferedIOBase) -> bool:
+        _exactly(source, 1)  # the flag "overwrite": the last one wins, as the manifest of a unit grows
+        (size,) = struct.unpack("=Q", _exactly(source, 8))
+        with self._holding(size) as held:
+            if not held or size > LARGEST:
+                return False
             data = _exactly(source, size)
-            return _OK if known and self._put(name, data) else _NOT_DONE
-        return _NOT_DONE  # nothing is removed by a build
+            sink.write(_OK if name and self._put(name, data) else _NOT_DONE)
+        return True
+
+    @contextmanager
+    def _holding(self, size: int) -> Iterator[bool]:
+        """Whether so many bytes more may be held in memory while the context lasts."""
+        with self._lock:
+            held = self._held + size <= _MOST_HELD
+            self._held += size if held else 0
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._held -= size if held else 0
 
     def _get(self, name: str) -> bytes | None:
         for depth, level in enumerate(self.levels):
