@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import hashlib
-import http.server
-import ipaddress
 import os
-import select
-import socket
 import ssl
 import subprocess
-import threading
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support.company import DATA, make_authority, proxying, serving
 from wheelsmith.errors import NetworkError, UsageError
 from wheelsmith.events import ignore
 from wheelsmith.sources.git_process import list_remote
@@ -28,63 +18,15 @@ from wheelsmith.store import Store
 from wheelsmith.toolchain.uv import Uv
 from wheelsmith.trust import VARIABLES, tls_context
 
-DATA = b"an archive"
 DIGEST = hashlib.sha256(DATA).hexdigest()
-
-
-def certificate(name: str, issuer=None, *, authority: bool):
-    """A key, and a certificate for it, by `issuer` or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[1].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-    )
-    return key, builder.sign(issuer[0] if issuer else key, hashes.SHA256())
-
-
-def pem(item) -> bytes:
-    if isinstance(item, x509.Certificate):
-        return item.public_bytes(serialization.Encoding.PEM)
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return item.private_bytes(*plain)
 
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory):
     """The URL of an HTTPS server, and the file of the authority that vouches for it."""
     folder = tmp_path_factory.mktemp("company")
-    authority = certificate("company", authority=True)
-    key, cert = certificate("server", authority, authority=False)
-    (folder / "authority.pem").write_bytes(pem(authority[1]))
-    (folder / "server.pem").write_bytes(pem(key) + pem(cert))
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200 if self.path == "/a.tar.gz" else 404)
-            self.send_header("Content-Length", str(len(DATA)))
-            self.end_headers()
-            self.wfile.write(DATA)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_address[1]}", folder / "authority.pem"
-    server.shutdown()
+    with serving(make_authority(folder)) as (url, _):
+        yield url, folder / "authority.pem"
 
 
 @pytest.fixture(autouse=True)
@@ -160,32 +102,8 @@ def test_uv_trusts_the_same(company, tmp_path, monkeypatch):
 
 @pytest.fixture
 def proxy():
-    """A proxy for CONNECT; whom it was asked for."""
-    asked = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_CONNECT(self):
-            asked.append(self.path)
-            host, _, port = self.path.rpartition(":")
-            with socket.create_connection((host, int(port))) as far:
-                self.send_response(200)
-                self.end_headers()
-                ends = {self.connection: far, far: self.connection}
-                with contextlib.suppress(OSError):
-                    while ready := select.select(list(ends), [], [], 20)[0]:
-                        for end in ready:
-                            data = end.recv(1 << 16)
-                            if not data:
-                                return
-                            ends[end].sendall(data)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
+    with proxying() as made:
+        yield made
 
 
 def test_everything_goes_through_the_proxy_that_one_variable_names(company, proxy, tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
 """Asking the upstream index: one bounded HTTP request at a time, to no other place than it may go.
 
 In: the upstream's URL from the settings, and URLs that its pages list. Out: `Answer`: a page, or a stream of a file's
-bytes. It goes to the upstream's own origin, or over https to a host with a public address: never, whatever a page or
-a redirect says, to a service inside the network (SSRF). The address is looked up once, checked, and then used. Each
-request has a limit of size and of time. Fails with `UpstreamError`.
+bytes. It goes to the upstream's own origin, or over https to a host with a public address: never, whatever a page or a
+redirect says, to a service inside the network (SSRF). The address is looked up once, checked, and then used. Where the
+environment names a proxy (`HTTPS_PROXY`, `NO_PROXY`), that one looks up names; what we cannot look up, it decides
+about. Each request has a limit of size and of time. Fails with `UpstreamError`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urldefrag, urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
@@ -128,13 +130,34 @@ class Upstream:
             sent |= urllib3.make_headers(basic_auth=pair)
         target = parts._replace(scheme="", netloc="").geturl() or "/"
         try:
-            response = self._connect(scheme, _addresses(host, port, any_address=own), host, port, target, sent)
+            if proxy := _proxy(scheme, host, port):
+                if not own:
+                    with suppress(socket.gaierror):
+                        _addresses(host, port, any_address=False)
+                response = self._through(proxy, f"{scheme}://{parts.netloc}{target}", sent)
+            else:
+                addresses = _addresses(host, port, any_address=own)
+                response = self._connect(scheme, addresses, host, port, target, sent)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise UpstreamError("upstream-down", f"The upstream cannot be reached: {type(error).__name__}.") from error
         try:
             yield response
         finally:
             response.close()
+
+    def _through(self, proxy: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """The answer that comes by way of a proxy."""
+        parts = urlsplit(proxy)
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        login = urllib3.make_headers(proxy_basic_auth=pair) if pair else None
+        context = tls_context()
+        manager = urllib3.ProxyManager(
+            bare_url(proxy), proxy_headers=login, ssl_context=context, proxy_ssl_context=context
+        )
+        timeout = urllib3.Timeout(connect=self.seconds, read=self.seconds)
+        return manager.urlopen(
+            "GET", url, headers=headers, redirect=False, retries=False, timeout=timeout, preload_content=False
+        )
 
     def _connect(
         self, scheme: str, addresses: list[str], host: str, port: int, target: str, headers: Mapping[str, str]
@@ -184,6 +207,15 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(parts.scheme)
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def _proxy(scheme: str, host: str, port: int) -> str | None:
+    """The proxy that the environment names for a host."""
+    named = getproxies_environment()
+    if proxy_bypass_environment(f"{host}:{port}", named):
+        return None
+    proxy = named.get(scheme) or named.get("all")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 def _addresses(host: str, port: int, *, any_address: bool) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.distribution import extra_remedy
 from wheelsmith.errors import UsageError
 from wheelsmith.toolchain.ccache.entries import LARGEST, Entries, entry_path
+from wheelsmith.trust import authorities
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -70,7 +71,10 @@ class _Calls:
 def _redis(url: str) -> Entries:
     import redis
 
-    client = redis.Redis.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
+    trusted: dict[str, str] = {}
+    if url.startswith("rediss") and (place := authorities()):
+        trusted = {"ssl_ca_path" if os.path.isdir(place) else "ssl_ca_certs": place}  # noqa: PTH112
+    client = redis.Redis.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, **trusted)
 
     def get(name: str) -> bytes | None:
         with _as_os_error(redis.RedisError):
