@@ -32,7 +32,6 @@ def small_limits(monkeypatch):
         monkeypatch.setattr(patience, name, value)
     monkeypatch.setattr(patience, "LONGEST", 6.0)
     monkeypatch.setattr(patience, "LARGEST", 1 << 20)
-    monkeypatch.setattr(http, "LARGEST", 1 << 20)
     for module in (patience, http, project_page):
         monkeypatch.setattr(module, "TIMEOUT", (2.0, 2.0))
     monkeypatch.setattr(project_page, "_CPU_SECONDS", 5)
