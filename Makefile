@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-fast test-hostile test-torch test-images lint clean
+.PHONY: demo test test-fast test-hostile test-torch test-images lint docs release clean
 
 demo: $(VENV)/.installed
 	$(BIN)/wheelsmith build cuvec==6.0.1 --gpu "RTX 5090,A40" --toolkit wheels
@@ -38,6 +38,14 @@ test-torch: $(VENV)/.installed-dev
 test-images: $(VENV)/.installed-dev
 	test "$$(id -u)" != 0 || tests/container/engines.sh install
 	WHEELSMITH_IMAGES=1 $(BIN)/python -m pytest -m images
+
+# The documentation as a site in site/: the reference made from the code, links checked.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Our own wheel and sdist in release/, made twice from the commit and compared byte for byte.
+release: $(VENV)/.installed-dev
+	$(BIN)/python .ci/release.py release
 
 clean:
 	rm -rf $(VENV) dist/* dist/.wheelsmith

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from wheelsmith.api.matrices import matrix_jobs as matrix_jobs
     from wheelsmith.api.matrices import matrix_report as matrix_report
     from wheelsmith.api.matrices import matrix_schema as matrix_schema
+    from wheelsmith.api.notebook import load_ipython_extension as load_ipython_extension
+    from wheelsmith.api.notebook import notebook_progress as notebook_progress
     from wheelsmith.api.recipes import ReadingOptions as ReadingOptions
     from wheelsmith.api.recipes import recipe_bump as recipe_bump
     from wheelsmith.api.recipes import recipe_lock as recipe_lock
@@ -180,6 +182,7 @@ _MODULES = {
     ),
     "wheelsmith.api.machine": "annotation build_page doctor explain failure_page gpus timeline timeline_trace",
     "wheelsmith.api.matrices": "BuildOptions Matrix build_matrix matrix matrix_jobs matrix_report matrix_schema",
+    "wheelsmith.api.notebook": "load_ipython_extension notebook_progress",
     "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",

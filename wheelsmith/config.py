@@ -23,6 +23,11 @@ from urllib.parse import urlsplit
 from wheelsmith.errors import UsageError
 
 CONFIG_NAME = "config.toml"
+#: What the file may hold, and what it does.
+KEYS = {
+    "mirrors": "a table: beginnings of upstream URLs, and the place or the list of places that stand for them",
+    "require_isolation": "`true`: builds that cannot be confined are refused, as with `--require-isolation`",
+}
 #: Set inside a container that `wheelsmith build` runs in, to the name of its base image.
 IMAGE_VARIABLE = "WHEELSMITH_CONTAINER_IMAGE"
 _SCHEMES = ("https", "http", "ssh", "git", "file")
@@ -93,9 +98,9 @@ def load_config(path: Path | None = None) -> Config:
         return Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"The configuration file {path} cannot be read: {error}.", "Correct the file.") from error
-    unknown = sorted(data.keys() - {"mirrors", "require_isolation"})
+    unknown = sorted(data.keys() - KEYS.keys())
     if unknown:
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}.", "Valid here are mirrors and require_isolation.")
+        raise UsageError(f"{path}: unknown key {unknown[0]!r}.", f"Valid here are {' and '.join(KEYS)}.")
     required = data.get("require_isolation", False)
     if not isinstance(required, bool):
         raise UsageError(f"{path}: require_isolation is {required!r}.", "It is true or false.")

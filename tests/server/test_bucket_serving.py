@@ -85,7 +85,7 @@ def _eventually(condition, seconds: float = 30) -> None:
 
 
 def _let_everybody_read() -> None:
-    """As docs/index.md says: the pages and the files, not the records."""
+    """As docs/serving.md says: the pages and the files, not the records."""
     prefix = "arn:aws:s3:::wheels/team/a/"
     shown = [f"{prefix}{part}/*" for part in ("files", "simple", "*/simple")]
     statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": shown}

@@ -1,7 +1,7 @@
 """A Dockerfile that installs wheels from the private index, and nothing of wheelsmith.
 
 In: pins, the index's URL, a base image. Out: text. Pure. Fails with `UsageError` on a URL that is not safe in it. One
-index is asked for everything: what it does not own it redirects by its allow-list (docs/index.md). So neither
+index is asked for everything: what it does not own it redirects by its allow-list (docs/serving.md). So neither
 `--extra-index-url` nor a second index appears, with which pip takes the highest version from anywhere. Of what
 Dockerfiles may hold, only that appears which BuildKit, podman and buildah all understand.
 """

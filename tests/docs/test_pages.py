@@ -1,0 +1,153 @@
+"""The documentation keeps to the program: its commands exist, its examples run, its tables name what the code reads."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wheelsmith
+from tests.support.pages import Block, blocks, commands
+from wheelsmith import variables
+from wheelsmith.cli.main import parser
+from wheelsmith.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN = [(page, block, command) for page in PAGES for block in blocks(page) for command in commands(block)]
+STORIES = [
+    page for page in PAGES if any(block.language in ("sh", "python") and not block.why for block in blocks(page))
+]
+
+
+def _name(value: object) -> str:
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else ""
+
+
+def _words(command: str) -> list[str]:
+    """The words of the program's own call: without variables before it, and what the shell does with its output."""
+    plain = re.split(r" (?:\|\|?|&&|>|2>&1|#)(?: |$)", command.replace("…", "X"))[0]
+    words = shlex.split(plain, comments=True)
+    return words[next(i for i, word in enumerate(words) if word == "wheelsmith") + 1 :]
+
+
+def test_the_pages_show_commands() -> None:
+    assert len(SHOWN) > 45
+
+
+def test_every_command_on_every_page_exists_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = []
+    for page, block, command in SHOWN:
+        words = _words(command)
+        if any(word in ("X", "COMMAND") for word in words[:1]):
+            continue
+        try:
+            _, unknown = parser().parse_known_args(words)
+        except (SystemExit, UsageError) as error:
+            if not (isinstance(error, SystemExit) and error.code == 0):  # --help, --version
+                wrong.append(f"{page.name}:{block.line}: {command}: {error}")
+        else:
+            if unknown:
+                wrong.append(f"{page.name}:{block.line}: {command}: unknown {unknown}")
+    assert wrong == []
+
+
+def test_every_fenced_example_is_run_or_says_why_not() -> None:
+    silent = [
+        f"{page.name}:{block.line}"
+        for page in PAGES
+        for block in blocks(page)
+        if block.language in ("bash", "shell", "console", "py")
+    ]
+    assert silent == [], "write `sh` or `python`: these are run, unless <!-- not run: why --> stands before them"
+
+
+@pytest.fixture(scope="module")
+def one_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that the pages and the notebook share, so that what they build is compiled once."""
+    return tmp_path_factory.mktemp("docs-store")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("page", STORIES, ids=_name)
+def test_a_page_s_examples_run_from_top_to_bottom(page: Path, tmp_path: Path, one_store: Path) -> None:
+    """Each page is one shell session in an empty directory; Python blocks of a page share their names."""
+    told = [block for block in blocks(page) if block.language in ("sh", "python") and not block.why]
+    script = "\n".join(["set -euo pipefail", *(_shell(told, index) for index in range(len(told)))])
+    place = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+    environment["WHEELSMITH_STORE"] = str(one_store)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=1100
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.mark.e2e
+def test_the_notebook_runs_and_its_values_show_themselves(
+    tmp_path: Path, one_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    monkeypatch.setenv("WHEELSMITH_STORE", str(one_store))
+    notebook = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    shown = [output["data"] for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
+    pages = [data["text/html"] for data in shown if "text/html" in data]
+    assert any("cuvec==6.0.1" in page for page in pages)
+    assert any("Timeline" in page and "machine code for sm_86, sm_120" in page.lower() for page in pages)
+    assert any(data.get("text/plain") == "'does not fit'" for data in shown)
+
+
+def _shell(told: list[Block], index: int) -> str:
+    block = told[index]
+    if block.language == "sh":
+        return block.text
+    before = "".join(other.text for other in told[:index] if other.language == "python")
+    return f"python - <<'END_OF_PYTHON'\n{before}{block.text}END_OF_PYTHON\n"
+
+
+def test_every_variable_that_the_code_reads_is_documented() -> None:
+    read = set()
+    for path in (ROOT / "wheelsmith").rglob("*.py"):
+        if path.name != "variables.py":
+            read |= set(re.findall(r"\bWHEELSMITH_[A-Z][A-Z_]*[A-Z]\b", path.read_text("utf-8")))
+    assert read == set(variables.VARIABLES) | variables.INTERNAL
+
+
+def test_the_reference_has_every_command_code_and_name() -> None:
+    sys.path.insert(0, str(ROOT / "docs" / "hooks"))
+    try:
+        reference = pytest.importorskip("reference", reason="mkdocs is not installed")
+    finally:
+        sys.path.pop(0)
+    listed = reference.commands()
+    for action in parser()._actions:
+        for name in getattr(action, "choices", None) or ():
+            assert f"\n## {name}\n" in listed
+    assert "`IndexConflictError`" in reference.exit_codes()
+    assert "`require_isolation`" in reference.environment()
+    missing = [
+        name
+        for name in wheelsmith.__all__
+        if callable(getattr(wheelsmith, name)) and f".{name}\n" not in reference.python()
+    ]
+    assert [name for name in missing if not name.endswith("Error")] == []
+
+
+@pytest.mark.e2e
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed")
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for page in site.rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|img|iframe)[^>]* src="(https?:[^"]+)|<link[^>]* href="(https?:[^"]+)', page.read_text("utf-8")
+        )
+        assert [pair for pair in loaded if not pair[1]] == [], page.name
