@@ -45,7 +45,9 @@ def _make(place: Path, time: str) -> list[Path]:
         subprocess.run(["tar", "-x", "-C", source], stdin=archive.stdout, check=True)
     environment = {**os.environ, "SOURCE_DATE_EPOCH": time}
     command = [sys.executable, "-m", "build", "--outdir", output, source]
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
     for path in output.glob("*.tar.gz"):
         _settle(path, int(time))
     return sorted(output.iterdir())
