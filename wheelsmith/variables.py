@@ -23,6 +23,7 @@ VARIABLES: dict[str, str] = {
     "WHEELSMITH_PREFLIGHT": "in an image: `on` (default) refuses to start what will not run, `warn` starts it all the"
     " same, `off` asks nothing",
     "WHEELSMITH_INDEX_URL": "package index for sdists and build requirements (`--index-url`)",
+    "WHEELSMITH_FETCH_LIMIT_GB": "how much one fetch from a git server may bring, in GB",
     "WHEELSMITH_TORCH_INDEX": "package index that has the builds for `--torch nightly` (`--torch-index`)",
 }
 
@@ -42,6 +43,7 @@ OTHERS: dict[str, str] = {
 
 INTERNAL = frozenset(
     {
+        "WHEELSMITH_CELL",
         "WHEELSMITH_CONTAINER_IMAGE",
         "WHEELSMITH_DEVICE_CACHE",
         "WHEELSMITH_DEVICE_LOG",
