@@ -10,7 +10,11 @@ from wheelsmith.store import Store, write_atomic
 
 def test_a_directory_is_made_once_and_whole(tmp_path):
     store = Store(tmp_path / "s")
-    made, reused = store.make_directory("things", "k", lambda d: (d / "x").write_text("1") and None)
+
+    def make(directory):
+        (directory / "x").write_text("1")
+
+    made, reused = store.make_directory("things", "k", make)
     assert ((made / "x").read_text(), reused) == ("1", False)
     assert store.make_directory("things", "k", lambda d: pytest.fail("made twice")) == (made, True)
 

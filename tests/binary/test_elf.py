@@ -41,6 +41,7 @@ def test_facts_of_a_library(library):
     assert listed(facts) == CODE
     for code in facts.device_code:
         assert library[code.offset : code.offset + code.size] == b"payload!"
+    assert facts is not None
     assert replace(facts, device_code=()) == BinaryFacts(
         needed=("libdep.so.1", "libm.so.6"),
         rpath=("/build/lib", "$ORIGIN/../x"),

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,11 @@ def check(tmp_path, *modules):
         (root / name).mkdir(parents=True, exist_ok=True)
     here = SimpleNamespace(base_prefix=Path(sys.base_prefix), executable=Path(sys.executable).resolve())
     environment = SimpleNamespace(prefix=tmp_path / "none", interpreter=here)
-    tools = SimpleNamespace(
+    tools: Any = SimpleNamespace(
         environment=environment, toolkit=SimpleNamespace(root=tmp_path), isolation=Isolation(False, None, "a test")
     )
-    return check_imports(SimpleNamespace(imports=modules), wheel, root, tools)
+    plan: Any = SimpleNamespace(imports=modules)
+    return check_imports(plan, wheel, root, tools)
 
 
 def test_a_module_imports_or_it_is_said_why_that_is_not_known(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import jsonschema
@@ -14,6 +15,7 @@ from tests.support import pure_build, toyproject
 from tests.support.recipes import TOY_RECIPE, write_recipe
 from wheelsmith.cli.main import main
 from wheelsmith.errors import InterruptedBuildError, TargetError, UsageError
+from wheelsmith.events import Event
 from wheelsmith.planning.matrix import expand
 
 ROOT = Path(__file__).parents[2]
@@ -215,7 +217,7 @@ def ground(tmp_path):
 
 
 def test_one_fails_and_the_other_is_built_and_the_next_run_goes_on(ground, tmp_path, capfd, monkeypatch):
-    said = []
+    said: list[Event] = []
     made = ground.build(listener=said.append)
     assert [one.state for one in made.cells] == ["failed", "built"]
     assert made.exit_code == 40
@@ -282,7 +284,7 @@ def refused(cell: str, cause: str):
 
 def test_what_strangers_write_commands_no_ci(tmp_path):
     hostile = "bad | <b>x</b> `y`\n::set-output name=a::b"
-    document = {"schema_version": 1, "matrix": "m", "index": None, "counts": {"failed": 1}, "seconds": 1.0}
+    document: Any = {"schema_version": 1, "matrix": "m", "index": None, "counts": {"failed": 1}, "seconds": 1.0}
     document["cells"] = [refused("one", hostile)]
     annotation = wheelsmith.matrix_report(document, "github")
     assert annotation == (

@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ needs_namespaces = pytest.mark.skipif(not isolation_here().canonical, reason="th
 
 def build(recipes: Path, place: Path, *, toolkit: Path | None = None, index: str = "dist", **more):
     root = str(toolkit or pure_build.toolkit(place / "cuda"))
-    where = {"recipes": [recipes], "store": place / "store", "index": place / index, "toolkit": root}
+    where: dict[str, Any] = {"recipes": [recipes], "store": place / "store", "index": place / index, "toolkit": root}
     return wheelsmith.build("toycuda", environment="current", **where, **more)
 
 

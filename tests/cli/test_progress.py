@@ -1,7 +1,7 @@
 import pytest
 
 from wheelsmith.cli.progress import Reporter, compiling_line
-from wheelsmith.events import Compiling, Note, StageDone, StageStarted, ToolLine, UnitAtWork, UnitDone
+from wheelsmith.events import Compiling, Event, Note, StageDone, StageStarted, ToolLine, UnitAtWork, UnitDone
 
 GB = 10**9
 STATE = Compiling(
@@ -17,7 +17,7 @@ STATE = Compiling(
     hits=3,
     misses=8,
 )
-EVENTS = [
+EVENTS: list[Event] = [
     StageStarted("compile", "toy 1.0"),
     ToolLine("compile", "[1/40] g++ …"),
     UnitDone("csrc/c.cu", 3.0, 2.9, GB, -9, again=True),

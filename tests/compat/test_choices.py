@@ -101,8 +101,8 @@ def fits(python: Path, made: Path, store: Path) -> dict:
     """As the interpreter of the environment says, with wheelsmith and what it needs from ours."""
     paths = [str(Path(wheelsmith.__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))]
     program = f"import sys; sys.path += {paths!r}; from wheelsmith.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [python, "-c", program, "fits", made, "--gpu", "RTX 5090", "--driver", "580.65.06", "--json"]
-    command += ["--with-dependencies", "--offline", "--store", store]
+    command = [str(python), "-c", program, "fits", str(made), "--gpu", "RTX 5090", "--driver", "580.65.06", "--json"]
+    command += ["--with-dependencies", "--offline", "--store", str(store)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (54, 55), done.stderr
     return json.loads(done.stdout)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tests.support.wheel_makers import build_wheel
@@ -136,7 +138,8 @@ def units(path: str, *units: str) -> LibraryReport:
     code = []
     for number, unit in enumerate(units):
         for item in unit.split():
-            kind, arch = ("ptx", item[3:]) if item.startswith("ptx") else ("sass", item.removeprefix("-"))
+            kind: Literal["sass", "ptx"] = "ptx" if item.startswith("ptx") else "sass"
+            arch = item.removeprefix("ptx").removeprefix("-")
             kernels = () if item.startswith("-") else ("marlin::Marlin",)
             isa = "8.8" if kind == "ptx" else None
             code.append(DeviceCode(kind, Arch.parse(arch), isa, 8, "", number, 0, kernels))

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,8 +21,9 @@ from wheelsmith.compile.process import Governed, remove_unfinished, run_process
 from wheelsmith.compile.sandbox import Isolation, Room
 from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import Timeline
+from wheelsmith.documents.builds import RunHead
 from wheelsmith.errors import InterruptedBuildError
-from wheelsmith.events import Compiling, Note, ToolLine, UnitDone
+from wheelsmith.events import Compiling, Event, Note, ToolLine, UnitDone
 
 # Says who runs, fails if another one does, and writes its output.
 LONELY = """
@@ -49,7 +51,8 @@ class House:
     """A room with fake compilers, and what was told while a script ran in it."""
 
     def __init__(self, root: Path, *, chain: Chain | None = None, **compilers: str) -> None:
-        self.root, self.chain, self.told = root, chain, []
+        self.root, self.chain = root, chain
+        self.told: list[Event] = []
         for directory in ("src", "real", "toolkit/bin", "toolkit/include"):
             (root / directory).mkdir(parents=True)
         for name, text in compilers.items():
@@ -57,12 +60,12 @@ class House:
             path.write_text(f"#!/bin/sh\n{text}")
             path.chmod(0o755)
         self.search = [(root / "real", f"{root}/real"), (Path("/usr/bin"), "/usr/bin"), (Path("/bin"), "/bin")]
-        self.timeline, self.model = Timeline({}, cpus=2, earlier=[]), CostModel(1000)
+        self.timeline, self.model = Timeline(cast(RunHead, {}), cpus=2, earlier=[]), CostModel(1000)
         self.lay()
 
     def lay(self) -> None:
         self.room = Room(self.root, self.root / "env", self.root / "toolkit", Isolation(False))
-        self.wrappers = lay_wrappers(self.room, self.search, fallback_jobs=1, chain=self.chain)
+        self.wrappers = lay_wrappers(self.room, self.search, fallback_jobs=1, chain=self.chain)  # type: ignore[arg-type]  # of the same shape
 
     def governed(self, jobs: int, until: float | None = None) -> Governed:
         scheduler = Scheduler(self.model, Capacity(jobs), timeline=self.timeline, listener=self.told.append)

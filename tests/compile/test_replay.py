@@ -1,6 +1,7 @@
 """The real scheduler on recorded figures: vLLM's units as measured, on many cores, with a clock of its own."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,20 @@ def units():
     return random.Random(1).sample(made, len(made))
 
 
-@pytest.mark.parametrize(("cores", "most"), [(8, 1.01), (32, 1.01), (64, 0.7), (128, 0.7)])
+SLOW = pytest.mark.e2e  # seconds of a processor each
+
+
+@pytest.mark.parametrize(
+    ("cores", "most"),
+    [pytest.param(8, 1.01, marks=SLOW), (32, 1.01), (64, 0.7), pytest.param(128, 0.7, marks=SLOW)],
+)
 def test_the_end_of_a_build_does_not_idle(units, cores, most):
     """From 64 cores on the longest unit alone would be longer than all the work: its passes run side by side."""
     reference = longest_first([cost.cpu_seconds for _, cost in units], cores)
     assert replay(units, CostModel(10**10, units), cores).seconds <= most * reference
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=SLOW)])
 def test_with_half_of_the_units_unknown_it_is_hardly_longer(units, seed):
     """Of paged_attention_v1 and _v2, eight times as long as their like, neither is known with the first seed."""
     reference = longest_first([cost.cpu_seconds for _, cost in units], 32)
@@ -31,11 +38,14 @@ def test_with_half_of_the_units_unknown_it_is_hardly_longer(units, seed):
     assert replay(units, CostModel(10**10, known), 32).seconds <= 1.05 * reference
 
 
+@SLOW
 @pytest.mark.parametrize(("cores", "slowness"), [(2, 1.5), (16, 1.0), (32, 1.0), (64, 1.0)])
 def test_the_time_left_can_be_believed_from_the_first_tenth_on(units, cores, slowness):
     """Also on a machine that takes half as long again, in CPU time and waiting, as the one that was measured."""
     made = replay(units, CostModel(10**10, units), cores, slowness=lambda now: slowness)
-    assert made.worst() <= 0.25
+    worst = made.worst()
+    assert worst is not None
+    assert worst <= 0.25
     told = [seconds for at, seconds in made.forecasts if seconds is not None]
     assert all(one != other for one, other in zip(told[1:], told[21:], strict=False))  # it never stands still
 
@@ -51,8 +61,21 @@ def test_a_recorded_build_takes_as_long_in_the_replay(tmp_path):
         ("c.cu", 41, 56, 15, 0),
         ("d.cu", 50, 58, 8, 0),
     ):
-        times = {"asked": 0.0, "start": start, "end": end, "cpu_seconds": cpu, "expected_cpu_seconds": 1.0}
-        what = {"name": name, "kind": "cuda", "archs": ("sm_86",), "threads": 1, "peak": 7, "expected_peak": 8}
+        times: dict[str, Any] = {
+            "asked": 0.0,
+            "start": start,
+            "end": end,
+            "cpu_seconds": cpu,
+            "expected_cpu_seconds": 1.0,
+        }
+        what: dict[str, Any] = {
+            "name": name,
+            "kind": "cuda",
+            "archs": ("sm_86",),
+            "threads": 1,
+            "peak": 7,
+            "expected_peak": 8,
+        }
         timeline.add(Attempt(**times, **what, status=status, cache="", attempt=1, death=""))
     timeline.save(tmp_path / "k.timeline.json")
     build = recorded(tmp_path / "k.timeline.json")

@@ -1,5 +1,7 @@
 """The scheduler with a clock and a memory of the test's own."""
 
+from typing import cast
+
 import pytest
 
 from wheelsmith.compile.command import Unit
@@ -7,7 +9,8 @@ from wheelsmith.compile.cost_model import CostModel
 from wheelsmith.compile.memory import Usage
 from wheelsmith.compile.scheduler import Capacity, Outcome, Reading, Scheduler
 from wheelsmith.compile.timeline import Timeline
-from wheelsmith.events import Note, UnitDone
+from wheelsmith.documents.builds import RunHead
+from wheelsmith.events import Event, Note, UnitDone
 
 GB = 10**9
 GOOD, KILLED = Outcome(0, 5.0, GB), Outcome(9, 5.0, GB, oom_kills=8)
@@ -17,8 +20,10 @@ class World:
     """A scheduler, and what it told."""
 
     def __init__(self, *, jobs=4, free=100 * GB, prior=GB, oom_kills=0, **more):
-        self.told, self.now, self.free, self.sizes, self.kills = [], 0.0, free, {}, oom_kills
-        self.timeline = Timeline({}, cpus=4, earlier=[])
+        self.now, self.free, self.kills = 0.0, free, oom_kills
+        self.told: list[Event] = []
+        self.sizes: dict[int, int] = {}
+        self.timeline = Timeline(cast(RunHead, {}), cpus=4, earlier=[])
         capacity = Capacity(jobs, **more)
         self.scheduler = Scheduler(
             CostModel(prior), capacity, timeline=self.timeline, listener=self.told.append, oom_kills=oom_kills
@@ -166,11 +171,11 @@ def test_what_is_not_whole_stays_known_until_it_is_made():
     world.finish(1)
     world.finish(2, Outcome(1 << 8, 1.0, GB))
     world.scheduler.leave(3)  # its wrapper was killed: it has no outcome
-    assert world.scheduler.outputs == ("/2.o", "/3.o")
+    assert list(world.scheduler.outputs) == ["/2.o", "/3.o"]
     world.scheduler.arrive(4, Unit("2.cu", "cuda", output="/2.o"), 104, 0)
     world.decide()
     world.finish(4)
-    assert world.scheduler.outputs == ("/3.o",)
+    assert list(world.scheduler.outputs) == ["/3.o"]
 
 
 def test_what_is_told_while_it_compiles():

@@ -1,16 +1,18 @@
 import json
+from typing import Any
 
 import pytest
 
 from wheelsmith.compile.timeline import Attempt, Sample, Timeline, find_record, read_record
+from wheelsmith.documents.builds import RunHead
 from wheelsmith.errors import UsageError
 from wheelsmith.report.timeline import chrome_trace
 
-HEAD = {"name": "toy", "version": "1.0", "key": "k", "started": 1000.0, "jobs": 2, "memory": None}
+HEAD: RunHead = {"name": "toy", "version": "1.0", "key": "k", "started": 1000.0, "jobs": 2, "memory": None}
 
 
 def unit(name, start, end, cpu, **more):
-    values = {
+    values: dict[str, Any] = {
         **{"kind": "cuda", "archs": ("sm_86",), "threads": 1, "asked": 0.0, "peak": 7, "expected_peak": 8},
         **{"expected_cpu_seconds": 1.0, "status": 0, "cache": "", "attempt": 1, "death": ""},
     }

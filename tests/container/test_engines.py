@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ NO_BUILDX = Answer(1, "", "docker: unknown command: docker buildx")
 
 
 def test_a_docker_that_cannot_build_is_passed_over():
-    machine = {"docker": Answer(0, "26.1.5 []", ""), "podman": Answer(0, "5.4.0 rootless=false", "")}
+    machine: dict[str, Any] = {"docker": Answer(0, "26.1.5 []", ""), "podman": Answer(0, "5.4.0 rootless=false", "")}
     engine, looked = find_engine("auto", answers(NO_BUILDX, "26.1.5+dfsg1", **machine))
     assert str(looked[0]).startswith("docker: its client has no buildx: install docker-buildx")
     assert engine.name == "podman"
@@ -86,7 +87,7 @@ def test_a_docker_that_cannot_build_is_passed_over():
 
 
 def test_a_daemon_on_another_machine_is_told_apart(monkeypatch):
-    machine = {"docker": Answer(0, "28.2.2 []", "")}
+    machine: dict[str, Any] = {"docker": Answer(0, "28.2.2 []", "")}
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     away = Answer(0, "ssh://me@builder.example", "")
     assert find_engine("docker", answers(**machine))[0].elsewhere == ""

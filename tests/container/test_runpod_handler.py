@@ -46,6 +46,7 @@ HTTPServer(("127.0.0.1", int(options["--port"])), Handler).serve_forever()
 @pytest.fixture(scope="module")
 def handler():
     specification = importlib.util.spec_from_file_location("runpod_handler", HANDLER)
+    assert specification is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules["runpod_handler"] = module
     specification.loader.exec_module(module)

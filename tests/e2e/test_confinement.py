@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ import wheelsmith
 from tests.support import hostile, pure_build
 from wheelsmith.compile.sandbox import NO_NAMESPACES, isolation_here
 from wheelsmith.errors import CompileError, IsolationError
-from wheelsmith.events import Note, ToolLine
+from wheelsmith.events import Event, Note, ToolLine
 
 pytestmark = pytest.mark.e2e
 confined = pytest.mark.skipif(not isolation_here().confined, reason="this machine allows no confinement")
@@ -30,13 +31,18 @@ class Builder:
     """Builds the package with a backend that runs a text, for a caller who has secrets."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.events, self.inside = directory, [], None
+        self.directory, self.inside = directory, ""
+        self.events: list[Event] = []
         self.toolkit = pure_build.toolkit(directory / "cuda")
 
     def build(self, inside: str, **more):
         if inside != self.inside:  # the same archive has another digest the next time
             self.inside, self.recipes = inside, pure_build.project(self.directory / "project", inside)
-        places = {"store": self.directory / "store", "index": self.directory / "dist", "toolkit": self.toolkit}
+        places: dict[str, Any] = {
+            "store": self.directory / "store",
+            "index": self.directory / "dist",
+            "toolkit": self.toolkit,
+        }
         return wheelsmith.build(
             "toycuda", recipes=[self.recipes], environment="current", listener=self.events.append, **places, **more
         )
@@ -130,7 +136,7 @@ def test_a_name_that_leads_elsewhere_is_not_taken(tmp_path, name):
         take_wheel(tmp_path / "out", name, tmp_path / "taken")
 
 
-def daemon(directory: Path) -> str:
+def daemon(directory: Path | str) -> str:
     return f"""
 if not os.fork():
     os.setsid()

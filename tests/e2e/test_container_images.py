@@ -264,7 +264,18 @@ def inside(
 
     folder.mkdir(exist_ok=True)
     recipes = toyproject.make(folder, content or toyproject.files())
-    words = ["build", "toycuda", "--recipes", recipes, "--cuda", CUDA, "--gpu", "A40", "--container", engine]
+    words: list[str | Path] = [
+        "build",
+        "toycuda",
+        "--recipes",
+        recipes,
+        "--cuda",
+        CUDA,
+        "--gpu",
+        "A40",
+        "--container",
+        engine,
+    ]
     words += ["--container-image", image, "--index-url", url, "--jobs", "1"]
     return [*words, "--store", folder / "store", "--index", folder / "dist"]
 
@@ -429,7 +440,7 @@ def test_a_real_docker_daemon_builds_and_runs_it(mirror, netrc, tmp_path, monkey
         for image in (DEVEL, SLIM):
             with subprocess.Popen(["podman", "save", image], stdout=subprocess.PIPE) as saved:
                 must("docker", "load", stdin=saved.stdout)
-        build = [
+        build: list[str | Path] = [
             "image",
             "build",
             ROOT,

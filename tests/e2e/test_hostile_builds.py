@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.support import pure_build
 from wheelsmith.compile import process
 from wheelsmith.compile.sandbox import NO_NAMESPACES, isolation_here
 from wheelsmith.errors import CompileError, DiskFullError
-from wheelsmith.events import ToolLine
+from wheelsmith.events import Event, ToolLine
 
 pytestmark = pytest.mark.e2e
 confined = pytest.mark.skipif(not isolation_here().confined, reason="this machine allows no confinement")
@@ -34,7 +34,8 @@ if not os.path.exists("{PLACE}/cuda/include/be-good"):
 
 class Builder:
     def __init__(self, directory: Path) -> None:
-        self.directory, self.events = directory, []
+        self.directory = directory
+        self.events: list[Event] = []
         self.store, self.index = directory / "store", directory / "dist"
         self.toolkit = pure_build.toolkit(directory / "cuda")
 
@@ -43,7 +44,7 @@ class Builder:
         self.recipes = pure_build.project(self.directory / "project", ONCE.replace("WHAT", indented))
 
     def build(self):
-        places = {"store": self.store, "index": self.index, "toolkit": self.toolkit}
+        places: dict[str, Any] = {"store": self.store, "index": self.index, "toolkit": self.toolkit}
         return wheelsmith.build(
             "toycuda", recipes=[self.recipes], environment="current", listener=self.events.append, **places
         )
@@ -232,5 +233,5 @@ def test_without_namespaces_a_bomb_ends_with_the_build(builder, tmp_path, unconf
     )
     builder.recipes = pure_build.project(tmp_path / "project", f"import subprocess\n{code}")
     assert builder.build().published
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if shutil.os.access(path, os.R_OK)]
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
     assert not [line for line in lines if b"of-a-hostile-build" in line]

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,8 @@ def mini(tmp_path: Path, canaries: Path, monkeypatch: pytest.MonkeyPatch) -> min
 
 
 def test_plan_fetch_lock_bump_and_mirror_run_nothing_of_a_recipe(mini, canaries, tmp_path):
-    store, where = tmp_path / "store", {"recipes": [mini.recipes]}
+    store = tmp_path / "store"
+    where: dict[str, Any] = {"recipes": [mini.recipes]}
     made = wheelsmith.plan("minillm", **where)
     from wheelsmith.sources.fetch import fetch
     from wheelsmith.store import Store

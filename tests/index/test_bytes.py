@@ -36,7 +36,7 @@ class Meter:
                     self.path += "index.json" if wants_json else "index.html"
                 return super().send_head()
 
-            def guess_type(self, path: str) -> str:
+            def guess_type(self, path: str | os.PathLike[str]) -> str:
                 return JSON if str(path).endswith("index.json") else super().guess_type(path)
 
             def copyfile(self, source, outputfile) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from packaging.metadata import parse_email
@@ -125,7 +126,7 @@ def test_a_library_that_needs_a_newer_glibc_than_its_tag_promises(tmp_path: Path
     assert len(list(storage.wheels())) == 2
 
 
-def _library(machine: int = 62, *, kind: int = 2, order: str = "little") -> bytes:
+def _library(machine: int = 62, *, kind: int = 2, order: Literal["little", "big"] = "little") -> bytes:
     """An ELF file of 64 bytes: a header without any section."""
     number = machine.to_bytes(2, order)
     ident = b"\x7fELF" + bytes([kind, 1 if order == "little" else 2, 1]) + bytes(9)

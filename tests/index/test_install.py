@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from uv import find_uv_bin
@@ -154,7 +155,7 @@ def test_try_install_takes_ours_from_the_index_and_theirs_from_elsewhere(
     ],
 )
 def test_a_wheel_that_does_not_work_is_an_error_in_the_tools_words(
-    tmp_path: Path, index: Path, elsewhere: Server, wheel: dict[str, str], cause: str, words: str
+    tmp_path: Path, index: Path, elsewhere: Server, wheel: dict[str, Any], cause: str, words: str
 ) -> None:
     publish([make_wheel(tmp_path / "broken", "broken", "1.0", **wheel)], index)
     with pytest.raises(InstallError) as caught:

@@ -1,9 +1,10 @@
 """Verify and repair: damage is found and mended; after any interruption a wheel is published or it is not."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,15 +92,15 @@ class _Mortal(BucketStorage):
         if self.budget[0] < 0:
             raise _Killed
 
-    def _put(self, key: str, data: bytes, mode: object) -> None:
+    def _put(self, key: str, data: bytes, mode: Any) -> None:
         self._spend()
         super(_Mortal, self)._put(key, data, mode)
 
-    def upload(self, key: str, chunks: object) -> None:
+    def upload(self, key: str, chunks: Iterator[bytes]) -> None:
         self._spend()
         super(_Mortal, self).upload(key, chunks)
 
-    def each(self, work: Callable[[str], object], names: object) -> None:
+    def each(self, work: Callable[[str], object], names: Iterable[str]) -> None:
         for name in names:
             work(name)
 
@@ -147,7 +148,7 @@ def test_verify_settles_what_a_killed_writer_left_in_a_directory(tmp_path: Path,
                 os._exit(9)
             fsync(descriptor)
 
-        os.fsync = dying
+        os.fsync = dying  # type: ignore[assignment]  # only called with numbers
         publish([wheel], storage)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9

@@ -49,6 +49,7 @@ def test_the_seed_settings_of_vllm():
     assert trees["triton"].source.sparse == ("python/triton_kernels",)
     assert trees["vllm-flash-attn-cutlass"].path == f"{trees['vllm-flash-attn'].path}/csrc/cutlass"
     assert environment["TRITON_KERNELS_SRC_DIR"] == f"{trees['triton'].path}/python/triton_kernels/triton_kernels"
+    assert plan.lock is not None
     assert dict(locked_pins(plan.lock, "3.12"))["torch"] == "2.9.1"
     assert plan.warnings == ()
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wheelsmith.diagnostics.warnings import Warned, warnings_of
+from wheelsmith.documents.builds import TimelineDocument
 from wheelsmith.report import charts, hints
 from wheelsmith.report.build_page import build_page
 
@@ -143,7 +144,7 @@ def test_a_duration_for_people(value, text):
 
 
 def test_the_page_leaves_its_records_alone():
-    document = {"schema_version": 1, "runs": [_run([_unit("a", 0, 1)], [SAMPLE])]}
+    document: TimelineDocument = {"schema_version": 1, "runs": [_run([_unit("a", 0, 1)], [SAMPLE])]}
     before = deepcopy(document)
     build_page(document, None)
     assert document == before

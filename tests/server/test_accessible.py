@@ -7,6 +7,7 @@ import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from wheelsmith.gpu.arch import Arch
 from wheelsmith.index.manage import yank
 from wheelsmith.index.publish import publish
 from wheelsmith.index.web.site import render
+
+if TYPE_CHECKING:
+    from tests.support.browser import Tab
 
 STYLE = Path(__file__).parents[2] / "wheelsmith/report/base.css"
 
@@ -92,7 +96,7 @@ async def _visit(url: str, folder: Path) -> None:
         assert [(node.role, node.name) for node in outside if node.role not in {"StaticText", "InlineTextBox"}] == [
             ("link", "Skip to the content")
         ]
-        levels = [node.level for node in nodes if node.role == "heading"]
+        levels = [node.level or 0 for node in nodes if node.role == "heading"]
         assert levels[0] == 1
         assert levels.count(1) == 1
         assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -149,7 +153,7 @@ async def _visit(url: str, folder: Path) -> None:
             assert (folder / f"{scheme}.png").read_bytes().startswith(b"\x89PNG")
 
 
-async def _tab_through(tab: "object", url: str) -> None:
+async def _tab_through(tab: "Tab", url: str) -> None:
     """The keyboard reaches everything in reading order, sees where it is, and gets out again."""
     await tab.open(f"{url}project/leaf/")
     seen = []

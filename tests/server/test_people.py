@@ -22,7 +22,9 @@ from wheelsmith.gpu.arch import Arch
 from wheelsmith.index.manage import remove, yank
 from wheelsmith.index.publish import publish
 from wheelsmith.index.web import site
+from wheelsmith.index.web.choosing import wheels_of
 from wheelsmith.index.web.site import project_page, render
+from wheelsmith.wheel.inspect import inspect_path
 
 
 def _kept(*libraries: str, version: str = "1.0+cu128") -> WheelSummary:
@@ -249,7 +251,7 @@ def test_one_publish_looks_at_one_project(tmp_path: Path, monkeypatch: pytest.Mo
     wheels = [make_wheel(tmp_path / "in", name, "1.0") for name in ("leaf", "twig")]
     wheelsmith.publish(wheels, index=tmp_path / "dist")
     seen: list[str] = []
-    real = site.wheels_of
+    real = wheels_of
     monkeypatch.setattr(site, "wheels_of", lambda layout, project: seen.append(project) or real(layout, project))
     wheelsmith.publish([make_wheel(tmp_path / "in", "twig", "2.0")], index=tmp_path / "dist")
     assert seen == ["twig"]
@@ -276,7 +278,7 @@ def test_a_wheel_is_inspected_once_and_a_bad_card_is_made_again(
 
     publish([make_wheel(tmp_path / "in", "leaf", "1.0")], tmp_path / "dist")
     inspected = []
-    real = card.inspect_path
+    real = inspect_path
     monkeypatch.setattr(card, "inspect_path", lambda path: inspected.append(path.name) or real(path))
     for _ in range(3):
         render(tmp_path / "dist")

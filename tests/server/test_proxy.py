@@ -45,7 +45,7 @@ def _page(server: Running, project: str = "theirs", accept: str = JSON, place: s
 
 
 def _kept(server: Running) -> list[str]:
-    return sorted(path.name for path in (server.settings.root / ".wheelsmith/upstream/files").iterdir())
+    return sorted(path.name for path in Path(server.settings.root, ".wheelsmith/upstream/files").iterdir())
 
 
 def test_pages_files_and_metadata_come_through_us_and_stay(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_clients_install_through_us(tmp_path: Path, client: str) -> None:
         tmp_path / "public",
     )
     publish([make_wheel(tmp_path / "in", "mine", "1.0", metadata="Requires-Dist: theirs\n")], tmp_path / "dist")
-    python = tmp_path / "venv/bin/python"
+    python = str(tmp_path / "venv/bin/python")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
     with running(tmp_path / "public") as public, proxying(tmp_path / "dist", f"{public.url}simple/") as server:

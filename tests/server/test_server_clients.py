@@ -22,7 +22,7 @@ from tests.support.attesting import attest
 from tests.support.index_wheels import make_wheel
 from tests.support.running import running
 from wheelsmith.errors import UsageError
-from wheelsmith.index.clients import CLIENTS, client_config
+from wheelsmith.index.clients import CLIENTS, Client, client_config
 from wheelsmith.index.publish import publish
 
 URL = "https://wheels.example/simple/"
@@ -35,7 +35,7 @@ def test_pip_asks_one_index_only() -> None:
 
 
 @pytest.mark.parametrize(("client", "pin"), [("uv", {"index": "wheelsmith"}), ("poetry", {"source": "wheelsmith"})])
-def test_uv_and_poetry_ask_it_for_our_projects_only(client: str, pin: dict[str, str]) -> None:
+def test_uv_and_poetry_ask_it_for_our_projects_only(client: Client, pin: dict[str, str]) -> None:
     tool = tomllib.loads(client_config(client, URL, ["cuvec", "vllm"]))["tool"][client]
     (source,) = tool["index"] if client == "uv" else tool["source"]
     assert source["url"] == URL
@@ -45,7 +45,7 @@ def test_uv_and_poetry_ask_it_for_our_projects_only(client: str, pin: dict[str, 
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_no_configuration_opens_the_door_to_another_index(client: str) -> None:
+def test_no_configuration_opens_the_door_to_another_index(client: Client) -> None:
     text = client_config(client, URL, ["cuvec"])
     assert URL in text
     assert "extra-index" not in text

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,7 +165,8 @@ def test_tokens_are_stored_hashed_and_privately(tmp_path: Path) -> None:
     assert book.check(secret[:-1] + "x") is None or secret.endswith("x")
     assert token.may_publish("torch-scatter")
     assert not token.may_publish("pytorch-scatter")
-    for wrong in ({"publish": ("Torch",)}, {"publish": ()}, {"publish": ("a",), "days": 0}):
+    wrongs: list[dict[str, Any]] = [{"publish": ("Torch",)}, {"publish": ()}, {"publish": ("a",), "days": 0}]
+    for wrong in wrongs:
         with pytest.raises(UsageError):
             book.create("x", **{"read": False, "days": 1, **wrong})
 

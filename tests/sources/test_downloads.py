@@ -8,7 +8,9 @@ import random
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, cast
 
 import pytest
 
@@ -17,7 +19,6 @@ from wheelsmith.errors import HashMismatchError, NetworkError, OfflineError, Sou
 from wheelsmith.events import Event, Progress
 from wheelsmith.planning.model import ArchiveSource, SdistSource
 from wheelsmith.sources import archive
-from wheelsmith.sources import http as transfer
 from wheelsmith.sources.client_index import configured_index
 from wheelsmith.sources.fetch import fetch
 from wheelsmith.sources.stage import lay_out
@@ -30,15 +31,17 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving() as running:
         yield running
 
 
-def tar_of(*members: tuple[tarfile.TarInfo, bytes] | tuple[str, bytes], kind: str = "gz") -> bytes:
+def tar_of(
+    *members: tuple[tarfile.TarInfo, bytes] | tuple[str, bytes], kind: Literal["gz", "bz2", "xz"] = "gz"
+) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{kind}") as tar:
+    with tarfile.open(fileobj=buffer, mode=cast("Literal['w:gz']", f"w:{kind}")) as tar:
         for member, data in members:
             info = tarfile.TarInfo(member) if isinstance(member, str) else member
             info.size = len(data)
@@ -251,7 +254,7 @@ def test_a_full_disk_leaves_no_half_file(store: Store, server: Server, monkeypat
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(transfer.os, "fsync", full)
+    monkeypatch.setattr("wheelsmith.sources.http.os.fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         fetch(plan_of(ArchiveSource(f"{server.url}/x.zip", sha(b"data"))), store)
     assert caught.value.errno == errno.ENOSPC

@@ -15,7 +15,7 @@ from wheelsmith.config import NO_MIRRORS, Mirrors, load_config
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Note
 from wheelsmith.maintenance.mirror import copy_sources
-from wheelsmith.planning.model import CANONICAL, ArchiveSource, GitSource, SdistSource, Tree
+from wheelsmith.planning.model import CANONICAL, ArchiveSource, GitSource, SdistSource, Source, Tree
 from wheelsmith.sources.fetch import fetch
 from wheelsmith.sources.git_shim import Refused, place_guard, refused
 from wheelsmith.sources.stage import lay_out
@@ -158,7 +158,7 @@ def test_a_copied_closure_stands_for_upstream_wherever_it_is_carried(
     data = archive_of(b"file")
     (tmp_path / "git/a.tar.gz").write_bytes(data)
     url = f"{HOST}demo.git"
-    sources = (
+    sources: tuple[Source, ...] = (
         GitSource(url, first, "v1", ("part",)),
         GitSource(url, second, None),
         ArchiveSource(f"{HOST}a.tar.gz", hashlib.sha256(data).hexdigest()),

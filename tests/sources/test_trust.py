@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.support.company import DATA, make_authority, proxying, serving
-from wheelsmith.errors import NetworkError, UsageError
+from wheelsmith.errors import NetworkError, UsageError, WheelsmithError
 from wheelsmith.events import ignore
 from wheelsmith.sources.git_process import list_remote
 from wheelsmith.sources.http import download
@@ -95,9 +95,9 @@ def test_uv_trusts_the_same(company, tmp_path, monkeypatch):
         ask()
     assert "SSL_CERT_FILE" in caught.value.remedy
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    with pytest.raises(Exception, match="A test failed") as caught:
+    with pytest.raises(WheelsmithError, match="A test failed") as failed:
         ask()
-    assert "not found" in caught.value.detail
+    assert "not found" in failed.value.detail
 
 
 @pytest.fixture

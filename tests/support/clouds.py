@@ -6,6 +6,7 @@ It follows Google's reference "XML API: request headers, x-goog-if-generation-ma
 """
 
 import base64
+import email.message
 import email.utils
 import hashlib
 import hmac
@@ -75,7 +76,7 @@ class Gcs:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, method: str, path: str, headers: http.client.HTTPMessage, body: bytes):
+    def answer(self, method: str, path: str, headers: email.message.Message, body: bytes):
         """Status, headers and body for a request."""
         parts = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}

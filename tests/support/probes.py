@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 CANONICAL = "/tmp/wheelsmith-build"
@@ -23,7 +24,7 @@ def refuse(what: object) -> None:
     raise PermissionError(str(what))
 
 
-def connect(family: int, address: object) -> str:
+def connect(family: int, address: tuple[str, int] | str) -> str:
     with socket.socket(family, socket.SOCK_STREAM) as opened:
         opened.settimeout(2)
         opened.connect(address)
@@ -58,11 +59,11 @@ def open_to_write(path: str) -> str:
     return f"{path} open for writing"
 
 
-def seen(things: list[object]) -> str:
+def seen(things: Sequence[object]) -> str:
     return repr(things[:5]) if things else str(refuse("none"))
 
 
-def others() -> list[object]:
+def others() -> Sequence[object]:
     """Processes of other sessions, but for the first process, which may be the sandbox's own."""
     return [pid for pid in os.listdir("/proc") if pid.isdigit() and pid != "1" and not ours(int(pid))]
 
@@ -74,8 +75,8 @@ def ours(pid: int) -> bool:
         return True  # it is gone
 
 
-def environments() -> list[object]:
-    found = []
+def environments() -> Sequence[object]:
+    found: list[object] = []
     for pid in os.listdir("/proc"):
         try:
             if pid.isdigit() and b"PROBE_SECRET" in Path("/proc", pid, "environ").read_bytes():
@@ -172,7 +173,7 @@ def signal_to(pid: int) -> str:
     return str(refuse("one of our own has this number")) if ours(pid) else f"{pid} can be sent signals"
 
 
-def parents() -> list[object]:
+def parents() -> Sequence[object]:
     """Processes above this one, as far as they can be sent signals and are not of the build's session."""
     found, pid = [], os.getppid()
     while pid > 1:
@@ -247,7 +248,7 @@ def higher_limit() -> str:
     return str(refuse("there is none"))
 
 
-def listening() -> list[object]:
+def listening() -> Sequence[object]:
     """Sockets of the machine, by what its kernel or its directories tell: D-Bus, systemd, container engines."""
     found = []
     names = [line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:] if "/" in line]
@@ -262,7 +263,7 @@ def listening() -> list[object]:
     return found
 
 
-def devices() -> list[object]:
+def devices() -> Sequence[object]:
     """Of the machine, as far as they can be opened; not those that every program needs."""
     found, plain = [], {"null", "zero", "full", "random", "urandom", "tty", "ptmx"}
     for top, below, names in os.walk("/dev"):
@@ -278,7 +279,7 @@ def devices() -> list[object]:
     return found
 
 
-def writable_settings() -> list[object]:
+def writable_settings() -> Sequence[object]:
     """Of the kernel."""
     found = []
     for path in glob.glob("/proc/sys/kernel/*") + glob.glob("/proc/sys/vm/*") + glob.glob("/proc/irq/*/smp_affinity"):
@@ -321,7 +322,7 @@ def from_memory() -> str:
     return "/etc/shadow" if done.returncode == 0 else str(refuse(done.stderr.strip()))
 
 
-def probes(places: dict[str, str]) -> dict[str, object]:
+def probes(places: dict[str, str]) -> dict[str, Callable[[], object]]:
     home, store, index, own = places["home"], places["store"], places["index"], places["own"]
     null = ctypes.c_void_p(None)
     return {

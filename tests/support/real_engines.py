@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def prepare() -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in told.splitlines())
 
 
-def run(*command: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run a command, with its words captured."""
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **more)
 

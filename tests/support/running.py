@@ -65,7 +65,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(root: Path, **settings) -> Iterator[Running]:
+def running(root: Path | str, **settings) -> Iterator[Running]:
     chosen = Settings(root=root, **settings)
     server, listener = prepare(chosen, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -11,6 +11,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ from wheelsmith.toolchain.ccache.entries import Directory, Scope, Sealed, Unauth
 from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
 
-DEVICE = Path(sys.modules[CacheServer.__module__].__file__).with_name("device.py")
+DEVICE = Path(str(sys.modules[CacheServer.__module__].__file__)).with_name("device.py")
 
 
 OURS, THEIRS = Scope("ours", "a" * 32), Scope("theirs", "b" * 32)
@@ -34,7 +35,8 @@ class Project:
     """A build's root, with one source and a header."""
 
     def __init__(self, root: Path, store: Path, setting: str | None = None, max_size: int = 10**9, **more) -> None:
-        self.root, self.notes = root, []
+        self.root = root
+        self.notes: list[str] = []
         cache = CacheSettings(store, **{"scope": OURS, "place": setting, "max_size": max_size, **more})
         toolkit = CudaToolkit(root / "none", "13.0", "13.0.88", "a test")
         self.open = partial(open_cache, settings=cache, toolkit=toolkit, packages="p")
@@ -227,7 +229,7 @@ def test_an_entry_that_is_moved_to_another_scope_or_name_is_not_taken(tmp_path):
     theirs.put("aabb", b"code")
     assert theirs.get("aabb") == b"code"
     for scope, name in ((OURS, "aabb"), (THEIRS, "aacc")):
-        directory.put(f"{scope.digest}/{name}", directory.get(f"{THEIRS.digest}/aabb"))
+        directory.put(f"{scope.digest}/{name}", directory.get(f"{THEIRS.digest}/aabb") or b"")
     with pytest.raises(Unauthenticated):
         ours.get("aabb")
     with pytest.raises(Unauthenticated):
@@ -335,7 +337,7 @@ def talking(path: Path):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    memory = Memory()
+    memory: Any = Memory()
     path = tmp_path_factory.mktemp("s") / "remote"
     with CacheServer((Level(memory, "memory://"),), ignore, 10**6).at(path):
         yield path, memory

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
 from wheelsmith.errors import InvalidWheelError, NotPortableError
-from wheelsmith.events import ToolLine, ignore
+from wheelsmith.events import Event, ToolLine, ignore
 from wheelsmith.wheel.inspect import inspect_path
 from wheelsmith.wheel.paths import check_paths
 from wheelsmith.wheel.repair import repair
@@ -42,7 +42,7 @@ def test_true_tag_and_no_path_of_the_build_machine(tmp_path, dependency):
     binary = library(tmp_path, dependency, rpath, fatbin)
     only_bad = build_library(tmp_path / "other", source=USES_LIBC, flags=["-Wl,-rpath,/build/machine"])
     wheel = build_wheel(tmp_path / "in" / NAME, {"demo/a.so": binary, "demo/b.so": only_bad})
-    heard = []
+    heard: list[Event] = []
     out = tmp_path / "out"
     out.mkdir()
     fixed = repair(wheel, out, exclude=["libdep.so.*"], epoch=EPOCH, listener=heard.append)

@@ -35,7 +35,7 @@ def unpack(method: Literal["lz4", "zstd"], packed: Window, size: int) -> Iterato
 
 
 def _lz4(packed: bytes, size: int) -> bytes | None:
-    import lz4.block  # type: ignore[import-untyped]
+    import lz4.block
 
     try:
         return bytes(lz4.block.decompress(packed, uncompressed_size=size))
