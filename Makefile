@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
+# The tests start Python hundreds of times: what it compiles is kept, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-fast test-hostile test-torch test-images lint docs release clean
 
 demo: $(VENV)/.installed
@@ -17,7 +20,7 @@ test: lint
 
 # What a change is tried with again and again: no network, no real builds, pip or servers of others.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not e2e and not torch and not images and not hostile"
+	$(BIN)/python -m pytest --hypothesis-profile fast -m "not e2e and not torch and not images and not hostile"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

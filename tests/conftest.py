@@ -13,6 +13,7 @@ from tests.support.recipes import TOY_RECIPE, write_recipe
 settings.register_profile(
     "wheelsmith", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
+settings.register_profile("fast", settings.get_profile("wheelsmith"), max_examples=25)  # what `make test-fast` takes
 settings.load_profile("wheelsmith")
 
 

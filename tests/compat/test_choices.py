@@ -73,6 +73,7 @@ def test_what_somebody_else_wrote_there_is_refused(tmp_path, told):
         inspect_path(wheel(tmp_path, told))
 
 
+@pytest.mark.e2e
 def test_installed_requirements_are_judged_where_they_are_installed(tmp_path):
     """In a virtual environment of its own, from what pip wrote there."""
     site = subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wheelsmith
+from tests.support import pure_build
 from wheelsmith.compile.limits import most_waiting, processes
 from wheelsmith.compile.preflight import preflight
 from wheelsmith.compile.versions import host_compiler_check, supported_gcc, try_host_compiler
@@ -25,8 +26,14 @@ def plan(recipe_dir):
     return wheelsmith.plan("toy", recipes=[recipe_dir])
 
 
-def check(plan, tmp_path, name):
-    return {item.name: item for item in preflight(plan, tmp_path)}[name]
+def checks(plan, place):
+    """With a toolkit that says its release, and compiles nothing."""
+    cuda = place / "cuda"
+    return preflight(plan, place, str(cuda if cuda.is_dir() else pure_build.toolkit(cuda)))
+
+
+def check(plan, place, name):
+    return {item.name: item for item in checks(plan, place)}[name]
 
 
 def table_check(plan, version):
@@ -200,7 +207,7 @@ def test_an_old_cmake_of_the_machine_is_found_where_it_would_be_used(plan, tmp_p
     (tmp_path / "bin/cmake").chmod(0o755)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))  # where the build's PATH begins with --env current
     monkeypatch.setenv("PATH", "/nowhere")  # the caller's own is not the build's
-    names = {item.name for item in preflight(plan, tmp_path)}
+    names = {item.name for item in checks(plan, tmp_path)}
     assert "CMake" not in names  # the build environment is its own, and nobody calls CMake there
     current = dataclasses.replace(plan, target=dataclasses.replace(plan.target, environment="current"))
     found = check(current, tmp_path, "CMake")
@@ -209,7 +216,7 @@ def test_an_old_cmake_of_the_machine_is_found_where_it_would_be_used(plan, tmp_p
 
 
 def test_every_lack_says_what_to_do(plan, tmp_path):
-    for item in preflight(plan, tmp_path):
+    for item in checks(plan, tmp_path):
         assert (item.error is not None) == (item.ok is False), item
         data = item.to_dict()
         assert list(data) == ["name", "found", "needed", "ok", "stops", "cause", "remedy"]

@@ -316,6 +316,7 @@ def test_an_interrupt_reaches_the_container_once_and_is_told_as_one(machine, mon
     assert (folder / "signalled").read_text() == "SIGINT"
 
 
+@pytest.mark.e2e
 def test_wheelsmith_packs_itself_the_same_way_each_time(tmp_path):
     name, data = own_wheel()
     assert (name, data) == own_wheel()

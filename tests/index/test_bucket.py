@@ -22,8 +22,6 @@ from wheelsmith.index.publish import publish
 from wheelsmith.index.retention import Rules
 from wheelsmith.index.verify import rebuild, verify
 
-boto3 = pytest.importorskip("boto3")
-
 
 @pytest.fixture(name="moto")
 def moto_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -31,6 +29,7 @@ def moto_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("moto")
 def test_publish_to_s3_and_what_a_static_server_tells_clients(tmp_path: Path) -> None:
     url = "s3://wheels/team/a"
@@ -46,6 +45,8 @@ def test_publish_to_s3_and_what_a_static_server_tells_clients(tmp_path: Path) ->
     storage.delete(*before)
     assert len(rebuild(url)) == len(before)
     assert all_pages(storage) == before
+    import boto3
+
     client = boto3.client("s3")
     page = client.head_object(Bucket="wheels", Key="team/a/simple/pkg/index.json")
     file = client.head_object(Bucket="wheels", Key=f"team/a/files/{one.sha256}/{wheel.name}")
@@ -53,6 +54,7 @@ def test_publish_to_s3_and_what_a_static_server_tells_clients(tmp_path: Path) ->
     assert file["CacheControl"] == "public, max-age=31536000, immutable"
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("moto")
 def test_swap_replaces_only_what_was_read() -> None:
     storage = open_storage("s3://wheels")
@@ -67,6 +69,7 @@ def test_swap_replaces_only_what_was_read() -> None:
     assert storage.read("k.json") is None
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("moto")
 def test_a_file_that_changes_during_its_upload_is_not_stored(tmp_path: Path) -> None:
     storage = open_storage("s3://wheels/changing")

@@ -71,8 +71,10 @@ def large_wheel(folder: Path, size: int) -> Path:
     return path
 
 
+pytestmark = pytest.mark.e2e
+
 CASES = [(client, page, place, 20) for client in ("pip", "uv") for page in ("json", "html") for place in ("", "cu130/")]
-LARGE = [pytest.param(client, "json", "", 500, marks=pytest.mark.e2e) for client in ("pip", "uv")]
+LARGE = [(client, "json", "", 500) for client in ("pip", "uv")]
 
 
 @pytest.fixture(name="root")

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.support.index_wheels import make_wheel
+from tests.support.writers import publish_one_by_one
 from wheelsmith.errors import DiskFullError, IndexConflictError, InvalidWheelError, StoreError
 from wheelsmith.index.layout import Layout
 from wheelsmith.index.publish import publish
@@ -337,15 +338,10 @@ def test_a_full_disk_is_said_so_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert list((tmp_path / "dist").glob("*.whl")) == []
 
 
-def _publish_one_by_one(wheels: list[Path], root: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
-    barrier.wait()
-    for wheel in wheels:
-        publish([wheel], root)
-
-
 def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
     """8 processes, 5 wheels each: two of a project that all share, two of their own, one that all publish."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([publish_one_by_one.__module__])  # imported once, not in each
     barrier = context.Barrier(8)
     root = tmp_path / "dist"
     same = make_wheel(tmp_path / "in", "same", "1.0")
@@ -353,7 +349,7 @@ def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
     for number in range(8):
         shared = [make_wheel(tmp_path / "in", "shared", f"{number}.{minor}") for minor in range(2)]
         own = [make_wheel(tmp_path / "in", f"own{number}", f"1.{minor}") for minor in range(2)]
-        writers.append(context.Process(target=_publish_one_by_one, args=([*shared, *own, same], root, barrier)))
+        writers.append(context.Process(target=publish_one_by_one, args=([*shared, *own, same], root, barrier)))
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):

@@ -23,7 +23,7 @@ BUCKET = "s3://wheels/team/a"
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 
 
-@pytest.fixture(name="endpoint", params=["moto", pytest.param("seaweed", marks=pytest.mark.e2e)])
+@pytest.fixture(name="endpoint", params=[pytest.param(name, marks=pytest.mark.e2e) for name in ("moto", "seaweed")])
 def endpoint_fixture(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with moto(monkeypatch) if request.param == "moto" else seaweed(tmp_path, monkeypatch) as endpoint:
         publish([make_wheel(tmp_path / "in", "leaf", "1.0+cu130", code="x = 1\n" * 1000)], BUCKET)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PTX, SASS, LTOIR = 1, 2, 8
+_COMPILED: dict[tuple[object, ...], bytes] = {}
 LZ4, ZSTD, ARCH_SPECIFIC, FAMILY_SPECIFIC = 0x2000, 0x8000, 0x100000, 0x200000
 
 
@@ -46,15 +47,20 @@ def build_library(
     link: Sequence[str] = ("-shared",),
     flags: Sequence[str] = (),
 ) -> bytes:
-    """Compile a shared library that carries `fatbin` in a section; return its bytes."""
+    """Compile a shared library that carries `fatbin` in a section; return its bytes. Equal ones are compiled once."""
     folder.mkdir(parents=True, exist_ok=True)
+    kind = (fatbin, name, source, section, tuple(link), tuple(map(str, flags)))
+    if kind in _COMPILED:
+        (folder / name).write_bytes(_COMPILED[kind])
+        return _COMPILED[kind]
     (folder / "fatbin.bin").write_bytes(fatbin)
     (folder / "source.c").write_text(source)
     code = f'.section {section},"a"\n.incbin "{folder / "fatbin.bin"}"\n' if fatbin else ""
     (folder / "fatbin.s").write_text(code + '.section .note.GNU-stack,"",@progbits\n')
     inputs = [folder / "source.c", folder / "fatbin.s"]
     subprocess.run(["gcc", *link, "-fPIC", "-o", folder / name, *inputs, *flags], check=True)
-    return (folder / name).read_bytes()
+    _COMPILED[kind] = (folder / name).read_bytes()
+    return _COMPILED[kind]
 
 
 def build_wheel(
