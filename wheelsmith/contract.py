@@ -7,14 +7,16 @@ chooses among at run time travels in it, in a file that fails with `ValueError` 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wheelsmith.errors import UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ArchSet
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.plans import ChoiceFacts
 
 #: Below a wheel's `.dist-info`: what a wheel chooses among when it runs, where its recipe says that it does.
 CHOICES_FILE = "wheelsmith.json"
@@ -87,9 +89,15 @@ class Choice:
     library: tuple[Alternative, ...]
     unused: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ChoiceFacts:
         """JSON values."""
-        return dataclasses.asdict(self)
+        return {
+            "package": self.package,
+            "by": self.by,
+            "why": self.why,
+            "library": [{"path": item.path, "archs": item.archs} for item in self.library],
+            "unused": list(self.unused),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Choice:

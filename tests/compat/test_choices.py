@@ -13,6 +13,7 @@ import pytest
 
 import wheelsmith
 from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
+from wheelsmith.compat.choices import choices_of, not_taken
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summary import from_dict, summarise
@@ -107,3 +108,21 @@ def fits(python: Path, made: Path, store: Path) -> dict:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (54, 55), done.stderr
     return json.loads(done.stdout)
+
+
+def test_the_profiler_that_triton_brings_is_chosen_by_the_gpu():
+    lib = "triton/backends/nvidia/lib"
+    newer, older = f"{lib}/cupti-blackwell/libcupti.so.13", f"{lib}/cupti/libcupti.so.12"
+    amd, own = "triton/backends/amd/lib/libtriton_amd_codegen.so", "triton/_C/libtriton.so"
+    (choice,) = choices_of("triton")
+    for arch, aside in (("9.0", {newer, amd}), ("10.0", {older, amd}), ("12.1", {older, amd})):
+        assert set(not_taken(choice, [newer, older, amd, own], Arch.parse(arch), None)) == aside
+
+
+def test_inspect_shows_what_is_chosen_when_it_runs(tmp_path):
+    """As the wheel says itself, else as the table of packages does."""
+    own = wheelsmith.inspect(wheel(tmp_path, choices_to_bytes((CHOICE,)))).to_dict()
+    assert own["choices"] == [CHOICE.to_dict()]
+    plain = build_wheel(tmp_path / "sgl_kernel-1.0-cp311-abi3-manylinux_2_17_x86_64.whl", {"sgl_kernel/x.py": b""})
+    assert [item["by"] for item in wheelsmith.inspect(plain).to_dict()["choices"]] == ["gpu", "gpu"]
+    assert inspect_path(plain).choices == ()

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from wheelsmith.container.preflight import make_preflight
-from wheelsmith.wheel.inspect import inspect_path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
 from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from wheelsmith.container.preflight import make_preflight
+from wheelsmith.errors import FactsError
+from wheelsmith.wheel.inspect import inspect_path
 
 RTX_5090 = "NVIDIA GeForce RTX 5090, 12.0"
 OLD, NEW = "570.124.06", "580.65.06"
@@ -155,3 +154,20 @@ def test_it_is_small_and_the_same_each_time(programs, tmp_path):
     with zipfile.ZipFile(programs["native"]) as zipped:
         assert not [name for name in zipped.namelist() if name.endswith(".pyc")]
         assert zipped.read("wheelsmith/compat/__init__.py") == b""
+
+
+def test_the_users_own_facts_travel(programs, smi, tmp_path, monkeypatch):
+    """A table that says which driver was the last for a GPU counts in the image too, whatever its variables name."""
+    (tmp_path / "facts").mkdir()
+    (tmp_path / "facts/gpus.toml").write_text('schema_version = 1\n[arch."12.0"]\nlast_driver = 575\n')
+    monkeypatch.setenv("WHEELSMITH_FACTS", str(tmp_path / "facts"))
+    wheel = next(programs["native"].parent.glob("native-*.whl"))
+    (tmp_path / "own.pyz").write_bytes(make_preflight([inspect_path(wheel)]))
+    done = run(tmp_path / "own.pyz", PATH=smi(NEW), WHEELSMITH_FACTS="/nowhere")
+    assert done.returncode == 54, done.stderr
+    assert "575" in done.stderr
+    assert run(tmp_path / "own.pyz", PATH=smi(OLD)).returncode == 0
+    (tmp_path / "facts/gpus.toml").write_text('schema_version = 1\n[arch."12.0"]\nlast_drivr = 575\n')
+    monkeypatch.setenv("HOME", str(tmp_path))  # tables are read once
+    with pytest.raises(FactsError, match="last_drivr"):
+        make_preflight([inspect_path(wheel)])

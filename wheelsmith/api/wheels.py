@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 
 
 def inspect(path: PathLike) -> WheelReport:
-    """What a wheel, a directory or a library holds: GPU code by arch, needed libraries, symbol versions.
+    """What a wheel, a directory or a library holds: GPU code by arch, needed libraries, symbol versions;
+    and what it chooses among when it runs, as it says itself, else as wheelsmith's table of packages does.
 
     Raises:
         InvalidWheelError: it cannot be read or contradicts itself.
     """
+    from wheelsmith.compat.choices import choices_of
     from wheelsmith.wheel.inspect import inspect_path
 
     with disk_full():
-        return inspect_path(Path(path))
+        found = inspect_path(Path(path))
+    return found if found.choices else replace(found, choices=choices_of(found.name))
 
 
 def fits(

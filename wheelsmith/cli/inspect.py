@@ -45,4 +45,5 @@ def execute(options: argparse.Namespace) -> int:
     print()
     show.linkage(data)
     show.doubts(data)
+    show.choices(data)
     return 0

@@ -161,6 +161,14 @@ def doubts(report: InspectDocument) -> None:
         facts((item["path"], item["reason"]) for item in report["unjudged"])
 
 
+def choices(report: InspectDocument) -> None:
+    """Of which libraries one is taken when the program runs; nothing where that is not known."""
+    for choice in report["choices"]:
+        some = [item["path"] + (f" ({item['archs']})" if item["archs"] else "") for item in choice["library"]]
+        by = {"gpu": "the GPU", "torch-cuda": "the release of torch's CUDA"}[choice["by"]]
+        print(f"\nBy {by} it takes {' or '.join(some)}: {choice['why']}")
+
+
 def linkage(report: InspectDocument) -> None:
     """What every library needs from the machine, from torch and from Python."""
     table(

@@ -2,7 +2,8 @@
 
 In: the reports of the wheels that the image installs. Out: the bytes of a zipapp (PEP 441) that runs on the standard
 library of Python 3.11; equal reports give equal bytes. It is made of the modules that `wheelsmith fits` runs, so that
-both say the same; of `packaging` it takes the module that compares versions. Nothing fails.
+both say the same, with the user's own tables of facts over ours; of `packaging` it takes the module that compares
+versions. Fails with `FactsError` where such a table is wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.compat.choices import choices_of
 from wheelsmith.compat.summary import summarise
+from wheelsmith.gpu.tables import own_tables
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.report import WheelReport
@@ -72,6 +74,9 @@ def _members() -> Iterator[tuple[str, bytes]]:
     for item in importlib.resources.files("wheelsmith.gpu").iterdir():
         if _belongs(item):
             yield f"wheelsmith/gpu/{item.name}", item.read_bytes()
+    yield "wheelsmith/gpu/own/__init__.py", b""
+    for name, data in own_tables().items():
+        yield f"wheelsmith/gpu/own/{name}", data
 
 
 def _belongs(item: Traversable) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from wheelsmith.documents.plans import ChoiceFacts
+
 
 class CodeFacts(TypedDict):
     """GPU code of one arch (and, for PTX, of one version of its language) in a library."""
@@ -86,6 +88,8 @@ class InspectDocument(TypedDict):
     code: list[WheelCodeFacts]
     libraries: list[LibraryFacts]
     unjudged: list[UnjudgedFacts]
+    choices: list[ChoiceFacts]
+    """What it chooses among when it runs, as it says itself, else as wheelsmith's table of packages does."""
 
 
 class VerdictRow(TypedDict):

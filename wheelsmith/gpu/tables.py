@@ -3,7 +3,8 @@
 In: `gpus`, `toolkits`, `drivers` or `torch`. Out: the values of that table. The user's are TOML files of the same names
 in the directory `WHEELSMITH_FACTS`, else in `facts` of the user's configuration directory. They hold only what is added
 or changed: tables are merged, lists are continued, other values are replaced. Fails with `FactsError`, which names file
-and line. Ours are checked by the tests; the preflight of images, which has no msgspec, takes ours alone.
+and line. Ours are checked by the tests; the preflight of images, which has no msgspec, carries
+the user's as they were checked when it was made (`own_tables`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,20 @@ def facts_directory() -> Path | None:
     return usual if usual.is_dir() else None
 
 
+def own_tables() -> dict[str, bytes]:
+    """The user's files of facts by their names, after they were checked.
+
+    Raises:
+        FactsError: as `table`.
+    """
+    directory = facts_directory()
+    if directory is None:
+        return {}
+    for name in NAMES:
+        table(name)
+    return {f"{name}.toml": path.read_bytes() for name in NAMES if (path := directory / f"{name}.toml").exists()}
+
+
 def table(name: str) -> dict[str, Any]:
     """The table `name`: ours with the user's over it, read once.
 
@@ -56,6 +71,10 @@ def facts_key() -> tuple[str | None, ...]:
 @cache
 def _table(name: str, _key: tuple[str | None, ...]) -> dict[str, Any]:
     ours = tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text("utf-8"))
+    carried = files(__package__).joinpath("own")
+    if carried.is_dir():  # the preflight of an image: what counts is what counted when it was made
+        file = carried.joinpath(f"{name}.toml")
+        return dict(_merge(ours, tomllib.loads(file.read_text("utf-8")))) if file.is_file() else ours
     directory = facts_directory()
     if directory is None:
         return ours

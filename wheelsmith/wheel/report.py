@@ -276,4 +276,5 @@ class WheelReport:
             "code": [{"kind": item.kind, **item.to_dict()} for item in self.code],
             "libraries": [library.to_dict() for library in self.libraries],
             "unjudged": [{"path": item.path, "reason": item.reason} for item in self.unjudged],
+            "choices": [choice.to_dict() for choice in self.choices],
         }
