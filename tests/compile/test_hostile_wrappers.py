@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +23,8 @@ from wheelsmith.compile.cost_model import CostModel
 from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import Timeline
-from wheelsmith.events import Compiling, UnitDone
+from wheelsmith.documents.builds import RunHead
+from wheelsmith.events import Compiling, Event, UnitDone
 from wheelsmith.toolchain.ccache import server
 from wheelsmith.toolchain.ccache.entries import LARGEST, Directory, Scope, Sealed
 from wheelsmith.toolchain.ccache.server import CacheServer, Level
@@ -33,11 +35,13 @@ class Talk:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
-        self.selector, self.told = selectors.DefaultSelector(), []
-        self.timeline, self.model = Timeline({}, cpus=2, earlier=[]), CostModel(1000)
+        self.selector = selectors.DefaultSelector()
+        self.told: list[Event] = []
+        self.timeline, self.model = Timeline(cast(RunHead, {}), cpus=2, earlier=[]), CostModel(1000)
         self.scheduler = Scheduler(self.model, Capacity(2), timeline=self.timeline, listener=self.told.append)
         self.jobserver = Jobserver(directory, "/root", self.scheduler, self.selector)
-        self.path, self.peers = str(directory / "jobserver"), []
+        self.path = str(directory / "jobserver")
+        self.peers: list[socket.socket] = []
 
     def peer(self) -> socket.socket:
         opened = socket.socket(socket.AF_UNIX)
@@ -235,7 +239,8 @@ class Cache:
     """The server of a cache, and what is in it."""
 
     def __init__(self, directory: Path) -> None:
-        self.entries, self.notes = directory / "entries", []
+        self.entries = directory / "entries"
+        self.notes: list[Event] = []
         level = Level(Sealed(Directory(self.entries), Scope("ours", "a" * 32), None), "here")
         self.server = CacheServer((level,), self.notes.append, budget=10 << 20)
         self.path = directory / "socket"
