@@ -65,7 +65,7 @@ def main() -> None:
                 toolkit=options.toolkit,
             )
             seconds = time.perf_counter() - started
-            size = result.published.size
+            size = result.record["wheel"]["size"]
             first = first or size
             libraries = sum(library["size"] for library in result.record["report"]["libraries"])
             line = f"{label:<24} {size:>12,} {libraries:>12,} {size / first:>7.2f} {seconds:>6.0f} s"

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from wheelsmith.api.containers import choose_place as choose_place
     from wheelsmith.api.defaults import DEFAULT_INDEX as DEFAULT_INDEX
     from wheelsmith.api.defaults import PathLike as PathLike
+    from wheelsmith.api.drafting import Checked as Checked
+    from wheelsmith.api.drafting import Drafted as Drafted
+    from wheelsmith.api.drafting import recipe_check as recipe_check
+    from wheelsmith.api.drafting import recipe_new as recipe_new
     from wheelsmith.api.images import Rendered as Rendered
     from wheelsmith.api.images import image_build as image_build
     from wheelsmith.api.images import image_parts as image_parts
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.machine import explain as explain
     from wheelsmith.api.machine import failure_page as failure_page
     from wheelsmith.api.machine import gpus as gpus
+    from wheelsmith.api.machine import refuse_other_machine as refuse_other_machine
     from wheelsmith.api.machine import timeline as timeline
     from wheelsmith.api.machine import timeline_trace as timeline_trace
     from wheelsmith.api.matrices import BuildOptions as BuildOptions
@@ -174,13 +179,16 @@ _MODULES = {
     "wheelsmith.api.building": "TargetOptions build fetch plan rebuild",
     "wheelsmith.api.containers": "Place build_in_container choose_place",
     "wheelsmith.api.defaults": "DEFAULT_INDEX PathLike",
+    "wheelsmith.api.drafting": "Checked Drafted recipe_check recipe_new",
     "wheelsmith.api.images": "Rendered image_build image_parts image_push image_render image_sizes",
     "wheelsmith.api.indexing": (
         "client_config index_export index_gc index_links index_list index_rebuild index_rm index_serve "
         "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "
         "index_yank publish try_install"
     ),
-    "wheelsmith.api.machine": "annotation build_page doctor explain failure_page gpus timeline timeline_trace",
+    "wheelsmith.api.machine": (
+        "annotation build_page doctor explain failure_page gpus refuse_other_machine timeline timeline_trace"
+    ),
     "wheelsmith.api.matrices": "BuildOptions Matrix build_matrix matrix matrix_jobs matrix_report matrix_schema",
     "wheelsmith.api.notebook": "load_ipython_extension notebook_progress",
     "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",

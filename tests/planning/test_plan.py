@@ -124,7 +124,7 @@ def test_a_patch_for_other_versions_is_left_out(recipe_dir):
     ("requirement", "target", "cause", "remedy"),
     [
         ("vllm", {"cuda": "12.6"}, "CUDA 12.6 cannot compile for sm_120", "CUDA 12.8 is the first"),
-        ("vllm", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "Use --cuda 12.8"),
+        ("vllm", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "--cuda 13.0 --torch 2.11.0"),
         ("vllm", {"cuda": "12.7"}, "CUDA 12.7 is not a toolkit that wheelsmith knows", "Choose one of"),
         ("vllm", {"torch": "newest"}, "'newest' is not a version of torch", "or nightly"),
         ("vllm", {"arch": "9.0+PTX"}, "does not pass +PTX on to nvcc", "--arch '9.0'"),

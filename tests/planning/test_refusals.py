@@ -52,11 +52,12 @@ def test_a_recipe_that_no_target_can_meet(recipe_dir, capsys, added, words):
 @pytest.mark.parametrize(
     ("options", "code", "cause", "remedy"),
     [
-        (["--python", "banana"], 14, "'banana' is not a version of Python.", "as in 3.12"),
-        (["--python", "3.12.1"], 14, "'3.12.1' is not a version of Python.", "major.minor"),
+        (["--python", "banana"], 14, "'banana' is not a version of Python.", "--python 3.12"),
+        (["--python", "3.12.1"], 14, "'3.12.1' is a patch release", "--python 3.12"),
         (["--python", ""], 14, "'' is not a version of Python.", "major.minor"),
+        (["--python", "3.14t"], 14, "the free-threaded Python 3.14", "--python 3.14"),
         (["--torch", "2.9.1"], 14, "toy does not use torch.", "Leave --torch away"),
-        (["--cuda", "13"], 14, "CUDA 13 is not a toolkit", "13.5"),
+        (["--cuda", "13"], 14, "CUDA 13 has several releases", "--cuda 13.5"),
         (["--gpu", "GH200"], 14, "GH200 sits in aarch64 machines only", "--arch 9.0"),
         (["--gpu", "RTX 4000"], 13, "may be one of several GPUs", "RTX 4000 Ada (8.9)"),
         (["--gpu", "V100"], 14, "CUDA 13.0 cannot compile for sm_70 (Volta)", "CUDA 12.9 is the last that can"),
@@ -78,10 +79,42 @@ def test_a_torch_that_is_no_version(capsys, torch):
     assert f"{torch!r} is not a version of torch." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("requirement", ["toy[extra]", "toy; python_version > '3'", "toy @ file:///x", "to y"])
-def test_a_requirement_with_more_than_a_version(recipe_dir, capsys, requirement):
-    assert main(["plan", requirement, "--recipes", str(recipe_dir)]) == 2
-    assert "vllm==0.15.1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("requirement", "code", "words"),
+    [
+        ("to y", 2, "as in vllm==0.15.1"),
+        ("toy @ file:///x", 2, "recipes new 'file:///x'"),
+        ("toy; python_version < '3'", 14, "pip would install nothing"),
+        ("toy==1.0+cu128", 14, "--cuda 13.0"),
+        ("toy==1.0+mine", 14, "--local mine"),
+    ],
+)
+def test_a_requirement_that_no_build_can_take(recipe_dir, capsys, requirement, code, words):
+    write_recipe(recipe_dir, "toy", TOY_RECIPE.replace('cuda = "13.0"', 'cuda = "13.0"\ntorch = "2.11.0"'))
+    assert main(["plan", requirement, "--recipes", str(recipe_dir)]) == code
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("requirement", "options", "wheel"),
+    [
+        ("toy[extra]", [], "1.0+cu130"),
+        ("Toy >=0.9, <2 ; python_version > '3'", [], "1.0+cu130"),
+        ("toy==1.0+cu131", [], "1.0+cu131"),
+        ("toy==1.0+cu130.sm86.sm89.sm120", [], "1.0+cu130.sm86.sm89.sm120"),
+        ("toy", ["--arch", "8.6;8.9;12.0"], "1.0+cu130.sm86.sm89.sm120"),
+        ("toy", ["--arch", "9.0+PTX"], "1.0+cu130.sm90ptx"),
+        ("toy", ["--arch", "8.9", "--local", "cu130.mine"], "1.0+cu130.mine"),
+        ("toy", ["--cuda", "cu131", "--python", "py312"], "1.0+cu131"),
+        ("toy", ["--driver", "570"], "1.0+cu128"),
+        ("toy", ["--driver", "575.51.03"], "1.0+cu129"),
+        ("toy", ["--driver", "580", "--arch", "7.0"], "1.0+cu129.sm70"),
+    ],
+)
+def test_what_pip_users_type_is_taken(recipe_dir, capsys, requirement, options, wheel):
+    write_recipe(recipe_dir, "toy", TOY_RECIPE)
+    assert main(["plan", requirement, "--recipes", str(recipe_dir), "--json", *options]) == 0
+    assert f'"wheel_version": "{wheel}"' in capsys.readouterr().out
 
 
 def test_code_that_the_contract_forbids_cannot_be_asked_for(recipe_dir, capsys):

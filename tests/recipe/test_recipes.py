@@ -135,10 +135,13 @@ def test_names_are_normalized_and_versions_chosen(recipe_dir):
     ("requirement", "error", "words"),
     [
         ("tox", UnknownPackageError, "Did you mean toy"),
-        ("toy==2", UnknownVersionError, "Choose one of 1.0"),
-        ("toy = 2", UsageError, "vllm==0.15.1"),
-        ("toy[extra]", UsageError, "as in vllm==0.15.1"),
-        ("toy @ https://example.invalid/x.whl", UsageError, "as in vllm==0.15.1"),
+        ("toy==2", UnknownVersionError, "Choose one of toy==1.0"),
+        ("toy = 2", UsageError, "Did you mean toy==2?"),
+        ("toy-2", UnknownPackageError, "Did you mean toy==2?"),
+        ("toy @ https://example.invalid/x.whl", UsageError, "recipes new 'https://example.invalid/x.whl'"),
+        ("./toy", UsageError, "recipes new './toy'"),
+        ("toy-1.0.tar.gz", UsageError, "recipes new 'toy-1.0.tar.gz'"),
+        ("toy-1.0-py3-none-any.whl", UsageError, "wheelsmith publish"),
     ],
 )
 def test_what_cannot_be_found_is_explained(recipe_dir, requirement, error, words):

@@ -18,7 +18,7 @@ from wheelsmith.api.defaults import (
     optional_path,
     show_people,
 )
-from wheelsmith.errors import UsageError
+from wheelsmith.errors import TargetError, UsageError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wheelsmith.builder.rebuild import Rebuilt
     from wheelsmith.config import Config
     from wheelsmith.planning.model import Plan
+    from wheelsmith.recipe.requirement import Wanted
 
 
 class TargetOptions(TypedDict, total=False):
@@ -36,6 +37,8 @@ class TargetOptions(TypedDict, total=False):
     python: str | None
     cuda: str | None
     torch: str | None
+    driver: str | None
+    local: str | None
     environment: Literal["isolated", "current"]
     options: Mapping[str, bool] | None
     recipes: Sequence[PathLike]
@@ -49,6 +52,8 @@ def plan(
     python: str | None = None,
     cuda: str | None = None,
     torch: str | None = None,
+    driver: str | None = None,
+    local: str | None = None,
     environment: Literal["isolated", "current"] = "isolated",
     options: Mapping[str, bool] | None = None,
     recipes: Sequence[PathLike] = (),
@@ -56,12 +61,16 @@ def plan(
     """Decide everything about a build. Touches neither network nor disk, except to read recipes.
 
     Args:
-        requirement: PEP 508 name and version, such as `vllm==0.15.1`; without a version the newest that is pinned.
+        requirement: PEP 508 name and version, such as `vllm==0.15.1`; without a version the newest that is pinned. A
+            local version (`==0.15.1+cu128.sm86`) asks for its CUDA, torch and archs. Extras change nothing.
         gpu: GPUs by name or compute capability, or `native`, such as `RTX 5090,A40` (see `wheelsmith.gpu.select`).
         arch: what to compile for, in the same words, such as `8.6;12.0` or `9.0+PTX`; `gpu` must then run it.
         python: `major.minor`; default: the recipe's, else the running interpreter's.
         cuda: toolkit `major.minor`; default: the recipe's.
         torch: exact version, or `nightly`; default: the recipe's.
+        driver: the oldest driver that the wheel must run on, such as `570.26`, `570` or `native`: CUDA and torch, where
+            they are not given, are the recipe's if that runs them, else the newest that it runs.
+        local: local version of the wheel; default: the recipe's, with what of the target is not the recipe's default.
         environment: `isolated` (locked requirements) or `current` (the running interpreter's packages).
         options: options of the recipe by name, on or off, where its defaults are not wanted.
         recipes: directories whose recipes go before the shipped ones.
@@ -69,25 +78,49 @@ def plan(
     Raises:
         UnknownPackageError, UnknownVersionError, RecipeError, UnknownGpuError, TargetError, UsageError.
     """
-    from wheelsmith.gpu.select import select
+    from wheelsmith.api.targets import Asking, plan_for
+    from wheelsmith.gpu.select import parse_driver, select
     from wheelsmith.planning.model import Target
-    from wheelsmith.planning.planner import make_plan
+    from wheelsmith.planning.words import asked_by, python_version
+    from wheelsmith.recipe.requirement import read_requirement
     from wheelsmith.toolchain.python import running_python
 
+    wanted = read_requirement(requirement)
     loaded, version = book(recipes).find(requirement)
     defaults = loaded.recipe.at(version).defaults
-    archs, named = select(gpu, arch, defaults.archs)
+    asked = asked_by(wanted.local)
+    archs, named = select(gpu, arch, defaults.archs if asked.archs is None else asked.archs)
     if environment == "current":
         python = running_python() if python is None else python
     target = Target(
-        python=(defaults.python or running_python()) if python is None else python,
+        python=python_version((defaults.python or running_python()) if python is None else python),
         archs=archs,
-        cuda=defaults.cuda if cuda is None else cuda,
-        torch=defaults.torch if torch is None else torch,
+        cuda=defaults.cuda,
+        torch=defaults.torch,
         gpus=named,
         environment=environment,
+        driver=None if driver is None else str(parse_driver(driver)),
     )
-    return make_plan(loaded, version, target, options)
+    _refuse_marker(wanted, target.python)
+    asking = Asking(loaded, version, wanted, dict(options or {}), local)
+    cuda, torch = asked.cuda if cuda is None else cuda, asked.torch if torch is None else torch
+    return plan_for(asking, target, cuda=cuda, torch=torch)
+
+
+def _refuse_marker(wanted: Wanted, python: str) -> None:
+    """pip installs nothing where a marker is false: then nothing is built either."""
+    environment = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "platform_machine": "x86_64",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+    }
+    if wanted.marker is not None and not wanted.marker.evaluate(environment):
+        raise TargetError(
+            f"The marker `{wanted.marker}` is false for Python {python} on x86-64 Linux: pip would install nothing.",
+            f"Leave it away, or choose another Python: {wanted.name}{wanted.specifier}",
+        )
 
 
 def build(
@@ -108,6 +141,7 @@ def build(
     use_cache: bool = True,
     cache_readonly: bool = False,
     stop_after: float | None = None,
+    publish: bool = True,
     listener: Listener = ignore,
     **target: Unpack[TargetOptions],
 ) -> BuildResult:
@@ -124,6 +158,7 @@ def build(
             WHEELSMITH_CACHE_KEY or the file that WHEELSMITH_CACHE_KEY_FILE names.
         use_cache: whether compiled objects may come from a cache.
         cache_readonly: whether it only answers, and keeps nothing of this build.
+        publish: whether the wheel goes into the index, where its name is taken for good; else it stays in the store.
         stop_after: minutes after which no compiler starts any more, as after an interrupt; default: never.
         offline: fetch nothing.
         require_isolation: refuse (IsolationError) where the kernel allows no confinement of the build; otherwise the
@@ -140,12 +175,16 @@ def build(
     Raises:
         WheelsmithError: see `wheelsmith.errors`; nothing half-written is left, and what was compiled is kept.
     """
+    from wheelsmith.api.expecting import fill_expectation
+    from wheelsmith.api.targets import better_remedies
     from wheelsmith.builder.build import run_build
     from wheelsmith.builder.model import Settings
     from wheelsmith.compile.memory import parse_size
+    from wheelsmith.toolchain.host import refuse_other_machine
 
     if stop_after is not None and not stop_after >= 0:
         raise UsageError(f"A build cannot stop after {stop_after:g} minutes.", "Give a number of minutes, such as 50.")
+    refuse_other_machine()
     with disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
         key = None if sign is None else Path(sign)
@@ -166,10 +205,13 @@ def build(
             None if stop_after is None else time.monotonic() + 60 * stop_after,
             host_compiler,
             require_isolation or _config().require_isolation,
+            publish,
         )
-        result = run_build(made, open_store(store), settings, listener)
-        if not result.published.already_there:
+        with better_remedies(made):
+            result = run_build(made, open_store(store), settings, listener)
+        if result.published is not None and not result.published.already_there:
             show_people(index, [made.name])
+        fill_expectation(result, open_store(store).root, listener)
         return result
 
 
@@ -191,9 +233,12 @@ def fetch(
     Raises:
         NetworkError, HashMismatchError, SourceError, ToolkitError, EnvironmentBuildError, and those of `plan`.
     """
+    from wheelsmith.api.targets import better_remedies
     from wheelsmith.builder.build import run_fetch
     from wheelsmith.builder.model import Settings
+    from wheelsmith.toolchain.host import refuse_other_machine
 
+    refuse_other_machine()
     with disk_full():
         made = plan(what, **target) if isinstance(what, str) else what
         settings = Settings(
@@ -205,7 +250,8 @@ def fetch(
             mirrors=_config().mirrors,
             torch_index=_torch_index(torch_index),
         )
-        return run_fetch(made, open_store(store), settings, listener)
+        with better_remedies(made):
+            return run_fetch(made, open_store(store), settings, listener)
 
 
 def rebuild(
@@ -233,7 +279,9 @@ def rebuild(
     """
     from wheelsmith.builder.model import Settings
     from wheelsmith.builder.rebuild import run_rebuild
+    from wheelsmith.toolchain.host import refuse_other_machine
 
+    refuse_other_machine()
     with disk_full():
         settings = Settings(
             DEFAULT_INDEX,

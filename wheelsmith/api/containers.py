@@ -44,6 +44,7 @@ def choose_place(made: Plan, *, container: str = "auto", toolkit: str = "auto", 
         ToolkitError: for `auto`: nothing here fits, and no engine works.
         UsageError: `--env current` in a container.
     """
+    from wheelsmith.api.targets import better_remedies
     from wheelsmith.container.baseimages import devel_image
     from wheelsmith.container.engines import find_engine
     from wheelsmith.errors import EngineNotFoundError, ToolkitError, UsageError
@@ -61,15 +62,15 @@ def choose_place(made: Plan, *, container: str = "auto", toolkit: str = "auto", 
         engine, _ = find_engine(container)
         return Place(engine, image or devel_image(cuda), f"--container {container}")
     try:
-        found = pick_toolkit(cuda, math=made.target.torch is not None, choice=toolkit)
+        with better_remedies(made):
+            found = pick_toolkit(cuda, math=made.target.torch is not None, choice=toolkit)
     except ToolkitError as error:
         if current or toolkit not in {"auto", "wheels"}:
             raise
         try:
             engine, _ = find_engine()
         except EngineNotFoundError as none:
-            remedy = f"{error.remedy} For a container, install and start docker, podman or buildah."
-            raise ToolkitError(error.cause, remedy, detail=none.detail) from error
+            raise ToolkitError(error.cause, error.remedy, detail=none.detail) from error
         return Place(engine, image or devel_image(cuda), error.cause)
     where = f"is in {found.root} ({found.origin})" if found else "can be assembled from NVIDIA's wheels"
     return Place(None, "", f"CUDA {cuda} {where}")

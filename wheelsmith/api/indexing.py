@@ -207,7 +207,7 @@ def try_install(
     """Install from the index with pip into an empty environment, import, and remove the environment again.
 
     Args:
-        requirement: such as `cuvec==6.0.1+cu130`.
+        requirement: such as `cuvec==6.0.1+cu130`; or the path of a wheel that is not published.
         index: the index's directory.
         imports: modules to import; default: those that the package's recipe names, if there is one.
         python: `major.minor`; default: the running interpreter's.
@@ -224,6 +224,8 @@ def try_install(
     from wheelsmith.index.smoke_test import try_install as try_it
     from wheelsmith.toolchain.python import find_interpreter, running_python
 
+    if requirement.endswith(".whl"):
+        return _try_wheel(Path(requirement), imports, python, listener)
     try:
         name = Requirement(requirement).name
     except InvalidRequirement as error:
@@ -245,6 +247,24 @@ def try_install(
             work_dir=Path(directory),
             listener=listener,
         )
+
+
+def _try_wheel(wheel: Path, imports: Sequence[str], python: str | None, listener: Listener) -> TryoutResult:
+    """The same for a wheel that no index has, by way of one of its own."""
+    import tempfile
+
+    from packaging.utils import parse_wheel_filename
+
+    from wheelsmith.errors import UsageError
+    from wheelsmith.index.publish import publish as publish_wheels
+
+    if not wheel.is_file():
+        raise UsageError(f"There is no wheel {str(wheel)!r}.", "Name a wheel that is there, or what an index has.")
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-try-") as directory:
+        place = Path(directory) / "index"
+        publish_wheels([wheel], place, listener=ignore)
+        name, version, _, _ = parse_wheel_filename(wheel.name)
+        return try_install(f"{name}=={version}", index=place, imports=imports, python=python, listener=listener)
 
 
 def index_serve(

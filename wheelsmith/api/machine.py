@@ -27,6 +27,17 @@ def doctor(
     return preflight(made, store_root(store))
 
 
+def refuse_other_machine() -> None:
+    """Refuse a machine on which nothing can be built.
+
+    Raises:
+        TargetError: it is no Linux on x86-64.
+    """
+    from wheelsmith.toolchain.host import refuse_other_machine as refuse
+
+    refuse()
+
+
 def gpus() -> tuple[Gpu, ...]:
     """Every GPU that wheelsmith knows by name."""
     from wheelsmith.gpu.facts import all_gpus

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from wheelsmith.builder.destination import check_name, check_writable
+from wheelsmith.builder.fallbacks import naming_fallbacks
 from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.gaps import naming_gaps
 from wheelsmith.builder.model import RECORD_VERSION, BuildResult, Made, Settings
@@ -66,6 +67,9 @@ def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) 
 def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) -> BuildResult:
     """Build, prove and publish a plan, or only publish what the store already has."""
     started = time.monotonic()
+    if settings.sign is not None and not settings.publish:
+        remedy = "Leave one of --sign and --no-publish away."
+        raise UsageError("A provenance is signed when its wheel is published.", remedy)
     if settings.sign is not None and local_directory(settings.index) is None:
         raise UsageError(
             f"A provenance cannot be signed on its way into {settings.index}.",
@@ -73,14 +77,16 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
         )
     for warning in plan.warnings:
         listener(Note("plan", warning, warning=True))
-    check_writable(settings.index)
+    if settings.publish:
+        check_writable(settings.index)
     tools = prepare(plan, store, settings, listener)
     key = tools.key
 
     finished = store.place("wheels", key)
     reused, fetched = (finished / "build.json").is_file(), 0
     if not reused:
-        check_name(settings.index, plan, key)
+        if settings.publish:
+            check_name(settings.index, plan, key)
         with store.lock(f"build-{key}"):
             made = make_wheel(plan, key, tools, store, settings, listener)
             fetched = made.bytes_fetched
@@ -88,9 +94,9 @@ def run_build(plan: Plan, store: Store, settings: Settings, listener: Listener) 
             write_page(store.place("logs", f"{key}{SUFFIX}"), store.root / "wheels")
     record = json.loads((finished / "build.json").read_text("utf-8"))
     wheel = finished / record["wheel"]["filename"]
-    (published,) = publish([wheel], settings.index, listener=listener)
+    published = publish([wheel], settings.index, listener=listener)[0] if settings.publish else None
     directory = local_directory(settings.index)
-    if directory is not None:
+    if directory is not None and published is not None:
         wheel = directory / published.filename
         _publish_provenance(finished / record["provenance"], directory, settings.sign)
     log = store.place("logs", f"{key}.log")
@@ -180,7 +186,8 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
         if plan.limits.choice:
             extra[CHOICES_FILE] = choices_to_bytes(plan.limits.choice)
-        wheel, proof = prove(plan, store, compiled.wheel, tools, extra, listener)
+        with naming_fallbacks(plan, compiled):
+            wheel, proof = prove(plan, store, compiled.wheel, tools, extra, listener)
         done(f"{wheel.name}, {wheel.stat().st_size:,} bytes")
     use = _cache_facts(plan, store.place("work", name) / "cache", settings) if settings.cached else None
     record: BuildRecord = {

@@ -71,7 +71,7 @@ class CellResult:
         cell, plan, made, error = self.planned.cell, self.planned.plan, self.result, self.error
         entry = self.planned.published
         log = made.log if made else error.log if error else None
-        filename = made.published.filename if made else entry.filename if entry else None
+        filename = made.record["wheel"]["filename"] if made else entry.filename if entry else None
         return {
             "id": self.planned.id,
             "requirement": cell.requirement,
@@ -85,8 +85,8 @@ class CellResult:
             "plan_digest": plan.digest if plan else None,
             "state": self.state,
             "wheel": filename,
-            "sha256": made.published.sha256 if made else entry.sha256 if entry else None,
-            "size": made.published.size if made else entry.size if entry else None,
+            "sha256": made.record["wheel"]["sha256"] if made else entry.sha256 if entry else None,
+            "size": made.record["wheel"]["size"] if made else entry.size if entry else None,
             "seconds": round(self.seconds, 3),
             "cached": _cached(made) if made and not made.reused else None,
             "log": str(log) if log else None,

@@ -25,8 +25,8 @@ class BuildResult:
 
     Attributes:
         plan: what was built.
-        wheel: the wheel in the index; in the store, if the index is a bucket.
-        published: its entry there.
+        wheel: the wheel in the index; in the store, if the index is a bucket or nothing was published.
+        published: its entry there; None: it was not to be published.
         record: JSON-ready: toolchain, host, isolation, times, and the proof (`report`, `verdict`).
         log: the compile log; None if the machine that compiled it was another one.
         page: the build's report, one HTML file; None as for `log`.
@@ -37,7 +37,7 @@ class BuildResult:
 
     plan: Plan
     wheel: Path
-    published: Published
+    published: Published | None
     record: BuildRecord
     log: Path | None
     page: Path | None
@@ -51,7 +51,8 @@ class BuildResult:
             "schema_version": RECORD_VERSION,
             "requirement": self.plan.requirement,
             "wheel": str(self.wheel),
-            "sha256": self.published.sha256,
+            "sha256": self.record["wheel"]["sha256"],
+            "published": self.published is not None,
             "log": str(self.log) if self.log else None,
             "page": str(self.page) if self.page else None,
             "bytes_fetched": self.bytes_fetched,
@@ -80,6 +81,7 @@ class Settings:
     until: float | None = None  # moment (time.monotonic()) after which no compiler starts; None: never
     host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
     require_isolation: bool = False  # refuse to build where a build cannot be confined
+    publish: bool = True  # whether the wheel goes into the index, where its name is taken for good
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,11 @@ def configure(commands: Commands[Parser]) -> None:
         metavar="CXX",
         help="the C++ compiler that nvcc uses, as in g++-13 (default: CUDAHOSTCXX, NVCC_CCBIN, else nvcc's own choice)",
     )
+    parser.add_argument(
+        "--no-publish",
+        action="store_true",
+        help="leave the wheel in the store: nothing is taken for good, and the next try may differ",
+    )
     parser.add_argument("--sign", metavar="KEY", help="sign the provenance (see `wheelsmith verify --help`)")
     group = parser.add_argument_group("container")
     group.add_argument(
@@ -116,6 +121,7 @@ def execute(options: argparse.Namespace) -> int:
             index=options.index,
             store=options.store,
             stop_after=options.stop_after,
+            publish=not options.no_publish,
             listener=listener,
             **build_arguments(options),
         )
@@ -187,8 +193,8 @@ def _summary(result: BuildResult, index: str) -> None:
     show.facts(
         [
             ("wheel", str(result.wheel)),
-            ("size", f"{result.published.size:,} bytes"),
-            ("sha256", result.published.sha256),
+            ("size", f"{result.record['wheel']['size']:,} bytes"),
+            ("sha256", result.record["wheel"]["sha256"]),
             ("found in it", result.record["verdict"]["headline"]),
             *_found(result),
             ("built with", f"Python {tools['python']}, CUDA {tools['cuda']}, {tools['host_compiler']}"),
@@ -200,6 +206,11 @@ def _summary(result: BuildResult, index: str) -> None:
     print()
     show.proof(result.record["report"], result.record["verdict"])
     print()
+    if result.published is None:
+        print("not published. To try it in an empty environment, and to publish it when it is right:")
+        print(f"  wheelsmith try {shlex.quote(str(result.wheel))}")
+        print(f"  wheelsmith publish {shlex.quote(str(result.wheel))} --index {shlex.quote(index)}")
+        return
     if "://" in index:
         print("install it with pip from the address under which the bucket is served:")
         print(f"  pip install --index-url https://…/simple/ --no-deps '{plan.requirement}'")

@@ -98,6 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
+        if os.name == "nt":  # locks, sockets and signals of Unix are used everywhere
+            import wheelsmith
+
+            wheelsmith.refuse_other_machine()
         options, unknown = parser().parse_known_args(words)
         if unknown:
             raise unknown_words(options.parser, unknown)

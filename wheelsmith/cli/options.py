@@ -81,6 +81,16 @@ def add_target(parser: Parser, *, optional: bool = False) -> None:
     group.add_argument("--cuda", metavar="X.Y", help="CUDA toolkit")
     group.add_argument("--torch", metavar="VERSION|nightly")
     group.add_argument(
+        "--driver",
+        metavar="VERSION|native",
+        help="the driver that the wheel must run on, such as 570: it chooses CUDA and torch",
+    )
+    group.add_argument(
+        "--local",
+        metavar="LABEL",
+        help="local version of the wheel (default: the recipe's, such as cu130, and what is not its default)",
+    )
+    group.add_argument(
         "--env",
         choices=("isolated", "current"),
         default="isolated",
@@ -113,6 +123,8 @@ def target_arguments(options: argparse.Namespace) -> TargetOptions:
         "python": options.python,
         "cuda": options.cuda,
         "torch": options.torch,
+        "driver": options.driver,
+        "local": options.local,
         "environment": environment,
         "options": dict(options.option),
         "recipes": options.recipes,

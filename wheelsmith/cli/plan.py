@@ -142,6 +142,11 @@ def _limits(made: Plan) -> Iterator[str]:
 
 def _expectation(made: Plan) -> str:
     expect = made.expect
+    if not expect.cpu_minutes:
+        return (
+            f"not known: nobody has built it with this recipe; {expect.memory_gb:g} GB of memory for one compiler and"
+            f" {expect.disk_gb:g} GB of disk are assumed"
+        )
     return (
         f"about {expect.cpu_minutes:g} CPU minutes, {expect.memory_gb:g} GB of memory for one compiler,"
         f" {expect.disk_gb:g} GB of disk"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _QUIET_SECONDS = 10.0
 _GOOD = ("built", "stored", "published")  # how a cell of a matrix ends that has its wheel
+_SILENT_SECONDS = 20.0
+_LONGEST_LINE = 160  # characters of a tool's line that stands for what it is doing
 _MOST_UNITS = 8  # that are shown at work
 
 
@@ -49,16 +52,22 @@ class Reporter:
         live = self._console.is_terminal and not verbose and not quiet and not self._groups.known
         self._status = self._console.status("") if live else None
         self._last_line = 0.0
+        self._stage, self._since, self._doing = "", 0.0, ""
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
 
     def __enter__(self) -> Reporter:
         if self._status is not None:
             self._status.start()
+        elif not self._quiet:
+            threading.Thread(target=self._beat, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(BrokenPipeError):
+        self._ended.set()
+        with contextlib.suppress(BrokenPipeError), self._lock:
             if self._status is not None:
                 self._status.stop()
             self._plain(self._groups.end())
@@ -67,8 +76,16 @@ class Reporter:
         """Show one event. A build goes on when nobody reads any more: what it compiles is kept."""
         if self._quiet and not (isinstance(event, Note) and event.warning):
             return
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), self._lock:
             self._show(event)
+
+    def _beat(self) -> None:
+        """Where nobody says anything for long (a download of gigabytes), say what is going on, and since when."""
+        while not self._ended.wait(1.0):
+            with contextlib.suppress(BrokenPipeError, ValueError), self._lock:
+                if self._stage and not self._ended.is_set() and time.monotonic() - self._last_line > _SILENT_SECONDS:
+                    spent = _duration(time.monotonic() - self._since)
+                    self._line(f"{self._stage:<10} {self._doing or 'at work'} (for {spent} now)")
 
     def _show(self, event: Event) -> None:
         match event:
@@ -78,12 +95,16 @@ class Reporter:
                 bad = "" if state in _GOOD else "yellow"
                 self._line(f"{'cell':<10} {cell}: {state}, {text} [{seconds:.1f} s]", bad)
             case StageStarted(stage, detail):
+                self._stage, self._since, self._doing = stage, time.monotonic(), detail
+                self._last_line = time.monotonic()
                 self._plain(self._groups.start(stage, f"{stage} {detail}".rstrip()))
                 self._live(f"{stage} {detail}")
             case StageDone(stage, detail, seconds, reused):
+                self._stage = ""
                 self._plain(self._groups.end())
                 self._line(f"{stage:<10} {detail}{' (from the store)' if reused else ''} [{seconds:.1f} s]")
             case Note(stage, text, warning):
+                self._doing = self._doing if warning else text
                 self._line(f"{stage:<10} {'warning: ' if warning else ''}{text}", "yellow" if warning else "dim")
             case Progress(stage, label, done, total, unit):
                 amount = f"{done:,}" + (f" of {total:,}" if total else "") + f" {unit}"
@@ -100,6 +121,10 @@ class Reporter:
             case ToolLine(stage, text):
                 if self._verbose:
                     self._line(f"{stage:<10} | {text}", "dim")
+                elif stage != "compile" and text.strip():  # where it compiles, `Compiling` tells how far it is
+                    self._doing = text.strip()[:_LONGEST_LINE]
+                    self._live(f"{stage} {text.strip()}")
+                    self._now_and_then(f"{stage:<10} {text.strip()[:_LONGEST_LINE]}")
 
     def _live(self, text: str) -> None:
         if self._status is not None:

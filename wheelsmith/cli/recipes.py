@@ -9,8 +9,15 @@ from wheelsmith.cli.options import Commands, Parser, add_command, add_store, add
 
 if TYPE_CHECKING:
     from wheelsmith import Bump, Lock, ReadingOptions
-    from wheelsmith.documents.recipes import MirroredFacts, RecipeRow
+    from wheelsmith.documents.recipes import FindingFacts, MarkFacts, MirroredFacts, RecipeRow
 
+_NEW = """\
+Reads the metadata, pyproject.toml, setup.py (as syntax: nothing is run) and the CMake files of a project, and writes a
+recipe that plans. What could not be decided is marked in place: `# undecided: …`.
+"""
+_CHECK = """\
+Exit code: 0 nothing is wrong or undecided, 3 something is, 12 it is no recipe.
+"""
 _LOCK = """\
 Reads the project's CMake files and submodules: every tree that its build would fetch, with the full commit of each tag,
 and how the recipe stands to it. Exit code: 0 the recipe is right, 3 it differs.
@@ -29,6 +36,19 @@ def configure(commands: Commands[Parser]) -> None:
 
     _add_recipes(add_command(actions, "list", _list, "what can be built (the default)"))
     add_command(actions, "schema", _schema, "print the JSON Schema of a recipe file")
+
+    one = add_command(actions, "new", _new, "draft a recipe from a project's own files", description=_NEW)
+    one.add_argument("what", metavar="NAME|SDIST|DIR|GIT", help="such as flash-attn, ./mypackage, git+https://…@v1.0")
+    one.add_argument("--to", metavar="DIR", default="recipes", help="where NAME.toml goes (default: recipes)")
+    one.add_argument("--name", help="of the package, where the project does not say it")
+    one.add_argument("--version", help="of the release, where the project does not say it")
+    one.add_argument("--force", action="store_true", help="write over a recipe that is there")
+    add_store(one)
+    one.add_argument("--index-url", metavar="URL")
+
+    one = add_command(actions, "check", _check, "look over a recipe: its form, its plans", description=_CHECK)
+    one.add_argument("what", metavar="NAME|FILE")
+    _add_recipes(one)
 
     one = add_command(actions, "lock", _lock, "find what the build would fetch, and compare", description=_LOCK)
     one.add_argument("requirement", help="package and version, such as vllm==0.16.0")
@@ -131,6 +151,72 @@ def _list(options: argparse.Namespace) -> int:
         ),
     )
     return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter(quiet=options.quiet) as listener:
+        made = wheelsmith.recipe_new(
+            options.what,
+            to=options.to,
+            name=options.name,
+            version=options.version,
+            force=options.force,
+            store=options.store,
+            index_url=options.index_url,
+            listener=listener,
+        )
+    draft = made.draft
+    marks: list[MarkFacts] = [{"line": line, "text": text} for line, text in draft.undecided]
+    if options.json:
+        show.as_json(
+            {
+                "schema_version": 1,
+                "name": draft.name,
+                "version": draft.version,
+                "file": None if made.path is None else str(made.path),
+                "text": draft.text,
+                "undecided": marks,
+                "notes": list(draft.notes),
+            }
+        )
+        return 0
+    for note in draft.notes:
+        print(f"  {note}")
+    print(f"\n{made.path}: a recipe for {draft.name} {draft.version}")
+    for mark in marks:
+        print(f"  line {mark['line']}: undecided: {mark['text']}")
+    print("\nnext:")
+    print(f"  wheelsmith recipes check {made.path}")
+    print(f"  wheelsmith build {draft.name} --recipes {options.to} --no-publish")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.errors import DIFFERS
+
+    checked = wheelsmith.recipe_check(options.what, recipes=getattr(options, "recipes", []))
+    if options.json:
+        facts: list[FindingFacts] = [{"line": i.line, "kind": i.kind, "text": i.text} for i in checked.findings]
+        show.as_json(
+            {
+                "schema_version": 1,
+                "name": checked.name,
+                "file": str(checked.path),
+                "sound": checked.is_sound,
+                "findings": facts,
+            }
+        )
+    else:
+        for finding in checked.findings:
+            print(f"{checked.path}:{finding.line}: {finding.kind}: {finding.text}")
+        print(f"{checked.path}: {'nothing is wrong or undecided' if checked.is_sound else 'to be looked at'}")
+    return 0 if checked.is_sound else DIFFERS
 
 
 def _lock(options: argparse.Namespace) -> int:

@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 #: `mixed`: some translation units are native, and others exist for this arch as PTX only. `other`: the contract does
 #: not ask the library for this arch, or the package takes another one there.
 Outcome = Literal["native", "mixed", "jit", "missing", "other", "no device code"]
+#: What is said of a wheel without any GPU code.
+NO_CODE = "holds no GPU code at all"
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_\w+")
 _SHOWN = 5
+
+
+class NoGpuCodeError(ContractError):
+    """The wheel holds no GPU code at all, and some was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +243,8 @@ def enforce(verdict: Verdict) -> None:
     if not verdict.violations:
         return
     first, more = verdict.violations[0], len(verdict.violations) - 1
-    raise ContractError(
+    kind = NoGpuCodeError if any(NO_CODE in violation for violation in verdict.violations) else ContractError
+    raise kind(
         first + (f" ({more} more below.)" if more else ""),
         "Ask for other archs, make the build pass them to nvcc, or allow it in the recipe's contract.",
         detail="\n".join((verdict.table(), "", *(f"- {violation}" for violation in verdict.violations))),
@@ -318,7 +325,7 @@ def _wheel_violations(
         if not rule.optional and not any(fnmatchcase(item.path, rule.path) for item in checked):
             yield f"No library matches {rule.path!r}, which the recipe's contract names."
     if not any(item.has_code for item in checked) and not any(rule.code == "none" for rule in rules):
-        yield f"{filename} holds no GPU code at all, and {archs} was asked for."
+        yield f"{filename} {NO_CODE}, and {archs} was asked for."
 
 
 def _beyond_limits(

@@ -7,6 +7,7 @@ that a failed check carries, if the check says that it `stops` a build; the othe
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,17 @@ from wheelsmith.compile.limits import address_space, inotify, open_files, proces
 from wheelsmith.compile.memory import GB, available_memory
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.compile.versions import cmake_check, host_compiler_check, torch_check
-from wheelsmith.errors import DiskFullError, NoCompilerError, PythonNotFoundError, ToolkitError, WheelsmithError
+from wheelsmith.errors import (
+    DiskFullError,
+    NoCompilerError,
+    PythonNotFoundError,
+    TargetError,
+    ToolkitError,
+    WheelsmithError,
+)
 from wheelsmith.planning.model import GitSource, Plan
 from wheelsmith.toolchain.cuda import CudaToolkit, find_toolkits, pick_toolkit
-from wheelsmith.toolchain.host import find_host_compiler
+from wheelsmith.toolchain.host import find_host_compiler, refuse_other_machine
 from wheelsmith.toolchain.python import find_interpreter
 
 _FILES = 50_000  # a build of vLLM with its trees and its environment lays out about 40,000 files
@@ -40,6 +48,7 @@ def preflight(
     while not place.exists():
         place = place.parent
     return (
+        _machine(),
         *_compilers(plan, store_root, toolkit, host_compiler),
         *(check for check in (cmake_check(plan), torch_check(plan)) if check is not None),
         _git(plan),
@@ -55,6 +64,15 @@ def preflight(
         Check("isolation", str(isolation_here())),
         _gpu(),
     )
+
+
+def _machine() -> Check:
+    found = f"{platform.system()} {platform.release()} on {platform.machine()}, {' '.join(platform.libc_ver()).strip()}"
+    try:
+        refuse_other_machine()
+    except TargetError as error:
+        return Check("machine", found, "Linux on x86-64", False, error, stops=True)
+    return Check("machine", found, "Linux on x86-64", True, stops=True)
 
 
 def _compilers(plan: Plan | None, store: Path, choice: str, host_compiler: str | None) -> Iterator[Check]:

@@ -136,6 +136,8 @@ class BuildDocument(TypedDict):
     requirement: str
     wheel: str
     sha256: str
+    published: bool
+    """Whether it is in the index; `--no-publish` leaves it in the store."""
     log: str | None
     page: str | None
     """The build's report."""

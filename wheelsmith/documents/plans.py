@@ -110,6 +110,8 @@ class TargetFacts(TypedDict):
     gpus: list[GpuFacts]
     environment: Literal["isolated", "current"]
     platform: str
+    driver: NotRequired[str]
+    """The oldest driver that the wheel must run on; left out where nobody said one."""
 
 
 class LackFacts(TypedDict):

@@ -115,3 +115,40 @@ class MirrorDocument(TypedDict):
 
     schema_version: int
     sources: list[MirroredFacts]
+
+
+class MarkFacts(TypedDict):
+    """A place in a draft that somebody must look at."""
+
+    line: int
+    text: str
+
+
+class DraftDocument(TypedDict):
+    """`wheelsmith recipes new`."""
+
+    schema_version: int
+    name: str
+    version: str
+    file: str | None
+    text: str
+    undecided: list[MarkFacts]
+    notes: list[str]
+
+
+class FindingFacts(TypedDict):
+    """Something in a recipe to look at."""
+
+    line: int
+    kind: Literal["wrong", "undecided", "advice"]
+    text: str
+
+
+class CheckDocument(TypedDict):
+    """`wheelsmith recipes check`."""
+
+    schema_version: int
+    name: str
+    file: str
+    sound: bool
+    findings: list[FindingFacts]

@@ -45,7 +45,14 @@ from wheelsmith.documents.machines import (
 )
 from wheelsmith.documents.matrices import MatrixDocument
 from wheelsmith.documents.plans import PlanDocument
-from wheelsmith.documents.recipes import BumpDocument, LockDocument, MirrorDocument, RecipesDocument
+from wheelsmith.documents.recipes import (
+    BumpDocument,
+    CheckDocument,
+    DraftDocument,
+    LockDocument,
+    MirrorDocument,
+    RecipesDocument,
+)
 from wheelsmith.documents.wheels import AdviceDocument, FitsDocument, InspectDocument, VerifyDocument
 from wheelsmith.errors import UsageError, did_you_mean
 
@@ -96,9 +103,11 @@ DOCUMENTS: dict[str, type] = {
     "publish": PublishDocument,
     "rebuild": RebuildDocument,
     "recipes-bump": BumpDocument,
+    "recipes-check": CheckDocument,
     "recipes-list": RecipesDocument,
     "recipes-lock": LockDocument,
     "recipes-mirror": MirrorDocument,
+    "recipes-new": DraftDocument,
     "timeline": TimelineDocument,
     "try": TryDocument,
     "verify": VerifyDocument,
@@ -109,8 +118,10 @@ Document = (
     AdviceDocument
     | BuildDocument
     | BumpDocument
+    | CheckDocument
     | ClientConfigDocument
     | DoctorDocument
+    | DraftDocument
     | EngineDocument
     | ErrorDocument
     | ExplainDocument

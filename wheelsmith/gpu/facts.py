@@ -201,3 +201,8 @@ def torch_cuda(torch: str) -> str | None:
         return f"{match[1]}.{match[2]}" if match else None
     cuda = table("torch")["cuda"].get(f"{release.major}.{release.minor}")
     return None if cuda is None else str(cuda)
+
+
+def known_torches() -> tuple[str, ...]:
+    """The first release of each torch that the table knows (`2.11.0`), oldest first."""
+    return tuple(f"{prefix}.0" for prefix in sorted(table("torch")["cuda"], key=Version))

@@ -6,21 +6,25 @@ or, where no target could ever do, with `RecipeError`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import RecipeError, TargetError
-from wheelsmith.gpu.facts import arch_facts, family, toolkit_facts, torch_cuda
+from wheelsmith.gpu.drivers import Driver, gpu_driver
+from wheelsmith.gpu.facts import arch_facts, family, minimum_driver, toolkit_facts, torch_cuda
 from wheelsmith.planning.model import NIGHTLY, Target
+from wheelsmith.planning.words import cuda_version, python_version, torch_version
 
 if TYPE_CHECKING:
     from wheelsmith.recipe.loader import LoadedRecipe
     from wheelsmith.recipe.schema import Recipe
+
+
+class MisfitError(TargetError):
+    """CUDA, torch, archs and driver do not go together; others of them may (`wheelsmith.planning.proposals`)."""
 
 
 def check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
@@ -35,18 +39,20 @@ def check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
         raise TargetError(f"{recipe.name} is built against torch.", f"Use --torch {recipe.defaults.torch}.")
     if target.torch is not None and recipe.defaults.torch is None:
         raise TargetError(f"{recipe.name} does not use torch.", "Leave --torch away.")
-    _check_archs(recipe, target)
+    yield from _check_archs(recipe, target)
+    if target.driver is not None:
+        yield from _check_driver(recipe, target, Driver.parse(target.driver))
     if target.torch == NIGHTLY:
         yield (
             "torch nightly is whatever the index offers at the first build: it is pinned then, and the wheel requires"
             f" exactly that one. {recipe.name} is tested with torch {recipe.defaults.torch}."
         )
         return
-    built_with = torch_cuda(_version(target.torch)) if target.torch else None
+    built_with = torch_cuda(target.torch) if target.torch else None
     if built_with is not None and built_with.split(".")[0] != target.cuda.split(".")[0]:
-        raise TargetError(
+        raise MisfitError(
             f"torch {target.torch} is built with CUDA {built_with}; extensions for it cannot use CUDA {target.cuda}.",
-            f"Use --cuda {built_with}, or a torch built with CUDA {target.cuda.split('.')[0]}.",
+            f"It takes CUDA {built_with}, or a torch built with CUDA {target.cuda.split('.')[0]}.",
         )
     if built_with is not None and built_with != target.cuda:
         yield f"torch {target.torch} is built with CUDA {built_with}, the extension with CUDA {target.cuda}."
@@ -60,7 +66,40 @@ def check_target(loaded: LoadedRecipe, target: Target) -> Iterator[str]:
         yield f"the recipe is tested with torch {recipe.defaults.torch}, not {target.torch}."
 
 
-def _check_archs(recipe: Recipe, target: Target) -> None:
+def _check_driver(recipe: Recipe, target: Target, driver: Driver) -> Iterator[str]:
+    """Whether a driver runs what the target makes: it knows the GPUs, and the CUDA of toolkit and torch.
+
+    Machine code runs from the first driver of the toolkit's major version on; PTX needs one as new as the toolkit.
+    """
+    for arch in target.archs.native:
+        known = gpu_driver(arch)
+        if not known.admits(driver):
+            raise TargetError(
+                f"Driver {driver} does not run {arch.sm} ({family(arch)}): that takes {known}.",
+                "Install such a driver on the machine that is meant, or leave these GPUs away.",
+            )
+    parts = [(target.cuda, f"machine code of CUDA {target.cuda}")]
+    built_with = torch_cuda(target.torch) if target.torch not in (None, NIGHTLY) else None
+    if built_with is not None:
+        parts.append((built_with, f"torch {target.torch}, which is built with CUDA {built_with},"))
+    for cuda, what in parts:
+        oldest = minimum_driver(cuda)
+        if oldest is not None and not driver.at_least(oldest):
+            raise MisfitError(
+                f"Driver {driver} does not run {what}: that takes {oldest} or newer.",
+                f"Install driver {oldest} or newer on the machine that is meant.",
+            )
+    facts = toolkit_facts(target.cuda)
+    if target.archs.ptx and driver.compiles(facts.ptx) is False:
+        raise MisfitError(
+            f"Driver {driver} does not compile PTX of CUDA {target.cuda}: that takes {facts.driver or 'a newer one'}.",
+            "Leave +PTX away, or use an older CUDA.",
+        )
+    if driver.is_beyond:
+        yield f"driver {driver} is newer than the tables: what it takes beyond them is not known."
+
+
+def _check_archs(recipe: Recipe, target: Target) -> Iterator[str]:
     if target.archs.ptx and not recipe.build.ptx:
         raise TargetError(
             f"The build of {recipe.name} does not pass +PTX on to nvcc; {target.archs} would break its contract.",
@@ -70,8 +109,16 @@ def _check_archs(recipe: Recipe, target: Target) -> None:
         gpu = foreign[0]
         raise TargetError(
             f"{gpu.name} sits in {gpu.machine} machines only, and this makes a wheel for {target.platform}.",
-            f"For other GPUs of compute capability {gpu.arch}, name that instead: --arch {gpu.arch}.",
+            f"Build on such a machine (wheelsmith does not yet); for x86-64 GPUs of compute capability {gpu.arch}, name"
+            f" that instead: --arch {gpu.arch}",
         )
+    for arch in target.archs.native:
+        machine = arch_facts(arch).machine
+        if machine and not target.platform.endswith(machine):
+            yield (
+                f"GPUs of compute capability {arch.base} ({family(arch)}) are known in {machine} machines only, and"
+                f" this makes a wheel for {target.platform}."
+            )
     forbidden = [arch for arch in target.archs.native if arch in (recipe.contract.forbidden or ())]
     if forbidden:
         raise TargetError(
@@ -84,7 +131,7 @@ def _check_archs(recipe: Recipe, target: Target) -> None:
             facts = arch_facts(arch)
             newer = f"CUDA {facts.first_cuda} is the first known to." if facts.first_cuda else "No known toolkit can."
             newer = f"CUDA {facts.last_cuda} is the last that can." if facts.last_cuda else newer
-            raise TargetError(
+            raise MisfitError(
                 f"nvcc of CUDA {target.cuda} cannot compile for {arch.sm} ({family(arch)}).",
                 f"{newer} It compiles for {', '.join(map(str, able))}.",
             )
@@ -92,11 +139,8 @@ def _check_archs(recipe: Recipe, target: Target) -> None:
 
 def normal(target: Target) -> Target:
     """The target with its versions as PEP 440 writes them, so that two spellings of one wish give one plan."""
-    if re.fullmatch(r"3\.\d{1,2}", target.python, re.ASCII) is None:
-        raise TargetError(f"{target.python!r} is not a version of Python.", "Write it as major.minor, as in 3.12.")
-    if target.torch is None or target.torch == NIGHTLY:
-        return target
-    return replace(target, torch=_version(target.torch))
+    torch = None if target.torch is None else torch_version(target.torch)
+    return replace(target, python=python_version(target.python), cuda=cuda_version(target.cuda), torch=torch)
 
 
 def check_recipe(loaded: LoadedRecipe) -> None:
@@ -115,13 +159,6 @@ def check_recipe(loaded: LoadedRecipe) -> None:
                     f"{loaded.origin}: {where} names {arch}, for which no known CUDA toolkit compiles.",
                     "Correct it, or add the compute capability to your own gpus.toml (`wheelsmith gpus` lists ours).",
                 )
-
-
-def _version(torch: str) -> str:
-    try:
-        return str(Version(torch))
-    except InvalidVersion as error:
-        raise TargetError(f"{torch!r} is not a version of torch.", f"Write it as in 2.9.1, or {NIGHTLY}.") from error
 
 
 def _admits(specifier: str, version: str) -> bool:

@@ -34,13 +34,13 @@ EPOCH = 1577836800
 NIGHTLY = "nightly"
 
 #: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
-_LEFT_OUT = frozenset({"lacks", "unjudged", "choice", "present", "rewrites"})
+_LEFT_OUT = frozenset({"lacks", "unjudged", "choice", "present", "rewrites", "driver"})
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What to build for. `python` is `major.minor`; `current` means: use the running interpreter's packages; `torch` is
-    an exact version, `NIGHTLY`, or None."""
+    an exact version, `NIGHTLY`, or None; `driver` is the oldest that the wheel must run on, if somebody said one."""
 
     python: str
     archs: ArchSet
@@ -49,6 +49,7 @@ class Target:
     gpus: tuple[Gpu, ...] = ()
     environment: Literal["isolated", "current"] = "isolated"
     platform: str = "linux_x86_64"
+    driver: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,8 @@ Patch = DiffPatch | EditPatch | ArchPatch
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the build takes: GB of memory for one compiler process, GB of disk, CPU minutes (default archs)."""
+    """What the build takes: GB of memory for one compiler process, GB of disk, CPU minutes (default archs; 0: nobody
+    has built it yet, and the others are what is usual)."""
 
     memory_gb: float
     disk_gb: float
@@ -225,7 +227,7 @@ class Plan:
         """SHA-256 (hex) of everything that decides the result."""
         informative = ("expect", "recipe", "warnings")
         facts = self.to_dict()
-        target = {key: value for key, value in facts["target"].items() if key != "gpus"}
+        target = {key: value for key, value in facts["target"].items() if key not in {"gpus", "driver"}}
         return _digest({k: v for k, v in facts.items() if k not in informative} | {"target": target})
 
     def to_dict(self) -> PlanFacts:

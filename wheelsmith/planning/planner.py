@@ -35,7 +35,11 @@ from wheelsmith.planning.model import (
     Tree,
 )
 from wheelsmith.planning.pins import usable_lock
+from wheelsmith.planning.words import archs_part
 from wheelsmith.recipe.schema import applies
+
+#: GB of a CUDA unit that includes torch's headers, and of a build with torch in its environment.
+_USUAL_MEMORY, _USUAL_DISK = 3.0, 12.0
 
 if TYPE_CHECKING:
     from wheelsmith.gpu.arch import ArchSet
@@ -44,7 +48,14 @@ if TYPE_CHECKING:
     from wheelsmith.recipe.schema import LibraryTable, Recipe, SourceTable, TreeTable
 
 
-def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mapping[str, bool] | None = None) -> Plan:
+def make_plan(
+    loaded: LoadedRecipe,
+    version: str,
+    target: Target,
+    options: Mapping[str, bool] | None = None,
+    *,
+    local: str | None = None,
+) -> Plan:
     """Decide everything about building `version` of a recipe for `target`.
 
     Args:
@@ -52,6 +63,7 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
         version: one of its releases.
         target: what to build for.
         options: the recipe's options that are not to have their default.
+        local: the wheel's local version; default: the recipe's, with what is not its default (see `_local_version`).
 
     Raises:
         TargetError: the Python, CUDA, torch and archs do not fit together or the recipe.
@@ -66,6 +78,8 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
     chosen = _options(recipe, options or {})
     release = recipe.releases[version]
     values = _template_values(version, target)
+    local_version = _local_version(loaded, values, target, chosen, local)
+    values["local_version"] = local_version
     tables = tuple(
         t
         for t in recipe.tree
@@ -97,9 +111,9 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
     return Plan(
         name=recipe.name,
         version=version,
-        local_version=_local_version(loaded, version, values),
+        local_version=local_version,
         target=target,
-        source=_source(release.source, recipe.name, version),
+        source=_source(loaded, release.source, version),
         trees=trees,
         patches=tuple(_patches(loaded, version, paths, chosen, target.cuda)),
         requires=requires,
@@ -117,18 +131,47 @@ def make_plan(loaded: LoadedRecipe, version: str, target: Target, options: Mappi
             for table in recipe.rewrite
             if applies(table.versions, version) and applies(table.cuda, target.cuda)
         ),
-        expect=Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes),
+        expect=_expectation(recipe),
         recipe=loaded.origin,
         warnings=warnings + ((lock_warning,) if lock_warning else ()),
     )
 
 
-def _local_version(loaded: LoadedRecipe, version: str, values: Mapping[str, str]) -> str:
-    text = _fill(loaded.recipe.wheel.local_version, values)
+def _expectation(recipe: Recipe) -> Expectation:
+    """What the recipe says; before the first build what is usual, with no minutes: they are not known."""
+    if recipe.expect is not None:
+        return Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes)
+    return Expectation(_USUAL_MEMORY, _USUAL_DISK if recipe.defaults.torch else _USUAL_DISK / 4, 0.0)
+
+
+def _local_version(
+    loaded: LoadedRecipe, values: Mapping[str, str], target: Target, options: Mapping[str, bool], asked: str | None
+) -> str:
+    """What stands behind the `+`: the recipe's template, and what of the target is not the recipe's default.
+
+    Wheels of one version for other GPUs, another torch or another option are other files, and an index holds them side
+    by side. `cu130` is the recipe's default; `cu130.sm86.sm89.sm120` is for these GPUs, and sorts behind it (PEP 440:
+    the longer of two local versions with the same beginning is the later).
+    """
+    recipe = loaded.recipe
+    parts = [_fill(recipe.wheel.local_version, values)]
+    if target.torch is not None and target.torch != recipe.defaults.torch:
+        release = target.torch.partition("+")[0]
+        parts.append(NIGHTLY if target.torch == NIGHTLY else f"torch{release.removesuffix('.0')}")
+    if target.archs != recipe.defaults.archs:
+        parts.append(archs_part(target.archs))
+    for name, on in options.items():
+        if on != recipe.options[name].default:
+            parts.append(f"{'' if on else 'no'}{name.replace('-', '')}")
+    text = ".".join(parts) if asked is None else asked
     try:
-        local = Version(f"{version}+{text}").local
+        local = Version(f"0+{text}").local
     except InvalidVersion:
         local = None
+    if local is None and asked is not None:
+        raise UsageError(
+            f"{asked!r} is no local version (PEP 440).", f"Use letters, digits and points: --local {parts[0]}.mine"
+        )
     if local is None:
         raise RecipeError(
             f"{loaded.origin}: wheel.local_version is {text!r}, which is no local version (PEP 440).",
@@ -233,9 +276,11 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
     yield f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name.upper().replace('-', '_')}", version
 
 
-def _source(table: SourceTable, name: str, version: str) -> Source:
+def _source(loaded: LoadedRecipe, table: SourceTable, version: str) -> Source:
     if table.sdist is not None:
-        return SdistSource(name, version, table.sdist.sha256)
+        return SdistSource(loaded.recipe.name, version, table.sdist.sha256)
+    if table.directory is not None:
+        return ArchiveSource(*loaded.directories[version])
     return _git_or_archive(table)
 
 

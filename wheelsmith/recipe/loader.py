@@ -8,18 +8,18 @@ nearest valid key).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError, UsageError
+from wheelsmith.errors import RecipeError, UnknownPackageError, UnknownVersionError
 from wheelsmith.fsutil import read_whole
+from wheelsmith.packing import digest_of_directory
 from wheelsmith.recipe.lockfile import FLAW_REMEDY, lock_flaw
+from wheelsmith.recipe.requirement import read_requirement, with_version
 from wheelsmith.recipe.schema import Recipe
 from wheelsmith.tomlfile import line_of, read_toml
 
@@ -28,12 +28,14 @@ _LARGEST = 16 << 20  # bytes of a diff or a lock
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
-    """A recipe and the files it names. `origin` is where it was read, for messages only; `locks` are by file name."""
+    """A recipe and the files it names. `origin` is where it was read, for messages only; `locks` are by file name;
+    `directories` has the `file:` URL and the digest of each release's source that is a directory here."""
 
     recipe: Recipe
     origin: str
     diffs: Mapping[str, str]
     locks: Mapping[str, str]
+    directories: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def lock(self) -> str | None:
@@ -55,7 +57,8 @@ class LoadedRecipe:
             return str(version)
         raise UnknownVersionError(
             f"The recipe for {self.recipe.name} pins no version that fits {str(specifier)!r}.",
-            f"Choose one of {', '.join(map(str, pinned))}, or add a release to your own copy of {self.origin}.",
+            f"Choose one of {', '.join(f'{self.recipe.name}=={version}' for version in pinned)}; or rehearse another:"
+            f" `wheelsmith recipes bump {self.recipe.name} VERSION`, and `--write` in your own copy of {self.origin}.",
         )
 
 
@@ -89,28 +92,24 @@ class RecipeBook:
             UnknownVersionError: the recipe pins no fitting version.
             RecipeError: the recipe's file is not valid.
         """
-        try:
-            parsed = Requirement(requirement)
-        except InvalidRequirement as error:
-            raise UsageError(
-                f"{requirement!r} is not a requirement (PEP 508).", "Write it as in vllm==0.15.1."
-            ) from error
-        if parsed.url or parsed.marker or parsed.extras:
-            raise UsageError(
-                f"{requirement!r} has a URL, a marker or extras, which a build cannot take.",
-                "Give the name and a version, as in vllm==0.15.1.",
-            )
-        name = canonicalize_name(parsed.name)
+        wanted = read_requirement(requirement)
+        name = wanted.name
         names = self.names()
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-            hint = f"Did you mean {', '.join(near)}? " if near else ""
-            raise UnknownPackageError(
-                f"There is no recipe for {name!r}.",
-                f"{hint}Known are {', '.join(names)}; put your own {name}.toml into a directory given by --recipes.",
-            )
+            raise UnknownPackageError(f"There is no recipe for {name!r}.", _nearest(requirement, name, names))
         loaded = load_recipe(names[name])
-        return loaded, loaded.choose(parsed.specifier)
+        return loaded, loaded.choose(wanted.specifier)
+
+
+def _nearest(requirement: str, name: str, names: Mapping[str, Path]) -> str:
+    """What to do where there is no such recipe: a slip of the hand, or a recipe to be written."""
+    meant = with_version(requirement)
+    if meant is not None and read_requirement(meant).name in names:
+        return f"Did you mean {meant}?"
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    draft = f"`wheelsmith recipes new {name}` drafts a recipe from the package index; --recipes DIR names your own."
+    return f"{hint}{draft} `wheelsmith recipes` lists the {len(names)} that there are."
 
 
 def load_recipe(path: Path) -> LoadedRecipe:
@@ -146,7 +145,23 @@ def load_recipe(path: Path) -> LoadedRecipe:
     for name, lock in locks.items():
         if (flaw := lock_flaw(lock)) is not None:
             raise RecipeError(f"{path.parent / name}:{flaw.line}: {flaw.why}.", FLAW_REMEDY)
-    return LoadedRecipe(recipe, str(path), diffs, locks)
+    return LoadedRecipe(recipe, str(path), diffs, locks, dict(_directories(path, recipe)))
+
+
+def _directories(recipe: Path, read: Recipe) -> Iterator[tuple[str, tuple[str, str]]]:
+    for version, release in read.releases.items():
+        if release.source.directory is None:
+            continue
+        place = (recipe.parent / Path(release.source.directory.path).expanduser()).resolve()
+        if not place.is_dir():
+            raise RecipeError(
+                f"{recipe}: the source of {version} is the directory {place}, which is not there.",
+                "Correct releases.….source.directory.path; it may be relative to the recipe file.",
+            )
+        try:
+            yield version, (place.as_uri(), digest_of_directory(place))
+        except OSError as error:
+            raise RecipeError(f"{recipe}: {place} cannot be read: {error}.", "Check the directory.") from error
 
 
 def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: str) -> str:

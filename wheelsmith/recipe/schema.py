@@ -59,16 +59,23 @@ class SdistTable(Table, frozen=True, kw_only=True):
     sha256: Sha256
 
 
+class DirectoryTable(Table, frozen=True, kw_only=True):
+    """A directory of this machine, as it is when the plan is made: for a package that is being written."""
+
+    path: Annotated[str, Meta(min_length=1, description="absolute, or relative to the recipe file")]
+
+
 class SourceTable(Table, frozen=True, kw_only=True):
-    """Exactly one of `git`, `sdist` and `archive`."""
+    """Exactly one of `git`, `sdist`, `archive` and `directory`."""
 
     git: GitTable | None = None
     sdist: SdistTable | None = None
     archive: ArchiveTable | None = None
+    directory: DirectoryTable | None = None
 
     def __post_init__(self) -> None:
-        if sum(x is not None for x in (self.git, self.sdist, self.archive)) != 1:
-            raise ValueError("needs exactly one of git, sdist, archive")
+        if sum(x is not None for x in (self.git, self.sdist, self.archive, self.directory)) != 1:
+            raise ValueError("needs exactly one of git, sdist, archive, directory")
 
 
 class TreeTable(Table, frozen=True, kw_only=True):
@@ -173,6 +180,13 @@ class WheelTable(Table, frozen=True, kw_only=True):
     ] = ()
     imports: Annotated[tuple[str, ...], Meta(description="modules that import without a GPU")] = ()
     torch: Annotated[Specifier | None, Meta(description="what its own metadata require of torch (PEP 440)")] = None
+    smoke: Annotated[
+        str | None,
+        Meta(
+            description="a Python program that `wheelsmith try` runs with the installed wheel where there is a GPU: it"
+            " compares numbers with a reference, and fails with an exception"
+        ),
+    ] = None
     strip: Annotated[bool, Meta(description="remove debug information and symbols that nothing links to")] = False
 
 
@@ -326,7 +340,9 @@ class Recipe(Table, frozen=True, kw_only=True):
     )  # plain text, which msgspec can write into the JSON Schema
     defaults: DefaultsTable
     build: BuildTable
-    expect: ExpectTable
+    expect: Annotated[
+        ExpectTable | None, Meta(description="absent: the first build finds out, and writes it into the file")
+    ] = None
     wheel: WheelTable = WheelTable()
     contract: ContractTable = ContractTable()
     library: tuple[LibraryTable, ...] = ()

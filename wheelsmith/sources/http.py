@@ -21,6 +21,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from wheelsmith.errors import HashMismatchError, NetworkError, SourceError
 from wheelsmith.events import Progress
 from wheelsmith.fsutil import sha256_of
+from wheelsmith.packing import pack
 from wheelsmith.sources.model import STAGE, AbsentError, redact
 from wheelsmith.sources.patience import LIMIT_REMEDY, MOST_REDIRECTS, TIMEOUT, Patient, Session, most_bytes, steady
 from wheelsmith.trust import TLS_REMEDY, authorities, is_tls
@@ -150,6 +151,10 @@ def download(
 
 
 def _receive(url: str, to: Path, listener: Listener, session: requests.Session | None) -> tuple[str, int]:
+    if url.startswith("file:") and (directory := Path(url2pathname(urlsplit(url).path))).is_dir():
+        with to.open("wb") as file:
+            pack(directory, file)
+        return sha256_of(to), to.stat().st_size
     label = redact(url).rpartition("/")[2]
     digest, done = hashlib.sha256(), 0
     with to.open("wb") as file, network_errors(url), _open(url, session) as (chunks, total):

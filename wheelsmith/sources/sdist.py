@@ -27,6 +27,7 @@ from wheelsmith.sources.project_page import ListedFile, index_or_default, projec
 
 if TYPE_CHECKING:
     import requests
+    from packaging.specifiers import SpecifierSet
 
     from wheelsmith.config import Mirrors
     from wheelsmith.events import Listener
@@ -86,6 +87,43 @@ def find(project: str, version: str, index_url: str | None = None, mirrors: Mirr
     return ask_places(index_or_default(index_url), mirrors, ask, ignore)[0]
 
 
+def newest(
+    project: str, specifier: SpecifierSet, index_url: str | None = None, mirrors: Mirrors = NO_MIRRORS
+) -> SdistSource:
+    """The sdist of the newest version that `specifier` admits and the index lists (PEP 592: not a yanked one).
+
+    Raises:
+        NetworkError, SourceError: as `find`.
+    """
+
+    def ask(place: str) -> str:
+        if place.startswith("file:"):
+            names = [path.name for path in _folder(project, place).glob("*")]
+        else:
+            session, url = open_session(place)
+            with session:
+                names = [file.filename for file in project_page(url, project, session) if not file.yanked]
+        versions = [version for name in names for version in _sdist_versions(name, project)]
+        for version in specifier.filter(sorted(versions, reverse=True)):
+            return str(version)
+        wheels = f" It has wheels of it: {names[-1]}." if names else ""
+        raise AbsentError(
+            f"The index {redact(place)} has no sdist of {project}{specifier}.{wheels}",
+            f"Name its repository: `wheelsmith recipes new git+https://…/{project}.git@TAG`.",
+        )
+
+    version, _ = ask_places(index_or_default(index_url), mirrors, ask, ignore)
+    return find(project, version, index_url, mirrors)
+
+
+def _sdist_versions(filename: str, project: str) -> list[Version]:
+    try:
+        name, version = parse_sdist_filename(filename)
+    except (InvalidSdistFilename, InvalidVersion):
+        return []
+    return [version] if name == canonicalize_name(project) else []
+
+
 def _folder(project: str, place: str) -> Path:
     return Path(url2pathname(urlsplit(place).path), canonicalize_name(project))
 
@@ -129,6 +167,11 @@ def _choose(source: SdistSource, sdists: list[ListedFile], url: str) -> ListedFi
     for file in sdists:
         if file.sha256 is None:  # PEP 503 allows it; the download is checked
             return file
+    if len(set(source.sha256)) == 1:
+        raise HashMismatchError(
+            f"The recipe's SHA-256 of {source.project} {source.version} is a placeholder.",
+            f"Write the one that the index states, if you trust it: {sdists[0].sha256}",
+        )
     offered = "\n".join(f"{file.sha256}  {file.filename}" for file in sdists)
     raise HashMismatchError(
         f"The index {redact(url)} offers no sdist of {source.project} {source.version} with the SHA-256"

@@ -128,16 +128,12 @@ def pick_toolkit(
         if why is None:
             return toolkit
         listener(Note("toolchain", f"not used: the toolkit in {toolkit.root}, which {why}"))
-    if found and not any(toolkit.version == version for toolkit in found):
-        have = ", ".join(f"{t.version} in {t.root} ({t.origin})" for t in found)
-        raise ToolkitError(f"The plan needs CUDA {version}; this machine has {have}.", _choices(version, found))
     if _lock(version, math) is None:
-        able = [v for v in known_toolkits() if _lock(v, math) is not None]
+        have = ", ".join(f"{t.version} in {t.root} ({t.origin})" for t in found)
         raise ToolkitError(
-            f"CUDA {version} is not installed and cannot be assembled from wheels: NVIDIA's hold a whole compiler"
-            " from 13.0 on.",
-            f"Choose: --cuda {', '.join(able[:-1])} or {able[-1]}; CUDA_HOME or --toolkit DIR with CUDA {version};"
-            f" {_container(version)}.",
+            f"CUDA {version} is not installed{f' (this machine has {have})' if have else ''} and cannot be assembled"
+            " from wheels: NVIDIA's hold a whole compiler from 13.0 on.",
+            f"Choose: {elsewhere(version)}.",
         )
     return None
 
@@ -163,16 +159,24 @@ def _misfit(toolkit: CudaToolkit, version: str, math: bool) -> str | None:
 
 
 def _choices(version: str, found: tuple[CudaToolkit, ...]) -> str:
-    choices = [f"--cuda {v} (installed)" for v in sorted({t.version for t in found} - {version})]
-    if _lock(version, math=False) is not None:
-        choices.append("--toolkit wheels (assemble it from NVIDIA's wheels)")
-    choices.append(f"--toolkit DIR or CUDA_HOME with CUDA {version}")
-    choices.append(_container(version))
-    return f"Choose: {'; '.join(choices)}."
+    assembled = "--toolkit wheels (assemble it from NVIDIA's wheels); " if _lock(version, math=False) else ""
+    return f"Choose: {assembled}{elsewhere(version)}."
 
 
-def _container(version: str) -> str:
-    return f"a container that has it, one of nvidia/cuda:{version}.*-devel-*"
+def elsewhere(version: str) -> str:
+    """Where a toolkit comes from that is neither installed nor can be assembled; the middle of a sentence."""
+    return (
+        f"CUDA_HOME or --toolkit DIR with CUDA {version} (NVIDIA's installer needs no root:"
+        " --silent --toolkit --toolkitpath=DIR); or docker, podman or buildah, in which it builds by itself"
+    )
+
+
+def obtainable(*, math: bool) -> tuple[str, ...]:
+    """CUDA releases that can be had on this machine without asking anybody: installed, then assembled, oldest first, as
+    older drivers run what that makes."""
+    installed = [toolkit.version for toolkit in find_toolkits() if toolkit.has_math or not math]
+    assembled = [version for version in known_toolkits() if _lock(version, math) is not None]
+    return tuple(dict.fromkeys([*installed, *assembled]))
 
 
 def _lock(version: str, math: bool) -> str | None:

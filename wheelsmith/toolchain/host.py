@@ -6,6 +6,7 @@ In: a choice, the environment, PATH. Out: which compiler it is. Fails with `NoCo
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -13,13 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheelsmith.errors import NoCompilerError
+from wheelsmith.errors import NoCompilerError, TargetError
 
 #: Where the build looks too (`PATH` of every plan), so that doctor and build see the same compiler.
 BUILD_PATH = "/usr/local/bin:/usr/bin:/bin"
 #: Variables that name it: CMake's, which hands it to nvcc as `-ccbin`, before nvcc's own.
 VARIABLES = ("CUDAHOSTCXX", "NVCC_CCBIN")
 
+#: Of the machines that build.
+_SYSTEM, _PROCESSORS = "Linux", ("x86_64", "AMD64")
 _VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
 
 
@@ -72,6 +75,27 @@ class HostCompiler:
             return {}
         flags = f"{given.get('NVCC_PREPEND_FLAGS', '')} -ccbin {self.path}".strip()
         return {"CUDAHOSTCXX": self.path, "NVCC_PREPEND_FLAGS": flags}
+
+
+def refuse_other_machine() -> None:
+    """Refuse a machine for which nothing can be built here, in one sentence instead of a missing file.
+
+    Raises:
+        TargetError: it is no Linux on x86-64.
+    """
+    system, processor = platform.system(), platform.machine()
+    if system == _SYSTEM and processor in _PROCESSORS:
+        return
+    there = "in WSL 2 (`wsl --install`)" if system == "Windows" else "on such a machine, or in a virtual machine of it"
+    if system == _SYSTEM:
+        there = "on an x86-64 machine; wheels for Arm (Grace, Jetson) wheelsmith does not build yet"
+    name = {"Darwin": "macOS", "": "this system"}.get(system, system)
+    raise TargetError(
+        f"wheelsmith builds linux_x86_64 wheels, and this machine is {name} on {processor or 'an unknown processor'}.",
+        f"Run the build {there}. `plan`, `inspect`, `fits`, `explain` and `advise` work here as well."
+        if system != "Windows"
+        else f"Run it {there}.",
+    )
 
 
 def find_host_compiler(choice: str | None = None, environment: Mapping[str, str] = os.environ) -> HostCompiler:

@@ -1,0 +1,142 @@
+"""New recipes, and looking over them. See `wheelsmith` for what is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wheelsmith.api.defaults import PathLike, book, chosen_index_url, disk_full, open_store
+from wheelsmith.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from wheelsmith.maintenance.draft import Draft
+    from wheelsmith.maintenance.lint import Finding
+    from wheelsmith.maintenance.origin import Finder, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A draft and where it was written; None: it was not to be."""
+
+    draft: Draft
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A recipe that was looked over."""
+
+    name: str
+    path: Path
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong and nothing left undecided."""
+        return all(finding.kind == "advice" for finding in self.findings)
+
+
+def recipe_new(
+    what: str,
+    *,
+    to: PathLike | None = "recipes",
+    name: str | None = None,
+    version: str | None = None,
+    force: bool = False,
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    listener: Listener = ignore,
+) -> Drafted:
+    """Draft a recipe from a project's own files, none of which is run.
+
+    What could not be decided stands in the text as `# undecided: …`.
+
+    Args:
+        what: a project of the package index (`flash-attn`, `flash-attn==2.8.3`), the path of an sdist, a directory, or
+            a git repository (`git+https://…@v1.0`).
+        to: directory for `NAME.toml`; None: nothing is written.
+        name: of the package, where the project does not say it.
+        version: of the release, likewise.
+        force: whether a recipe that is there may be overwritten.
+        store: where what is fetched is kept.
+        index_url: package index for sdists.
+        listener: told of every step.
+
+    Raises:
+        UsageError: `what` is none of these, or the recipe is there already.
+        SourceError: there is no sdist, or it is no Python project.
+        NetworkError: the index or the repository cannot be reached.
+    """
+    from wheelsmith.config import load_config
+    from wheelsmith.errors import UsageError
+    from wheelsmith.maintenance.draft import make_draft
+    from wheelsmith.maintenance.origin import Finder
+    from wheelsmith.maintenance.project import read_project
+    from wheelsmith.store import write_atomic
+
+    with disk_full():
+        finder = Finder(open_store(store), chosen_index_url(index_url), load_config().mirrors, listener)
+        with finder.open(what) as origin:
+            project = read_project(origin.directory)
+            draft = make_draft(
+                project, source=origin.table, name=name or origin.name, version=version or origin.version
+            )
+            draft = _with_trees(draft, origin, finder)
+        if to is None:
+            return Drafted(draft, None)
+        path = Path(to) / f"{draft.name}.toml"
+        if path.exists() and not force:
+            raise UsageError(f"{path} is there already.", "Write it elsewhere with --to DIR, or over it with --force.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, draft.text.encode())
+        return Drafted(draft, path)
+
+
+def recipe_check(what: str | PathLike, *, recipes: Sequence[PathLike] = ()) -> Checked:
+    """Look over a recipe: its form, every release's plan, placeholders, and what the draft left undecided.
+
+    Args:
+        what: the recipe's name, or its file.
+        recipes: directories whose recipes go before the shipped ones.
+
+    Raises:
+        RecipeError: it is no recipe.
+        UnknownPackageError: there is none of this name.
+    """
+    from wheelsmith.maintenance.lint import lint
+    from wheelsmith.recipe.loader import load_recipe
+
+    path = Path(what)
+    loaded = load_recipe(path) if path.suffix == ".toml" else book(recipes).find(str(what))[0]
+    origin = Path(loaded.origin)
+    return Checked(loaded.recipe.name, origin, lint(loaded, origin.read_text("utf-8")))
+
+
+def _with_trees(draft: Draft, origin: Origin, finder: Finder) -> Draft:
+    """The draft with the trees that its CMake files and its submodules name, at the commits that they have now."""
+    import tempfile
+
+    from wheelsmith.errors import WheelsmithError
+    from wheelsmith.maintenance.lock import lock_trees
+    from wheelsmith.maintenance.lock_text import with_lock
+    from wheelsmith.recipe.loader import load_recipe
+
+    has_cmake = (origin.directory / "CMakeLists.txt").is_file()
+    if not has_cmake and not origin.submodules:
+        return draft
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / f"{draft.name}.toml"
+            path.write_text(draft.text, "utf-8")
+            recipe = load_recipe(path).recipe
+        lock = lock_trees(recipe, draft.version, origin.directory, ask=finder.upstream, submodules=origin.submodules)
+        text = with_lock(draft.text, recipe, lock) if lock.changes else draft.text
+        notes = (*draft.notes, *(f"while its trees were looked for: {warning}" for warning in lock.warnings))
+    except WheelsmithError as error:
+        if not origin.submodules and "no CMakeLists" in error.cause:
+            return draft
+        mark = f"# undecided: its trees could not be found out ({error.cause}): `wheelsmith recipes lock`\n"
+        text, notes = mark + draft.text, draft.notes
+    return replace(draft, text=text if text.endswith("\n") else f"{text}\n", notes=notes)
