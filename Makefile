@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/wheelsmith try 'cuvec==6.0.1+cu130'
 
 test: lint
-	$(BIN)/python -m pytest -m "not torch and not images and not hostile"
+	$(BIN)/python -m pytest --durations 40 --durations-min 5 -m "not torch and not images and not hostile"
 
 # What a change is tried with again and again: no network, no real builds, pip or servers of others.
 test-fast: $(VENV)/.installed-dev

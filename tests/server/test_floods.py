@@ -94,18 +94,21 @@ def test_pipelined_requests_are_answered_in_order_and_bounded(server: Running) -
     assert server.ask("/health").status == 200
 
 
-def test_health_answers_while_two_thousand_half_open_requests_stand(server: Running) -> None:
+def test_health_answers_while_two_thousand_half_open_requests_stand(tmp_path: Path) -> None:
+    publish([make_wheel(tmp_path / "in", "leaf", "1.0")], tmp_path / "dist")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 8192), hard), hard))
-    with contextlib.ExitStack() as held:
+    # Nobody is cut off for slowness: an answer that waited for them would never come.
+    with running(tmp_path / "dist", request_seconds=3600) as server, contextlib.ExitStack() as held:
         for _ in range(2000):
             one = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
             with contextlib.suppress(OSError):
                 one.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         for path in ("/health", "/metrics", "/simple/leaf/"):
-            started = time.monotonic()
             assert server.ask(path).status == 200
-            assert time.monotonic() - started < 10
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):  # it still stands
+            one.recv(1)
 
 
 def test_monitoring_answers_while_slow_readers_hold_everything(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.attesting import attest
 from tests.support.index_wheels import make_wheel
-from tests.support.running import Running, form, running
+from tests.support.running import Running, form, running, until
 from wheelsmith.errors import UsageError
 from wheelsmith.server.tokens import TokenBook
 
@@ -189,8 +189,8 @@ def test_half_an_upload_leaves_nothing(server: Running, tmp_path: Path) -> None:
     head, body = _request(server, tmp_path)
     with _connected(server) as connection:
         connection.sendall(head + body[: len(body) // 2])
-    _eventually(lambda: server.audit()[-1].get("why") == "half")
-    _eventually(lambda: server.stored() == set())
+    until(lambda: server.audit()[-1].get("why") == "half")
+    until(lambda: server.stored() == set())
 
 
 def test_a_form_that_ends_early_leaves_nothing(server: Running, tmp_path: Path) -> None:
@@ -232,8 +232,8 @@ def test_an_uploader_who_stalls_is_cut_off(server: Running, tmp_path: Path) -> N
     head, body = _request(server, tmp_path)
     with _connected(server) as connection:
         connection.sendall(head + body[:-50])
-        _eventually(lambda: server.audit()[-1].get("why") == "slow")
-    _eventually(lambda: server.stored() == set())
+        until(lambda: server.audit()[-1].get("why") == "slow")
+    until(lambda: server.stored() == set())
 
 
 def test_slow_headers_are_cut_off(server: Running) -> None:
@@ -292,10 +292,3 @@ def _letters_taken(connection: socket.socket) -> int:
 
 def _connected(server: Running) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=30)
-
-
-def _eventually(condition, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

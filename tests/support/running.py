@@ -5,7 +5,8 @@ import hashlib
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,12 @@ def running(root: Path | str, **settings) -> Iterator[Running]:
         thread.join(60)
         listener.close()
         assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for an event, however long a busy machine takes: what ends it if it never comes is the test's timeout."""
+    while not condition():
+        time.sleep(0.02)
 
 
 def form(content: bytes, filename: str, fields: Mapping[str, str | None] | None = None) -> tuple[bytes, str]:
