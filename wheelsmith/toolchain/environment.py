@@ -158,8 +158,13 @@ def _current(plan: Plan) -> BuildEnvironment:
             f"The plan is for Python {plan.target.python}; the running interpreter is {running_python()}.",
             "Run wheelsmith with that Python, or leave --env current away.",
         )
-    found = {canonicalize_name(d.name): d for d in reversed([*distributions()]) if d.name}  # the first on sys.path
-    installed = {name: distribution.version for name, distribution in found.items()}
+    found: dict[NormalizedName, Distribution] = {}
+    installed: dict[NormalizedName, str] = {}
+    for distribution in distributions():  # of two of a name the first on sys.path counts
+        about = distribution.metadata  # read again whenever it is asked for
+        name = canonicalize_name(about["Name"] or "")
+        if name and name not in found:
+            found[name], installed[name] = distribution, about["Version"]
     problems = list(_unmet(plan.requires, installed))
     if problems:
         raise EnvironmentBuildError(
