@@ -25,7 +25,7 @@ test-fast: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy wheelsmith benchmarks tests
 	$(BIN)/hadolint Dockerfile examples/consumer/Dockerfile
 
 # Hundreds of bad recipes, and servers that lie, drip and never end: minutes, loopback only.
