@@ -41,10 +41,7 @@ log_in() {
 tools() {
     # What is there already is not installed again: an image of your own needs no mirror of its distribution.
     if ! has_all; then
-        if ls /lib/ld-musl-* > /dev/null 2>&1; then
-            say "this image has musl for a C library: CUDA's compilers and manylinux wheels need glibc"
-            exit 1
-        elif command -v apt-get > /dev/null; then
+        if command -v apt-get > /dev/null; then
             apt-get update
             DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
                 ca-certificates g++ git make python3 python3-dev python3-venv
@@ -52,6 +49,9 @@ tools() {
         elif command -v dnf > /dev/null; then
             dnf install --assumeyes ca-certificates gcc-c++ git make python3.12 python3.12-devel
             dnf clean all
+        elif ls /lib/ld-musl-* > /dev/null 2>&1; then
+            say "this image has musl for a C library: CUDA's compilers and manylinux wheels need glibc"
+            exit 1
         else
             say "this image lacks one of g++, git, make and a Python with venv and Python.h, and has neither apt-get nor dnf"
             exit 1
