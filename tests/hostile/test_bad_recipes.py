@@ -15,11 +15,11 @@ import pytest
 from tests.hostile import bad_recipes
 
 pytestmark = pytest.mark.hostile
-SLOWEST = 20.0  # seconds for one; the machines that this runs on are shared
+SLOWEST = 20.0  # seconds of CPU time for one
 
 
 def run(cases: list[tuple[str, str, str]], tmp_path: Path) -> dict[str, tuple[str, float]]:
-    """What came of each case, and after how many seconds."""
+    """What came of each case, and after how many seconds of CPU time."""
     (tmp_path / "list.json").write_text(json.dumps(cases))
     command = [sys.executable, "-m", "tests.hostile.runner", str(tmp_path / "list.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1700)
