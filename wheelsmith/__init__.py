@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from wheelsmith.api.recipes import recipe_lock as recipe_lock
     from wheelsmith.api.recipes import recipe_mirror as recipe_mirror
     from wheelsmith.api.recipes import recipe_schema as recipe_schema
+    from wheelsmith.api.recipes import recipe_status as recipe_status
+    from wheelsmith.api.recipes import recipe_status_page as recipe_status_page
     from wheelsmith.api.recipes import recipes as recipes
     from wheelsmith.api.wheels import advise as advise
     from wheelsmith.api.wheels import fits as fits
@@ -164,7 +166,9 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.lock import Lock as Lock
     from wheelsmith.maintenance.lock import LockedTree as LockedTree
     from wheelsmith.maintenance.mirror import Mirrored as Mirrored
+    from wheelsmith.maintenance.proposal import Change as Change
     from wheelsmith.maintenance.update import Bump as Bump
+    from wheelsmith.maintenance.update import Bumps as Bumps
     from wheelsmith.planning.model import Plan as Plan
     from wheelsmith.planning.model import Rewrite as Rewrite
     from wheelsmith.planning.model import Target as Target
@@ -191,7 +195,8 @@ _MODULES = {
     ),
     "wheelsmith.api.matrices": "BuildOptions Matrix build_matrix matrix matrix_jobs matrix_report matrix_schema",
     "wheelsmith.api.notebook": "load_ipython_extension notebook_progress",
-    "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipes",
+    "wheelsmith.api.recipes": "ReadingOptions recipe_bump recipe_lock recipe_mirror recipe_schema recipe_status"
+    " recipe_status_page recipes",
     "wheelsmith.api.wheels": "advise fits inspect verify wheel_page",
     "wheelsmith.attest.verify": "WheelVerification",
     "wheelsmith.builder.matrix": "CellResult PlannedCell",
@@ -229,7 +234,8 @@ _MODULES = {
     "wheelsmith.index.verify": "IndexVerification",
     "wheelsmith.maintenance.lock": "Lock LockedTree",
     "wheelsmith.maintenance.mirror": "Mirrored",
-    "wheelsmith.maintenance.update": "Bump",
+    "wheelsmith.maintenance.proposal": "Change",
+    "wheelsmith.maintenance.update": "Bump Bumps",
     "wheelsmith.contract": "Alternative Choice Lack LibraryRule Limits",
     "wheelsmith.planning.model": "Plan Rewrite Target",
     "wheelsmith.recipe.loader": "LoadedRecipe",

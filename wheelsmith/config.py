@@ -36,9 +36,13 @@ _SCP = re.compile(r"[\w.-]+@[\w.-]+:")  # git's short form of ssh, which no URL 
 
 @dataclass(frozen=True, slots=True)
 class Mirrors:
-    """Prefixes of upstream URLs, each with the places (URLs) that stand for it, the first choice first."""
+    """Prefixes of upstream URLs, each with the places (URLs) that stand for it, the first choice first.
+
+    `closed`: upstream is never asked where no prefix fits, for who is offline.
+    """
 
     places: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    closed: bool = False
 
     def of(self, url: str) -> tuple[str, ...]:
         """Where to ask for `url`, in order: the places of the longest prefix that fits, or `url` itself.
@@ -55,7 +59,13 @@ class Mirrors:
             if url.startswith(f"{base}/"):
                 rest = url[len(base) :].strip("/")
                 return tuple(f"{place.rstrip('/')}/{rest}" for place in places)
-        return (url,)
+        return () if self.closed and not url.startswith("file:") else (url,)
+
+    @property
+    def local(self) -> Mirrors:
+        """Those places alone that are directories of this machine, and nothing beside them."""
+        kept = ((prefix, tuple(one for one in places if one.startswith("file:"))) for prefix, places in self.places)
+        return Mirrors(tuple(kept), closed=True)
 
 
 def _bare(url: str) -> str:

@@ -8,7 +8,7 @@ renamed. Fails with `StoreError` (not writable) and `BusyError` (another process
     envs/<digest>/             build environments          cuda/<digest>/          toolkits assembled from wheels
     locks/<digest>.txt         resolved requirements       work/<plan digest>/     a build in progress, and its log
     wheels/<plan digest>/      finished wheels             flocks/                 lock files
-    served/<digest>            which place served a source
+    served/<digest>            which place served a source  rehearsed/<name>.json   what `recipes bump` found last
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -12,10 +13,11 @@ from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from wheelsmith.documents.recipes import RecipesStatusDocument
     from wheelsmith.documents.table import JsonValue
     from wheelsmith.maintenance.lock import Lock
     from wheelsmith.maintenance.mirror import Mirrored
-    from wheelsmith.maintenance.update import Bump
+    from wheelsmith.maintenance.update import Bump, Bumps
     from wheelsmith.maintenance.workflow import Upkeep
     from wheelsmith.planning.model import Source
     from wheelsmith.recipe.loader import LoadedRecipe
@@ -89,7 +91,7 @@ def recipe_lock(
 
 def recipe_bump(
     name: str,
-    version: str,
+    version: str = "newest",
     *,
     source: PathLike | None = None,
     sdist: bool = False,
@@ -100,52 +102,135 @@ def recipe_bump(
     index_url: str | None = None,
     recipes: Sequence[PathLike] = (),
     listener: Listener = ignore,
-) -> Bump:
-    """Rehearse a version of a package: which patches match, which pins and requirements change.
+) -> Bumps:
+    """Rehearse versions of a package: what changes, and the recipe that they would need.
 
     The source is `source`, else what the recipe pins for the version, else the same kind of source as its newest
-    release: the tag of that version, or the sdist on the index.
+    release: the tag of that version, or the sdist on the index. Offline, the store and mirrors on this machine are
+    asked. Of several versions each is rehearsed on the recipe that the one before proposes.
 
     Args:
         name: the package.
-        version: the version to rehearse.
-        source: a directory or an archive.
+        version: the version to rehearse; `A..B`: every one from A to B that the recipe does not pin; `newest`:
+            the newest that upstream has.
+        source: a directory or an archive, for one version.
         sdist: read the sdist from the index, whatever the recipe's other releases are.
-        write: add the release and the pins to the recipe's file, unless a patch does not match.
+        write: put the proposal into the recipe's file; what it leaves open is marked in it.
         offline, define, store, index_url, recipes, listener: see `recipe_lock`.
 
     Raises:
-        UsageError: `version` is none (PEP 440), or `write` with a source that no recipe can name.
+        UsageError: `version` is none (PEP 440).
         NetworkError, SourceError, RecipeError: as `recipe_lock`.
     """
-    from wheelsmith.maintenance.lock_text import with_lock, with_release
-    from wheelsmith.maintenance.update import bump, wanted_patches
-    from wheelsmith.planning.pins import locked_pins
+    from dataclasses import replace
+
+    from wheelsmith.maintenance.recipe_text import parsed
+    from wheelsmith.maintenance.status import keep
+    from wheelsmith.maintenance.update import Bumps
 
     loaded, _ = _chosen(name, recipes, free=True)
-    recipe = loaded.recipe
-    version = _version(version, recipe.releases)
     upkeep = _upkeep(loaded, offline, store, index_url, listener)
+    before = text = _text(loaded)
+    steps = []
     with disk_full():
-        found = None if source is not None else upkeep.find(version, sdist=sdist)
-        with upkeep.source(version, source, found) as read:
-            lock = read.lock(version, define)
-            wanted = wanted_patches(recipe, version)
-            patches = read.rehearse(lock, wanted)
-            python = recipe.defaults.python or "3.12"
-            pins = dict(locked_pins(loaded.lock, python)) if loaded.lock else {}
-            result = bump(recipe, read.directory, source=read.what, lock=lock, patches=patches, pins=pins)
-    if write and not result.broken:
-        text = with_lock(_text(loaded), recipe, lock) if lock.changes else _text(loaded)
-        if version not in recipe.releases:
-            if found is None:
-                raise UsageError(
-                    "A directory or file of this machine cannot become a recipe's source.",
-                    "Leave --source away, or use --sdist; the rehearsal itself needs no --write.",
-                )
-            text = with_release(text, version, _release(found))
-        _write(loaded, text)
+        for one in _versions(version, upkeep):
+            current = replace(loaded, recipe=parsed(text))
+            step = _step(replace(upkeep, loaded=current), one, text, source=source, sdist=sdist, define=define)
+            text = step.text
+            steps.append(step)
+    result = Bumps(loaded.recipe.name, loaded.origin, before, tuple(steps))
+    keep(result, upkeep.store)
+    if write and result.text != before:
+        _write(loaded, result.text)
     return result
+
+
+def _step(
+    upkeep: Upkeep,
+    version: str,
+    text: str,
+    *,
+    source: PathLike | None,
+    sdist: bool,
+    define: Mapping[str, str] | None,
+) -> Bump:
+    """One version on a recipe's text."""
+    import time
+    from dataclasses import replace
+
+    from wheelsmith.cmake.extensions import cuda_branches
+    from wheelsmith.fsutil import sha256_of
+    from wheelsmith.maintenance.update import bump
+    from wheelsmith.planning.model import SdistSource
+
+    began = time.monotonic()
+    name = upkeep.loaded.recipe.name
+    found = None if source is not None else upkeep.find(version, sdist=sdist)
+    with upkeep.source(version, source, found) as read:
+        if source is not None and Path(source).is_file():
+            found = SdistSource(name, version, sha256_of(Path(source)))
+        reading = read.reading(version, define, "" if found is None else _release(found))
+        made = bump(name, text, read.what, cuda_branches(read.directory), reading)
+    return replace(made, seconds=time.monotonic() - began)
+
+
+def _versions(text: str, upkeep: Upkeep) -> tuple[str, ...]:
+    """The versions that are meant, the oldest first."""
+    from packaging.version import InvalidVersion, Version
+
+    releases = upkeep.loaded.recipe.releases
+    if text != "newest" and ".." not in text:
+        return (_version(text, releases),)
+    known = [Version(release) for release in releases]
+    if text == "newest":
+        newest = upkeep.upstream_versions()[-1:]
+        return tuple(one for one in newest if Version(one) > max(known))
+    try:
+        first, last = (Version(part) for part in text.split("..", 1))
+    except (InvalidVersion, ValueError) as error:
+        raise UsageError(f"{text!r} is no range of versions.", "Write it as in 0.17.0..0.33.0.") from error
+    return tuple(
+        one for one in upkeep.upstream_versions() if first <= Version(one) <= last and Version(one) not in known
+    )
+
+
+def recipe_status(
+    names: Sequence[str] = (),
+    *,
+    offline: bool = False,
+    store: PathLike | None = None,
+    index_url: str | None = None,
+    recipes: Sequence[PathLike] = (),
+    listener: Listener = ignore,
+) -> RecipesStatusDocument:
+    """How recipes stand to their upstream: newest, how far behind, what was last rehearsed, and what blocks.
+
+    Args:
+        names: the packages; empty: every recipe that is found.
+        offline: ask the store and mirrors on this machine alone.
+        store, index_url, recipes, listener: see `recipe_lock`.
+
+    Raises:
+        UnknownPackageError, RecipeError. That upstream cannot be asked is part of the answer.
+    """
+    from datetime import datetime
+
+    from wheelsmith.maintenance.status import status_of
+
+    found = book(recipes)
+    rows = []
+    for name in names or found.names():
+        loaded, _ = found.find(name)
+        upkeep = _upkeep(loaded, offline, store, index_url, listener)
+        rows.append(status_of(loaded, _text(loaded), upkeep.store, upkeep.upstream_versions).to_dict())
+    return {"schema_version": 1, "at": datetime.now(UTC).isoformat(timespec="seconds"), "recipes": rows}
+
+
+def recipe_status_page(document: RecipesStatusDocument) -> str:
+    """What `recipe_status` gave, as a page (HTML)."""
+    from wheelsmith.report.recipes_page import recipes_page
+
+    return recipes_page(document)
 
 
 def recipe_mirror(

@@ -23,8 +23,10 @@ Reads the project's CMake files and submodules: every tree that its build would 
 and how the recipe stands to it. Exit code: 0 the recipe is right, 3 it differs.
 """
 _BUMP = """\
-Rehearses a version: which patches still match exactly, which pins, build requirements and Python versions change.
-Exit code: 0 only the release is to be added, 22 patches do not match, 3 something else changes.
+Rehearses versions, one after the other: which patches and arch lists still fit, which trees, libraries, requirements,
+torch, CUDA and Python change, and proposes the recipe that they need as a unified diff. What it cannot decide is marked
+in the recipe with "# UNDECIDED". Exit code: 0 only the release is to be added, 22 patches do not match, 3 something
+else changes.
 """
 
 
@@ -56,9 +58,17 @@ def configure(commands: Commands[Parser]) -> None:
 
     one = add_command(actions, "bump", _bump, "rehearse another version of a package", description=_BUMP)
     one.add_argument("name")
-    one.add_argument("version")
+    one.add_argument("version", nargs="?", default="newest", help="a version, a range A..B, or newest (the default)")
     one.add_argument("--sdist", action="store_true", help="read the sdist from the package index")
     _add_reading(one)
+
+    one = add_command(actions, "status", _status, "how recipes stand to their upstream")
+    one.add_argument("names", nargs="*", metavar="NAME", help="packages; default: every recipe")
+    _add_recipes(one)
+    one.add_argument("--page", metavar="FILE", help="write it as a page (HTML)")
+    one.add_argument("--offline", action="store_true", help="ask the store and mirrors on this machine alone")
+    add_store(one)
+    one.add_argument("--index-url", metavar="URL")
 
     one = add_command(actions, "mirror", _mirror, "copy every source of a build to a directory for [mirrors]")
     add_target(one)
@@ -247,9 +257,58 @@ def _bump(options: argparse.Namespace) -> int:
         )
     if options.json:
         show.as_json(result.to_dict())
-    else:
-        _show_bump(result)
+        return result.exit_code
+    if not result.steps:
+        print(f"{result.name}: upstream has nothing that the recipe does not pin.")
+    for step in result.steps:
+        _show_bump(step)
+        print()
+    if options.write:
+        print("The recipe was changed." if result.diff else "The recipe needed no change.")
+    elif result.diff:
+        print(result.diff, end="")
     return result.exit_code
+
+
+def _status(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    import wheelsmith
+    from wheelsmith.cli import show
+    from wheelsmith.cli.progress import Reporter
+
+    with Reporter(quiet=options.quiet) as listener:
+        made = wheelsmith.recipe_status(
+            options.names,
+            offline=options.offline,
+            store=options.store,
+            index_url=options.index_url,
+            recipes=getattr(options, "recipes", []),
+            listener=listener,
+        )
+    if options.page:
+        Path(options.page).write_text(wheelsmith.recipe_status_page(made), "utf-8")
+    if options.json:
+        show.as_json(made)
+        return 0
+    show.table(
+        ("recipe", "pinned", "newest", "behind", "rehearsed", "what came of it"),
+        (
+            (
+                row["name"],
+                row["pinned"],
+                row["newest"] or "not known",
+                str(len(row["behind"])) if row["newest"] else "-",
+                f"{row['rehearsed']} ({row['rehearsed_at']})" if row["rehearsed"] else "never",
+                row["rehearsal"] or "-",
+            )
+            for row in made["recipes"]
+        ),
+    )
+    for row in made["recipes"]:
+        for text in (*row["blocks"], *([row["problem"]] if row["problem"] else [])):
+            print(f"{row['name']}: {text}")
+    return 0
 
 
 def _mirror(options: argparse.Namespace) -> int:
@@ -278,7 +337,7 @@ def _mirror(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show_lock(lock: Lock) -> None:
+def _show_lock(lock: Lock, *, tables: bool = True) -> None:
     from wheelsmith.cli import show
 
     show.table(
@@ -298,7 +357,7 @@ def _show_lock(lock: Lock) -> None:
     )
     for warning in lock.warnings:
         print(f"warning: {warning}")
-    for tree in lock.changes:
+    for tree in lock.changes if tables else ():
         if tree.state != "gone" and tree.commit:
             print(f"\n{tree.table()}")
 
@@ -306,18 +365,18 @@ def _show_lock(lock: Lock) -> None:
 def _show_bump(bump: Bump) -> None:
     from wheelsmith.cli import show
 
-    print(f"source: {bump.source}\n")
-    _show_lock(bump.lock)
+    print(f"{bump.name} {bump.version}, read from {bump.source} in {bump.seconds:.0f} s\n")
+    _show_lock(bump.lock, tables=False)
     rows = [patch.to_dict() for patch in bump.patches]
     if rows:
         print()
         show.table(
-            ("patch", "tree", "for this version", "matches", "why"),
+            ("patch or arch list", "tree", "for this version", "matches", "why"),
             (
                 (
                     row["what"],
                     row["tree"] or "-",
-                    "yes" if row["wanted"] else "no",
+                    "yes" if row["wanted"] else "SKIPPED, still there" if row["skipped"] else "no",
                     {True: "yes", False: "NO", None: "not tried"}[row["matches"]],
                     row["why"],
                 )
@@ -325,13 +384,18 @@ def _show_bump(bump: Bump) -> None:
             ),
         )
         for row in rows:
-            if row["problem"]:
+            if row["problem"] and (row["wanted"] or row["skipped"]):
                 print(f"\n{row['what']}: {row['problem']}")
     print()
     show.table(
         ("build requirement", "project", "recipe", "state"),
         ((need.name, need.project, need.recipe, need.state) for need in bump.needs),
     )
-    for note in bump.notes:
-        print(f"note: {note}")
+    if bump.branches:
+        print(f"\nCMake decides by CUDA at {', '.join(bump.branches)}.")
+    print()
+    show.table(
+        ("kind", "decided", "finding"),
+        ((found.kind, "yes" if found.decided else "NO", found.text) for found in bump.findings),
+    )
     print(f"\n{bump.verdict}")

@@ -76,6 +76,9 @@ class PatchFacts(TypedDict):
     wanted: bool
     matches: bool | None
     problem: str
+    skipped: bool
+    """Its versions leave this one out, and its target is still there."""
+    note: str
 
 
 class NeedFacts(TypedDict):
@@ -87,11 +90,17 @@ class NeedFacts(TypedDict):
     state: Literal["same", "fits", "differs"]
 
 
-class BumpDocument(TypedDict):
-    """`wheelsmith recipes bump`."""
+class ChangeFacts(TypedDict):
+    """Something that changes; `decided` false: the proposal leaves it open, and marks it."""
 
-    schema_version: int
-    name: str
+    kind: str
+    text: str
+    decided: bool
+
+
+class StepFacts(TypedDict):
+    """One version."""
+
     version: str
     source: str
     verdict: str
@@ -99,7 +108,47 @@ class BumpDocument(TypedDict):
     lock: LockDocument
     patches: list[PatchFacts]
     needs: list[NeedFacts]
-    notes: list[str]
+    branches: list[str]
+    """The CUDA releases at which the project's CMake files decide something."""
+    findings: list[ChangeFacts]
+    seconds: float
+
+
+class BumpDocument(TypedDict):
+    """`wheelsmith recipes bump`."""
+
+    schema_version: int
+    name: str
+    exit_code: int
+    steps: list[StepFacts]
+    diff: str
+    """The recipe that is proposed, as a unified diff."""
+
+
+class RecipeStatusFacts(TypedDict):
+    """A recipe against its upstream."""
+
+    name: str
+    pinned: str
+    newest: str | None
+    """Null: not known; `problem` says why."""
+    behind: list[str]
+    """Versions of upstream that are newer than what is pinned, the oldest first."""
+    rehearsed: str | None
+    """The last version that was rehearsed with this store."""
+    rehearsed_at: str | None
+    rehearsal: str
+    blocks: list[str]
+    problem: str
+
+
+class RecipesStatusDocument(TypedDict):
+    """`wheelsmith recipes status`."""
+
+    schema_version: int
+    at: str
+    """When upstream was asked (ISO 8601, UTC)."""
+    recipes: list[RecipeStatusFacts]
 
 
 class MirroredFacts(TypedDict):

@@ -52,6 +52,7 @@ from wheelsmith.documents.recipes import (
     LockDocument,
     MirrorDocument,
     RecipesDocument,
+    RecipesStatusDocument,
 )
 from wheelsmith.documents.wheels import AdviceDocument, FitsDocument, InspectDocument, VerifyDocument
 from wheelsmith.errors import UsageError, did_you_mean
@@ -108,6 +109,7 @@ DOCUMENTS: dict[str, type] = {
     "recipes-lock": LockDocument,
     "recipes-mirror": MirrorDocument,
     "recipes-new": DraftDocument,
+    "recipes-status": RecipesStatusDocument,
     "timeline": TimelineDocument,
     "try": TryDocument,
     "verify": VerifyDocument,
@@ -147,6 +149,7 @@ Document = (
     | PublishDocument
     | RebuildDocument
     | RecipesDocument
+    | RecipesStatusDocument
     | RenderDocument
     | TimelineDocument
     | TokenDocument

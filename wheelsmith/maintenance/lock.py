@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from packaging.specifiers import SpecifierSet
-
 from wheelsmith.cmake.trees import Declared, read_trees
+from wheelsmith.errors import OfflineError
+from wheelsmith.recipe.schema import applies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +102,9 @@ class LockedTree:
         if self.env:
             inner = ", ".join(f"{name} = {quoted(value)}" for name, value in self.env)
             lines.append(f"env = {{ {inner} }}")
-        lines += ["[tree.git]", f"url = {quoted(self.url)}", f"commit = {quoted(self.commit or '')}"]
+        lines += ["[tree.git]", f"url = {quoted(self.url)}"]
+        if self.commit:
+            lines.append(f"commit = {quoted(self.commit)}")
         if self.tag:
             lines.append(f"tag = {quoted(self.tag)}")
         if self.sparse:
@@ -118,6 +120,7 @@ class Lock:
     version: str
     trees: tuple[LockedTree, ...]
     warnings: tuple[str, ...]
+    unseen: tuple[str, ...] = ()  # new or changed trees whose submodules could not be looked at
 
     @property
     def changes(self) -> tuple[LockedTree, ...]:
@@ -168,6 +171,7 @@ class _Locking:
         self._recipe, self._version, self._ask = recipe, version, ask
         self._left = {index: table for index, table in enumerate(recipe.tree) if applies(table.versions, version)}
         self._warnings: list[str] = []
+        self._unseen: list[str] = []
 
     def lock(self, project: Path, submodules: Sequence[Inner] | None, given: Mapping[str, str]) -> Lock:
         trees: list[LockedTree] = []
@@ -182,7 +186,7 @@ class _Locking:
         if submodules is None and (project / ".gitmodules").is_file():
             self._warnings.append(".gitmodules: the source is no git checkout, so its submodules' commits are unknown.")
         trees += [self._gone(index, table) for index, table in self._left.items()]
-        return Lock(self._recipe.name, self._version, tuple(trees), tuple(self._warnings))
+        return Lock(self._recipe.name, self._version, tuple(trees), tuple(self._warnings), tuple(self._unseen))
 
     def _declared(self, declared: Declared) -> Iterator[LockedTree]:
         if declared.archive:
@@ -200,7 +204,7 @@ class _Locking:
         state: State = "new" if table is None else "same" if commit == was else "changed"
         if table is not None and git is None:
             state, note = "not checked", "the recipe has it as an archive"
-        elif commit is None and table is not None and state == "changed" and declared.ref is None:
+        elif commit is None and table is not None and (was is None or declared.ref is None):
             state = "not checked"
         if state == "changed" and git is not None and tag and git.tag == tag:
             note = f"the tag {tag} was another commit when it was locked: somebody moved it" if commit else note
@@ -211,10 +215,15 @@ class _Locking:
         yield LockedTree(name, state, url, commit, tag, was, "", env, sparse, declared.where, note, index)
         if commit is None or not declared.submodules:
             return
-        if self._ask is None:
+        try:
+            found = None if self._ask is None else self._ask.submodules(url, commit, tag)
+        except OfflineError:
+            found = None
+        if found is None:
+            if state != "same":
+                self._unseen.append(name)
             yield from self._unchecked(name)
         else:
-            found = self._ask.submodules(url, commit, tag)
             yield from self._inner(name, found, pinned=state == "same", sparse=sparse)
 
     def _commit(self, declared: Declared, table: TreeTable | None, url: str) -> tuple[str | None, str]:
@@ -222,7 +231,10 @@ class _Locking:
         if declared.commit or declared.ref is None:
             return declared.commit, "" if declared.commit else "the project names no commit and no tag"
         if self._ask is not None:
-            return self._ask.commit_of(url, declared.ref), ""
+            try:
+                return self._ask.commit_of(url, declared.ref), ""
+            except OfflineError:
+                pass
         if table is not None and table.git is not None and table.git.tag == declared.ref:
             return table.git.commit, f"offline: {declared.ref} is taken for what the recipe says"
         return None, f"offline: which commit {declared.ref} is was not asked"
@@ -264,7 +276,10 @@ class _Locking:
                 name, state, url, item.commit, None, was, place, (), (), f"submodule {item.path}", "", index
             )
             if state != "left out" and self._ask is not None:
-                inner = self._ask.submodules(url, item.commit)
+                try:
+                    inner = self._ask.submodules(url, item.commit)
+                except OfflineError:
+                    continue
                 yield from self._inner(
                     place, inner, pinned=state == "same", sparse=table.git.sparse if table and table.git else ()
                 )
@@ -290,11 +305,6 @@ class _Locking:
             del self._left[index]
             return index, table
         return None, None
-
-
-def applies(specifier: str | None, version: str) -> bool:
-    """Whether a table with this `versions` counts for a version."""
-    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
 
 
 def _of_table(index: int, table: TreeTable, state: State, note: str) -> LockedTree:

@@ -11,12 +11,14 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import ValidationError
 from packaging.version import Version
 
 from wheelsmith.errors import RecipeError
-from wheelsmith.maintenance.lock import Lock, LockedTree, applies, quoted, same_place
-from wheelsmith.recipe.schema import Recipe
+from wheelsmith.maintenance.lock import Lock, LockedTree, quoted, same_place
+from wheelsmith.recipe.schema import Recipe, applies
+from wheelsmith.recipe.texts import Url
 from wheelsmith.schema import read
 from wheelsmith.tomlfile import line_of
 
@@ -26,19 +28,21 @@ if TYPE_CHECKING:
 _BY_HAND = "Change the recipe by hand: `wheelsmith recipes lock` prints the tables."
 
 
-def with_lock(text: str, recipe: Recipe, lock: Lock) -> str:
+def with_lock(text: str, recipe: Recipe, lock: Lock, *, moved: bool = False) -> str:
     """The recipe's text with every pin that the lock changes.
+
+    `moved`: a tree may come from another place now, and one whose commit was not found out loses the one it had.
 
     Raises:
         RecipeError: a commit was not found out, or the text cannot be changed line by line.
     """
     unknown = [tree.name for tree in lock.changes if tree.commit is None and tree.state != "gone"]
-    if unknown:
+    if unknown and not moved:
         raise RecipeError(
             f"The commits of {', '.join(unknown)} are not known, so they cannot be pinned.",
             "Run it without --offline, where upstream or a mirror can be asked.",
         )
-    editor = _Editor(text, recipe, lock.version)
+    editor = _Editor(text, recipe, lock.version, moved=moved)
     for tree in reversed([tree for tree in lock.changes if tree.index is None]):
         editor.insert(tree)
     for tree in sorted(lock.changes, key=lambda tree: tree.index or 0, reverse=True):
@@ -59,8 +63,8 @@ def with_release(text: str, version: str, source: str) -> str:
 class _Editor:
     """Works from the last table to the first, so that the positions found in the text stay true."""
 
-    def __init__(self, text: str, recipe: Recipe, version: str) -> None:
-        self._text, self._recipe, self._version = text, recipe, version
+    def __init__(self, text: str, recipe: Recipe, version: str, *, moved: bool) -> None:
+        self._text, self._recipe, self._version, self._moved = text, recipe, version, moved
         self.lines = text.split("\n")
 
     def change(self, tree: LockedTree, index: int) -> None:
@@ -74,7 +78,7 @@ class _Editor:
             else:
                 self._set_commit(tree, index, first)
             return
-        theirs, ours = _halves(table.versions, self._version, others)
+        theirs, ours = halves(table.versions, self._version, others)
         copy = [] if tree.state == "gone" else ["", *self.lines[first : last + 1]]
         self.lines[last + 1 : last + 1] = copy
         if copy:
@@ -85,7 +89,7 @@ class _Editor:
     def insert(self, tree: LockedTree) -> None:
         """Put a new table behind the last one."""
         others = [v for v in self._recipe.releases if v != self._version]
-        versions = _halves(None, self._version, others)[1] if others else None
+        versions = halves(None, self._version, others)[1] if others else None
         if self._recipe.tree:
             at = self._block(len(self._recipe.tree) - 1)[1] + 1
         else:
@@ -108,11 +112,13 @@ class _Editor:
 
     def _set_commit(self, tree: LockedTree, index: int, first: int) -> None:
         offset = first - self._block_start(index)
-        at = line_of(self._text, ("tree", index, "git", "commit")) - 1 + offset
-        if tree.was is None or tree.commit is None or tree.was not in self.lines[at]:
-            raise RecipeError(f"The commit of the tree {tree.name!r} is not on a line of its own.", _BY_HAND)
-        self.lines[at] = self.lines[at].replace(tree.was, tree.commit)
         old = self._recipe.tree[index].git
+        at, offset = self._pinned(tree, index, offset)
+        if old is not None and not same_place(old.url, tree.url):
+            line = line_of(self._text, ("tree", index, "git", "url")) - 1 + offset
+            if self._moved and quoted(old.url) in self.lines[line]:
+                self.lines[line] = self.lines[line].replace(quoted(old.url), quoted(tree.url))
+                old = msgspec.structs.replace(old, url=Url(tree.url))
         if old is not None and not same_place(old.url, tree.url):
             raise RecipeError(f"The tree {tree.name!r} comes from {tree.url} now, no longer from {old.url}.", _BY_HAND)
         if old is None or old.tag == tree.tag:
@@ -124,8 +130,26 @@ class _Editor:
             self.lines[line] = assignment.sub(new, self.lines[line])
             if not self.lines[line].strip():
                 del self.lines[line]
-        elif self.lines[at].lstrip().startswith("commit"):
+        elif self.lines[at].lstrip().startswith(("commit", "url")):
             self.lines.insert(at + 1, f"tag = {quoted(tree.tag or '')}")
+
+    def _pinned(self, tree: LockedTree, index: int, offset: int) -> tuple[int, int]:
+        """Write the commit; the line that it stands on (or would), and how far what follows has moved."""
+        key = "url" if tree.was is None else "commit"  # the first time that somebody asks, there is none
+        at = line_of(self._text, ("tree", index, "git", key)) - 1 + offset
+        alone = self.lines[at].lstrip().startswith(key)
+        if tree.was is None and tree.commit is not None and alone:
+            self.lines.insert(at + 1, f"commit = {quoted(tree.commit)}")
+            return at + 1, offset + 1
+        if tree.was is not None and tree.commit is not None and tree.was in self.lines[at]:
+            self.lines[at] = self.lines[at].replace(tree.was, tree.commit)
+            return at, offset
+        if tree.was is not None and tree.commit is None and alone and tree.was in self.lines[at]:
+            del self.lines[at]  # known by its tag alone: the old commit must not stay
+            return at - 1, offset - 1
+        if tree.was is None and tree.commit is None:
+            return at, offset
+        raise RecipeError(f"The commit of the tree {tree.name!r} is not on a line of its own.", _BY_HAND)
 
     def _set_versions(self, index: int, first: int, versions: str) -> None:
         offset = first - self._block_start(index)
@@ -142,7 +166,7 @@ class _Editor:
         return line_of(self._text, ("tree", index)) - 1
 
 
-def _halves(versions: str | None, version: str, others: Sequence[str]) -> tuple[str, str]:
+def halves(versions: str | None, version: str, others: Sequence[str]) -> tuple[str, str]:
     """`versions` for the other releases, and for this one."""
     now, rest = Version(version), [Version(other) for other in others]
     if now > max(rest):
@@ -151,9 +175,11 @@ def _halves(versions: str | None, version: str, others: Sequence[str]) -> tuple[
         theirs, ours = f">={min(rest)}", f"<{min(rest)}"
     else:
         theirs, ours = f"!={version}", f"=={version}"
-    if versions:
-        return f"{versions},{theirs}", f"{versions},{ours}"
-    return theirs, ours
+    if not versions:
+        return theirs, ours
+    # A lower bound that says nothing more is left away.
+    kept = [part for part in versions.split(",") if not (ours.startswith(">=") and part.strip().startswith(">="))]
+    return f"{versions},{theirs}", ",".join((*kept, ours))
 
 
 def _compare(before: Recipe, after: Recipe, lock: Lock) -> None:
@@ -161,7 +187,7 @@ def _compare(before: Recipe, after: Recipe, lock: Lock) -> None:
 
     def pins(recipe: Recipe, version: str) -> set[tuple[str, str | None, str]]:
         tables = (table for table in recipe.tree if applies(table.versions, version) and table.git is not None)
-        return {(table.name, table.inside, table.git.commit) for table in tables if table.git is not None}
+        return {(table.name, table.inside, table.git.commit or "") for table in tables if table.git is not None}
 
     wanted = pins(before, lock.version)
     for tree in lock.changes:

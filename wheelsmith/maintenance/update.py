@@ -1,53 +1,26 @@
-"""What a new version of a project changes for its recipe: trees, requirements, Python, torch; and what work that makes.
+"""What a new version of a project changes for its recipe, and the recipe that it would need.
 
-In: a recipe, its pins, the new version's source, its `Lock` and how the patches fared. Out: a `Bump` with a verdict and
-an exit code. Nothing is written. Fails with `SourceError` if pyproject.toml cannot be read. Requirements are those of
-`build-system.requires` (PEP 518) and `project.requires-python` (PEP 621).
+In: a recipe, and what was read of the new version. Out: a `Bump` with findings, a verdict, an exit code, and the text
+of the recipe that it proposes. Nothing is written. Fails as `propose` does.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
-from packaging.version import Version
-
-from wheelsmith.errors import DIFFERS, PatchError, SourceError
-from wheelsmith.maintenance.lock import Lock, applies
+from wheelsmith.errors import DIFFERS, PatchError
+from wheelsmith.maintenance.proposal import Change, Reading, propose
 
 if TYPE_CHECKING:
-    from wheelsmith.documents.recipes import BumpDocument, NeedFacts, PatchFacts
-    from wheelsmith.recipe.schema import Recipe
+    from wheelsmith.documents.recipes import BumpDocument, ChangeFacts, NeedFacts, StepFacts
+    from wheelsmith.maintenance.lock import Lock
+    from wheelsmith.maintenance.needs import Need
+    from wheelsmith.maintenance.rehearse import Rehearsed
 
-SCHEMA_VERSION = 1
-
-_PYTHONS = tuple(f"3.{minor}" for minor in range(8, 30))
-
-
-class PatchOutcome(Protocol):
-    """How a patch fares against the new version."""
-
-    @property
-    def wanted(self) -> bool: ...  # noqa: D102
-    @property
-    def matches(self) -> bool | None: ...  # noqa: D102
-    def to_dict(self) -> PatchFacts: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A requirement of the project against the recipe's: `same`, `fits` (what the recipe has will do), or `differs`."""
-
-    name: str
-    project: str
-    recipe: str
-    state: Literal["same", "fits", "differs"]
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +32,44 @@ class Bump:
         version: the new version.
         source: where the source that was read came from.
         lock: its trees.
-        patches: its patches.
+        patches: its patches, and its arch lists behind them.
         needs: what it needs for its build, and its Python versions.
-        notes: what else must be done.
+        branches: the CUDA releases at which its CMake files decide something.
+        findings: what changes, and what is not decided.
         pinned: whether the recipe has this release already.
+        text: the recipe that it proposes.
+        seconds: how long that took.
     """
 
     name: str
     version: str
     source: str
     lock: Lock
-    patches: tuple[PatchOutcome, ...]
+    patches: tuple[Rehearsed, ...]
     needs: tuple[Need, ...]
-    notes: tuple[str, ...]
+    branches: tuple[str, ...]
+    findings: tuple[Change, ...]
     pinned: bool
+    text: str
+    seconds: float
 
     @property
-    def broken(self) -> tuple[PatchOutcome, ...]:
+    def broken(self) -> tuple[Rehearsed, ...]:
         """Patches that are meant for this version and do not match it."""
         return tuple(patch for patch in self.patches if patch.wanted and patch.matches is False)
+
+    @property
+    def open(self) -> tuple[Change, ...]:
+        """What the proposal does not decide."""
+        return tuple(finding for finding in self.findings if not finding.decided)
 
     @property
     def exit_code(self) -> int:
         """0: at most the release must be added; 22: a patch does not match; 3: something else changes or is untried."""
         if self.broken:
             return PatchError.exit_code
-        differs = bool(self.lock.changes) or any(need.state == "differs" for need in self.needs)
-        return DIFFERS if differs or self.notes or self._untried else 0
+        more = [finding for finding in self.findings if finding.kind != "release" or not finding.decided]
+        return DIFFERS if more or self._untried else 0
 
     @property
     def _untried(self) -> int:
@@ -97,24 +81,22 @@ class Bump:
         todo = []
         if self.broken:
             todo.append(f"remake {_count(len(self.broken), 'patch', 'patches')}")
-        if self.lock.changes:
-            todo.append(f"change {_count(len(self.lock.changes), 'pin', 'pins')}")
-        differing = sum(need.state == "differs" for need in self.needs)
-        if differing:
-            todo.append(f"change {_count(differing, 'requirement', 'requirements')}")
+        if skipped := sum(patch.skipped and not patch.matches for patch in self.patches):
+            todo.append(f"remake {_count(skipped, 'patch that is skipped', 'patches that are skipped')}")
         if self._untried:
             todo.append(f"try {_count(self._untried, 'patch', 'patches')} where the tree can be fetched")
-        if self.notes:
-            todo.append("see the notes")
-        if not todo:
+        if (questions := len(self.open) - len(self.broken) - skipped) > 0:
+            todo.append(f"decide {_count(questions, 'question', 'questions')}")
+        if not todo and all(finding.kind == "release" for finding in self.findings):
             return f"{self.name} {self.version} needs nothing{'' if self.pinned else ' but its release in the recipe'}."
+        if not todo:
+            changes = _count(len(self.findings), "change", "changes")
+            return f"{self.name} {self.version}: the proposal decides all of {changes}."
         return f"{self.name} {self.version} needs work: {', '.join(todo)}."
 
-    def to_dict(self) -> BumpDocument:
+    def to_dict(self) -> StepFacts:
         """JSON-ready form."""
         return {
-            "schema_version": SCHEMA_VERSION,
-            "name": self.name,
             "version": self.version,
             "source": self.source,
             "verdict": self.verdict,
@@ -122,77 +104,80 @@ class Bump:
             "lock": self.lock.to_dict(),
             "patches": [patch.to_dict() for patch in self.patches],
             "needs": [cast("NeedFacts", asdict(need)) for need in self.needs],
-            "notes": list(self.notes),
+            "branches": list(self.branches),
+            "findings": [cast("ChangeFacts", asdict(finding)) for finding in self.findings],
+            "seconds": round(self.seconds, 1),
         }
 
 
-def wanted_patches(recipe: Recipe, version: str) -> dict[int, bool]:
-    """For the position of each patch, whether the recipe means it for this version."""
-    return {index: applies(patch.versions, version) for index, patch in enumerate(recipe.patch)}
+@dataclass(frozen=True, slots=True)
+class Bumps:
+    """One version or several, one after the other: each on the recipe that the one before proposes.
+
+    Attributes:
+        name: the package.
+        origin: the recipe's file.
+        before: its text.
+        steps: one for each version, the oldest first; empty: there is nothing newer.
+    """
+
+    name: str
+    origin: str
+    before: str
+    steps: tuple[Bump, ...]
+
+    @property
+    def text(self) -> str:
+        """The recipe that is proposed."""
+        return self.steps[-1].text if self.steps else self.before
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of the steps: 22, then 3, then 0."""
+        return max((step.exit_code for step in self.steps), default=0)
+
+    @property
+    def diff(self) -> str:
+        """The proposal as a unified diff of the recipe; empty: nothing changes."""
+        name = f"recipes/{self.name}.toml"
+        lines = difflib.unified_diff(
+            self.before.splitlines(keepends=True), self.text.splitlines(keepends=True), f"a/{name}", f"b/{name}"
+        )
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+    def to_dict(self) -> BumpDocument:
+        """JSON-ready form."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "exit_code": self.exit_code,
+            "steps": [step.to_dict() for step in self.steps],
+            "diff": self.diff,
+        }
 
 
-def bump(
-    recipe: Recipe,
-    project: Path,
-    *,
-    source: str,
-    lock: Lock,
-    patches: Sequence[PatchOutcome],
-    pins: Mapping[str, str],
-) -> Bump:
-    """Put together what a new version changes.
-
-    Args:
-        recipe: the recipe.
-        project: the directory of the new version's source.
-        source: what that source is called.
-        lock: its trees against the recipe's.
-        patches: how the patches fared.
-        pins: what the recipe's lock of build requirements pins, by normalized name; empty: it has none.
+def bump(name: str, text: str, source: str, branches: Sequence[str], reading: Reading) -> Bump:
+    """What a version changes in a recipe, whose text is `text`; `seconds` is left at zero.
 
     Raises:
-        SourceError: pyproject.toml is not TOML, or names something that is no requirement.
+        RecipeError: the recipe cannot be changed line by line.
     """
-    version, notes = lock.version, []
-    if not SpecifierSet(recipe.versions).contains(version, prereleases=True):
-        notes.append(f"The recipe is meant for versions {recipe.versions}: widen `versions`.")
-    needs = tuple(_needs(recipe, project / "pyproject.toml", pins))
-    return Bump(recipe.name, version, source, lock, tuple(patches), needs, tuple(notes), version in recipe.releases)
+    from wheelsmith.maintenance.recipe_text import parsed
 
-
-def _needs(recipe: Recipe, path: Path, pins: Mapping[str, str]) -> Iterator[Need]:
-    if not path.is_file():
-        return
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-        wanted = [Requirement(text) for text in data.get("build-system", {}).get("requires", [])]
-        python = SpecifierSet(data.get("project", {}).get("requires-python", ""))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidRequirement, InvalidSpecifier) as error:
-        raise SourceError(f"pyproject.toml cannot be read: {error}.", "Check that the source is whole.") from error
-    ours = {canonicalize_name(item.name): item for item in map(Requirement, recipe.build.requires)}
-    for requirement in wanted:
-        yield _need(requirement, ours.get(canonicalize_name(requirement.name)), recipe.defaults.torch, pins)
-    if "requires-python" in data.get("project", {}):
-        known = SpecifierSet(recipe.python)
-        same = all(python.contains(version) == known.contains(version) for version in _PYTHONS)
-        yield Need("Python", str(python), recipe.python, "same" if same else "differs")
-
-
-def _need(wanted: Requirement, ours: Requirement | None, torch: str | None, pins: Mapping[str, str]) -> Need:
-    name = canonicalize_name(wanted.name)
-    if name == "torch" and ours is None:
-        if torch is None:
-            return Need(name, str(wanted), "none", "differs")
-        fits = wanted.specifier.contains(Version(torch), prereleases=True)
-        return Need(name, str(wanted), f"torch {torch}", "fits" if fits else "differs")
-    if ours is None:
-        return Need(name, str(wanted), "none", "differs")
-    if ours.specifier == wanted.specifier and ours.extras == wanted.extras:
-        return Need(name, str(wanted), str(ours), "same")
-    pin = pins.get(name)
-    if pin is not None and wanted.specifier.contains(Version(pin), prereleases=True):
-        return Need(name, str(wanted), f"{ours}, locked at {pin}", "fits")
-    return Need(name, str(wanted), f"{ours}, locked at {pin}" if pin else str(ours), "differs")
+    proposed, findings = propose(text, reading)
+    return Bump(
+        name,
+        reading.version,
+        source,
+        reading.lock,
+        (*reading.patches, *reading.lists),
+        reading.needs,
+        tuple(branches),
+        findings,
+        reading.version in parsed(text).releases,
+        proposed,
+        0.0,
+    )
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -54,7 +54,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class GitSource:
-    """A commit, fetched with `--depth 1`; `sparse` lists the directories and files to check out (empty: all)."""
+    """A commit, fetched with `--depth 1`; `sparse` lists the directories and files to check out (empty: all).
+
+    An empty `commit` is one that the recipe does not know yet: it is never fetched.
+    """
 
     url: str
     commit: str
@@ -63,7 +66,8 @@ class GitSource:
 
     def __str__(self) -> str:
         sparse = f", only {', '.join(self.sparse)}" if self.sparse else ""
-        return f"git {self.url} at {self.commit}{f' ({self.tag})' if self.tag else ''}, depth 1{sparse}"
+        commit = self.commit or "a commit that is not locked"
+        return f"git {self.url} at {commit}{f' ({self.tag})' if self.tag else ''}, depth 1{sparse}"
 
 
 @dataclass(frozen=True, slots=True)

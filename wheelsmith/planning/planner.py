@@ -101,8 +101,12 @@ def make_plan(
         environment["NVCC_APPEND_FLAGS"] += flag
         warnings += warning
 
-    libraries = [t for t in recipe.library if applies(t.versions, version) and _holds(t.when, chosen)]
-    warnings += tuple(_without(libraries, target))
+    libraries = list(_libraries(recipe, version, chosen, target.cuda))
+    warnings += (
+        tuple(_without(libraries, target))
+        + tuple(_crates(recipe, version, chosen))
+        + tuple(_unlocked(trees, f"{recipe.name}=={version}"))
+    )
     requires = recipe.build.requires + _torch_requirement(target.torch)
     lock, lock_warning = None, None
     if target.environment == "isolated" and target.torch != NIGHTLY:
@@ -286,7 +290,7 @@ def _source(loaded: LoadedRecipe, table: SourceTable, version: str) -> Source:
 
 def _git_or_archive(table: SourceTable | TreeTable) -> GitSource | ArchiveSource:
     if table.git is not None:
-        return GitSource(table.git.url, table.git.commit, table.git.tag, table.git.sparse)
+        return GitSource(table.git.url, table.git.commit or "", table.git.tag, table.git.sparse)
     assert table.archive is not None, "the schema demands one of the two"  # noqa: S101
     return ArchiveSource(table.archive.url, table.archive.sha256)
 
@@ -345,6 +349,32 @@ def arch_patch(table: ArchListTable, cuda: str, path: str) -> ArchPatch:
     known = tuple(str(cc) for cc in able if cc.major in majors)
     wish = (tuple(map(str, also)), known, table.ptx, table.exact)
     return ArchPatch(path, table.file, table.variable, *wish, table.why)
+
+
+def _libraries(recipe: Recipe, version: str, options: Mapping[str, bool], cuda: str) -> Iterator[LibraryTable]:
+    """The rules that apply; of several for one path, those that are for this toolkit go before the others."""
+    meant = [t for t in recipe.library if applies(t.versions, version) and _holds(t.when, options)]
+    built = {t.path for t in meant if t.built_with(cuda)}
+    return (t for t in meant if t.built_with(cuda) or t.path not in built)
+
+
+def _crates(recipe: Recipe, version: str, options: Mapping[str, bool]) -> Iterator[str]:
+    for table in recipe.crates:
+        if applies(table.versions, version) and _holds(table.when, options):
+            yield (
+                f"the crates of {table.lock} are not brought into the closure: what cargo makes of them is missing from"
+                " the wheel, as a build has no network."
+            )
+
+
+def _unlocked(trees: Sequence[Tree], requirement: str) -> Iterator[str]:
+    for tree in trees:
+        if isinstance(tree.source, GitSource) and not tree.source.commit:
+            which = f"which commit {tree.source.tag} is" if tree.source.tag else "its commit"
+            yield (
+                f"the tree {tree.name} is not locked: nobody has asked {tree.source.url} for {which}. Fetching refuses"
+                f" it until `wheelsmith recipes lock {requirement} --write` has, where that can be reached."
+            )
 
 
 def _without(libraries: Sequence[LibraryTable], target: Target) -> Iterator[str]:

@@ -39,10 +39,11 @@ class RangeTable(Table, frozen=True, kw_only=True):
     ] = None
     lock: Annotated[RelativePath | None, Meta(description="in place of [build] lock")] = None
     env: Annotated[dict[str, str], Meta(description="further variables for [build.env]")] = field(default_factory=dict)
+    present: Annotated[tuple[str, ...], Meta(description="further files for [contract] present")] = ()
 
     def __post_init__(self) -> None:
         said = (self.python, self.default_python, self.cuda, self.torch, self.requires, self.lock)
-        if not self.env and all(value is None for value in said):
+        if not self.env and not self.present and all(value is None for value in said):
             raise ValueError("says nothing but versions")
 
 
@@ -81,3 +82,11 @@ class RewriteTable(Table, frozen=True, kw_only=True):
     becomes: Annotated[RequirementText | None, Meta(description="absent: it goes")] = None
     versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
     cuda: Annotated[Specifier | None, Meta(description="only with these CUDA toolkits")] = None
+
+
+class CratesTable(Table, frozen=True, kw_only=True):
+    """Rust crates that the build compiles: every package of a Cargo.lock of the source, by the hashes in it."""
+
+    lock: Annotated[RelativePath, Meta(description="path of the Cargo.lock in the package's source")]
+    versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
+    when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None

@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 from wheelsmith import schema
 from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
 from wheelsmith.gpu.arch import Arch, ArchSet
-from wheelsmith.recipe.changes import ArchListTable, RangeTable, RewriteTable
+from wheelsmith.recipe.changes import ArchListTable, CratesTable, RangeTable, RewriteTable
 from wheelsmith.recipe.texts import (
     Amount,
     ArchList,
@@ -41,7 +41,13 @@ class GitTable(Table, frozen=True, kw_only=True):
     """A git commit, fetched with depth 1."""
 
     url: Url
-    commit: Commit
+    commit: Annotated[
+        Commit | None,
+        Meta(
+            description="absent: nobody has asked yet; a plan says so, fetching refuses, and"
+            " `wheelsmith recipes lock --write` fills it in"
+        ),
+    ] = None
     tag: Annotated[str | None, Meta(description="the tag that the commit had when it was locked; information")] = None
     sparse: Annotated[tuple[RelativePath, ...], Meta(description="directories and files to check out; empty: all")] = ()
 
@@ -351,17 +357,19 @@ class Recipe(Table, frozen=True, kw_only=True):
     arch_list: tuple[ArchListTable, ...] = ()
     range: tuple[RangeTable, ...] = ()
     rewrite: tuple[RewriteTable, ...] = ()
+    crates: tuple[CratesTable, ...] = ()
     options: dict[OptionName, OptionTable] = field(default_factory=dict)
     releases: Annotated[dict[Annotated[str, VersionText], ReleaseTable], Meta(min_length=1)]
 
     def __post_init__(self) -> None:
         # msgspec takes the keys of a table as they are.
         force_setattr(self, "releases", {VersionText.from_text(key): it for key, it in self.releases.items()})
-        conditional: tuple[TreeTable | PatchTable | LibraryTable | ArchListTable, ...] = (
+        conditional: tuple[TreeTable | PatchTable | LibraryTable | ArchListTable | CratesTable, ...] = (
             *self.tree,
             *self.patch,
             *self.library,
             *self.arch_list,
+            *self.crates,
         )
         for when in (table.when for table in conditional):
             if when is not None and when.removeprefix("!") not in self.options:
@@ -370,6 +378,7 @@ class Recipe(Table, frozen=True, kw_only=True):
     def at(self, version: str) -> Recipe:
         """The recipe as it is for one version: every [[range]] that fits is worked into defaults and build."""
         defaults, build, wheel, python = self.defaults, self.build, self.wheel, self.python
+        present = self.contract.present
         for item in (item for item in self.range if applies(item.versions, version)):
             defaults = replace(
                 defaults,
@@ -385,7 +394,9 @@ class Recipe(Table, frozen=True, kw_only=True):
             )
             wheel = replace(wheel, torch=Specifier(f"=={item.torch}")) if item.torch else wheel
             python = item.python or python
-        return replace(self, defaults=defaults, build=build, wheel=wheel, python=python, range=())
+            present += item.present
+        contract = replace(self.contract, present=present)
+        return replace(self, defaults=defaults, build=build, wheel=wheel, python=python, contract=contract, range=())
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wheelsmith.config import NO_MIRRORS
-from wheelsmith.errors import OfflineError
+from wheelsmith.errors import OfflineError, SourceError
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import ArchiveSource, GitSource, SdistSource
 from wheelsmith.sources import archive, git, sdist
@@ -90,6 +90,11 @@ def fetch_source(
     listener: Listener = ignore,
 ) -> Fetched:
     """Bring one source into the store; see `fetch`."""
+    if isinstance(source, GitSource) and not source.commit:
+        raise SourceError(
+            f"The recipe does not say which commit of {redact(source.url)} is wanted{_tagged(source)}.",
+            "Run `wheelsmith recipes lock` with --write where it can be reached, or add the commit to your own recipe.",
+        )
     match source:
         case GitSource():
             fetched = git.fetch(source, store, listener, mirrors)
@@ -101,6 +106,10 @@ def fetch_source(
         return replace(fetched, served_by=_served_by(source, store))
     write_atomic(_note(source, store), fetched.served_by.encode())
     return fetched
+
+
+def _tagged(source: GitSource) -> str:
+    return f": it names the tag {source.tag}" if source.tag else ""
 
 
 def _note(source: Source, store: Store) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from wheelsmith.errors import NetworkError, WheelsmithError
+from wheelsmith.errors import NetworkError, OfflineError, WheelsmithError
 from wheelsmith.events import Note
 from wheelsmith.sources.model import STAGE, AbsentError, redact
 
@@ -21,15 +21,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NO_PLACE = "Run it without --offline, or name a directory that stands for it in [mirrors]."
+
 
 def ask_places(url: str, mirrors: Mirrors, ask: Callable[[str], T], listener: Listener) -> tuple[T, str]:
     """What `ask(place)` returns for the first place that has `url`, and that place without credentials.
 
     Raises:
         NetworkError, AbsentError: no place has it; the detail lists every one with its reason.
+        OfflineError: there is no place that may be asked.
         WheelsmithError: what `ask` raises else.
     """
     places = mirrors.of(url)
+    if not places:
+        raise OfflineError(f"Offline, {redact(url)} is not asked, and no mirror on this machine has it.", _NO_PLACE)
     failed: list[WheelsmithError] = []
     for place in places:
         try:
@@ -45,6 +50,11 @@ def ask_places(url: str, mirrors: Mirrors, ask: Callable[[str], T], listener: Li
     last = failed[-1]
     if places == (url,):
         raise last
+    if mirrors.closed:
+        said = "\n".join(error.cause for error in failed)
+        raise OfflineError(
+            f"Offline, no mirror on this machine has it: {redact(url)}.", _NO_PLACE, detail=said
+        ) from last
     raise type(last)(
         f"No mirror of {redact(url)} serves it: {len(places)} asked.",
         "Correct [mirrors] in the configuration file, or complete the mirror: `wheelsmith recipes mirror` writes one.",

@@ -6,6 +6,9 @@ project, no sdist) and `HashMismatchError`, which names the digests that the ind
 
 from __future__ import annotations
 
+import tarfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -124,16 +127,68 @@ def _sdist_versions(filename: str, project: str) -> list[Version]:
     return [version] if name == canonicalize_name(project) else []
 
 
+def versions(project: str, index_url: str | None = None, mirrors: Mirrors = NO_MIRRORS) -> dict[str, str]:
+    """Every version that the index has an sdist of, with its SHA-256 (empty: the index states none).
+
+    Raises:
+        NetworkError, SourceError: as `fetch`.
+    """
+
+    def ask(place: str) -> dict[str, str]:
+        if place.startswith("file:"):
+            paths = sorted(_folder(project, place).glob("*"))
+            named = ((path, _version_of(path.name, project)) for path in paths)
+            return {version: sha256_of(path) for path, version in named if version is not None}
+        session, url = open_session(place)
+        with session:
+            listed = project_page(url, project, session)
+        found = {}
+        for file in listed:
+            if file.kind == "sdist" and not file.yanked and _is_version(file.version):
+                found[str(Version(str(file.version)))] = file.sha256 or ""
+        return found
+
+    return ask_places(index_or_default(index_url), mirrors, ask, ignore)[0]
+
+
+def stored(project: str, store: Store) -> dict[str, str]:
+    """The versions whose sdist the store holds, with its SHA-256: by the folder that each archive has at its top."""
+    found: dict[str, str] = {}
+    for path in sorted(store.place("blobs", "").glob("[0-9a-f]*")):
+        with suppress(OSError, tarfile.TarError, EOFError, zlib.error, ValueError):
+            with path.open("rb") as file:
+                if file.read(2) != b"\x1f\x8b":
+                    continue
+            with tarfile.open(path, "r:gz") as archive:
+                first = archive.next()
+            top = first.name.partition("/")[0] if first else ""
+            if (version := _version_of(f"{top}.tar.gz", project)) is not None:
+                found[version] = path.name
+    return found
+
+
+def _version_of(filename: str, project: str) -> str | None:
+    try:
+        name, version = parse_sdist_filename(filename)
+    except InvalidSdistFilename:
+        return None
+    return str(version) if name == canonicalize_name(project) else None
+
+
+def _is_version(text: str | None) -> bool:
+    try:
+        return text is not None and bool(Version(text))
+    except InvalidVersion:
+        return False
+
+
 def _folder(project: str, place: str) -> Path:
     return Path(url2pathname(urlsplit(place).path), canonicalize_name(project))
 
 
 def _is_sdist(filename: str, project: str, version: str) -> bool:
-    try:
-        name, found = parse_sdist_filename(filename)
-    except InvalidSdistFilename:
-        return False
-    return name == canonicalize_name(project) and found == Version(version)
+    found = _version_of(filename, project)
+    return found is not None and Version(found) == Version(version)
 
 
 def _in_folder(source: SdistSource, place: str) -> str:
