@@ -1,10 +1,11 @@
 """What an interruption costs: CPU-seconds that were spent and must be spent again.
 
-    python -m benchmarks.interrupt [--moments 3] [--toolkit auto] [--source DIR]
+    python -m benchmarks.interrupt [--moments 3] [--rows 40] [--toolkit auto] [--source DIR]
 
 A project of three units for two archs is built whole; then it is built again, interrupted at moments spread over its
 compile, and continued: once by one Ctrl-C (what runs comes to its end), once by two (it is stopped at once). Lost is
-what both runs used together beyond the whole build and the second start. `--source`: a checkout of another version of
+what both runs used together beyond the whole build and the second start. `--rows`: how large the units are; 40: some
+twenty CPU-seconds each, most of it device code. `--source`: a checkout of another version of
 wheelsmith, to compare with; it is run with this Python.
 """
 
@@ -27,17 +28,19 @@ from wheelsmith.compile.memory import process_tree
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def unit(number: int) -> str:
-    """A unit of some twenty CPU-seconds, most of it device code."""
-    return TILES.replace("SEED", str(number)).replace("tile<16, 64, 16>", "tile<40, 64, 32>")
+def unit(number: int, rows: int = 40) -> str:
+    """A unit whose largest kernel has so many rows."""
+    return TILES.replace("SEED", str(number)).replace("tile<16, 64, 16>", f"tile<{rows}, 64, 32>")
 
 
 class Bench:
     """Builds in a directory of its own with one version of wheelsmith."""
 
-    def __init__(self, root: Path, source: Path, toolkit: str) -> None:
+    def __init__(self, root: Path, source: Path, toolkit: str, rows: int) -> None:
         self.root, self.source, self.toolkit = root, source, toolkit
-        content = toyproject.files() | {f"{name}.cu": unit(n) for n, name in enumerate(("one", "two", "three"), 1)}
+        content = toyproject.files() | {
+            f"{name}.cu": unit(n, rows) for n, name in enumerate(("one", "two", "three"), 1)
+        }
         self.recipes = toyproject.make(root, content)
 
     def fetch(self, name: str) -> None:
@@ -75,7 +78,7 @@ class Bench:
         before, process = _used(), self.start(name)
         begun = _compiling(process)
         time.sleep(max(0.0, begun + moment - time.monotonic()))
-        spent, sent = _tree(process.pid), time.monotonic()
+        spent, sent = tree_seconds(process.pid), time.monotonic()
         for _ in range(presses):
             process.send_signal(signal.SIGINT)
             time.sleep(0.3)
@@ -102,7 +105,7 @@ def _used() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _tree(top: int) -> float:
+def tree_seconds(top: int) -> float:
     """CPU-seconds of a process with all that it started, also of those who have ended."""
     total = 0
     for pid in process_tree(top):
@@ -118,11 +121,12 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moments", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--toolkit", default="auto")
     parser.add_argument("--source", type=Path, default=Path(__file__).parents[1])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wheelsmith-bench-") as name:
-        bench = Bench(Path(name), options.source.resolve(), options.toolkit)
+        bench = Bench(Path(name), options.source.resolve(), options.toolkit, options.rows)
         full, seconds = bench.whole("whole")
         print(f"whole: {full:.1f} CPU-s, {seconds:.1f} s from the first unit on", flush=True)
         for presses in (1, 2):

@@ -54,15 +54,17 @@ def count(version: str, archs: str, recipes: Path, store: Path, *, standalone: b
         wheelsmith.build(plan, store=store, index=index, jobs=1, toolkit="wheels", listener=_stop)
     (build_file,) = set(store.glob(BUILD_FILES)) - known
     left_out = {"_vllm_fa3_C"} if standalone and "9.0" not in archs else set()
-    return _count(next(store.glob("envs/*/venv/bin/ninja")), build_file, left_out)
+    ninja = next(store.glob("envs/*/venv/bin/ninja"))
+    return count_units(ninja, build_file.parent, build_file.parents[2], left_out)
 
 
-def _count(ninja: Path, build_file: Path, left_out: set[str]) -> dict[str, Counter[str]]:
-    text = (build_file.parents[2] / "setup.py").read_text("utf-8")
+def count_units(ninja: Path, build: Path, source: Path, left_out: set[str]) -> dict[str, Counter[str]]:
+    """For each extension that setup.py names, what `build` would compile, see `count`."""
+    text = (source / "setup.py").read_text("utf-8")
     targets = set(re.findall(r'CMakeExtension\(name="vllm\.(?:vllm_flash_attn\.)?(\w+)"', text)) - left_out
     found: dict[str, Counter[str]] = {}
     for target in sorted(targets):
-        command_list = [str(ninja), "-C", str(build_file.parent), "-t", "commands", target]
+        command_list = [str(ninja), "-C", str(build), "-t", "commands", target]
         done = subprocess.run(command_list, capture_output=True, text=True, check=False)
         for command in done.stdout.splitlines():
             if _SOURCE.search(command) is None:
