@@ -40,6 +40,7 @@ UNIT = """
 __global__ void k(int *x) { x[threadIdx.x] = VALUE + MORE; }
 extern "C" int launch(int *x) { k<<<1, 32>>>(x); return VALUE; }
 """
+LISTED = 'extern "C" const char *archs() { return TEXT(__CUDA_ARCH_LIST__); }\n'
 
 
 class Builder:
@@ -160,6 +161,15 @@ def test_adding_an_arch_compiles_the_device_code_of_that_arch_only(builder, flag
     assert (first.device_hits, first.device_misses) == (0, 4)  # cicc and ptxas, for two archs
     third = builder.compile(*flags, archs=(86, 89, 120))
     assert (third.hits, third.misses, third.device_hits, third.device_misses) == (0, 1, 4, 2)
+    assert "host_hit" in (builder.root / "cache/device").read_text().split()  # cudafe++: the host's text is the same
+
+
+def test_host_code_that_asks_for_the_list_of_archs_is_made_again(builder):
+    """As CUB's does, in every name; and the bytes are nvcc's own."""
+    builder.write(unit=UNIT + "#define LIST(...) #__VA_ARGS__\n#define TEXT(...) LIST(__VA_ARGS__)\n" + LISTED)
+    builder.compile()
+    builder.compile(archs=(86, 89, 120))
+    assert "host_hit" not in (builder.root / "cache/device").read_text().split()
 
 
 def test_passes_side_by_side_make_the_same_bytes_under_the_same_key(builder):

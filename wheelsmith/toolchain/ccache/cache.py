@@ -15,8 +15,9 @@ The cache is ccache, with four holes closed that would answer an nvcc call with 
   files go into the key of the direct mode, by way of a variable that ccache counts there and C++ compilers ignore.
 
 A call with `native` in it is compiled afresh, as it means another thing on each machine; so is one that puts the source
-into the PTX (`-src-in-ptx`), as comments then count. Below ccache, `cicc` and
-`ptxas` are answered arch by arch (`device.py`), so that adding an arch compiles that arch only.
+into the PTX (`-src-in-ptx`), as comments then count. Below ccache, `cicc` and `ptxas` are answered arch by arch, and
+`cudafe++` for all of them (`device.py`): adding an arch compiles that arch, and the host's C++ with the device code in
+it; the preprocessor runs for every arch.
 
 A build never touches the cache itself: it asks a server outside of its confinement (`server.py`), which knows the
 entries of its recipe only (`entries.py`). What one package's build writes is never taken by another package's.
@@ -54,7 +55,7 @@ _LONGEST_SOCKET = 107  # bytes of a path: sun_path, unix(7)
 
 #: What turns a unit into an object, besides nvcc itself: a change in one of them is another compiler.
 _NVCC_PARTS = ("bin/ptxas", "bin/cudafe++", "bin/fatbinary", "bin/nvcc.profile", "nvvm/bin/cicc")
-_DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas")
+_DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas", "bin/cudafe++")
 _LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
 _PROGRAMS = ("preprocess.py", "device.py")  # of this directory, and run by the build
 _LARGEST_LOG = 64 << 20  # bytes

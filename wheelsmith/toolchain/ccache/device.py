@@ -1,12 +1,14 @@
-"""Remembers device code arch by arch. A program, run by nvcc in place of `cicc` and of `ptxas`.
+"""Remembers device code arch by arch. A program, run by nvcc in place of `cicc`, of `ptxas` and of `cudafe++`.
 
 In: the tool's path, a digest of what it is, and its command line; `WHEELSMITH_DEVICE_CACHE`, the socket of `server.py`,
-and `WHEELSMITH_DEVICE_LOG`, a file that gets one line a call. Out: the files that the tool would write, with its
-messages and its exit status. Fails only as the tool itself fails: a cache that does not answer, an entry that is none
-or a full disk leads to a plain run of the tool.
+and `WHEELSMITH_DEVICE_LOG`, a file that gets one line a call (`device_hit`, `host_miss`). Out: the files that the tool
+would write, with its messages and its exit status. Fails only as the tool itself fails: a cache that does not answer,
+an entry that is none or a full disk leads to a plain run of the tool.
 
 `cicc` turns the preprocessed text of one arch into PTX, `ptxas` turns that into machine code: neither sees the other
-archs. So when an arch is added, the archs that were there are answered from here. The name of an entry is the digest of
+archs. So when an arch is added, the archs that were there are answered from here. `cudafe++` turns the host's text into
+C++; that text is the same for every list of archs, unless the source asks for the list (CUB does). The host compiler is
+not asked for here: the device code of all archs is a part of what it compiles. The name of an entry is the digest of
 all that goes in: the tool, its arguments, the working directory, and the content of every file among the arguments.
 Standard library only: it starts twice for each unit and arch.
 """
@@ -30,6 +32,7 @@ from pathlib import Path
 _OUTPUTS = {
     "cicc": ("-o", "--gen_c_file_name", "--stub_file_name", "--gen_device_file_name"),
     "ptxas": ("-o",),
+    "cudafe++": ("--gen_c_file_name", "--module_id_file_name"),  # the stub is named to it, and written by cicc
 }
 _GREETING = b"\x01\x01\x00"
 _PATIENCE = 60  # seconds; the server itself waits for a network less long
@@ -39,6 +42,7 @@ def main() -> int:
     """Answer from the directory, or run the tool and keep what it made."""
     real, identity, *arguments = sys.argv[1:]
     tool = Path(real).name
+    kind = "host" if tool == "cudafe++" else "device"
     outputs = [Path(value) for option, value in pairwise(arguments) if option in _OUTPUTS[tool]]
     # Arguments in a file are not seen here; with `-src-in-ptx` the source is read, too.
     unknown = any(text.startswith("@") or "options-file" in text or "-in-ptx" in text for text in arguments)
@@ -49,7 +53,7 @@ def main() -> int:
     with contextlib.suppress(OSError, ValueError, zlib.error):
         entry = _name(tool, identity, arguments, outputs)
         if _restore(cache, entry, outputs):
-            _log("device_hit")
+            _log(f"{kind}_hit")
             return 0
     done = subprocess.run([real, *arguments], capture_output=True, check=False)
     sys.stdout.buffer.write(done.stdout)
@@ -57,7 +61,7 @@ def main() -> int:
     if done.returncode == 0 and entry:
         with contextlib.suppress(OSError):
             _keep(cache, entry, outputs, done.stdout, done.stderr)
-        _log("device_miss")
+        _log(f"{kind}_miss")
     if done.returncode < 0:  # nvcc then says "died due to signal", as without us
         sys.stdout.flush()
         sys.stderr.flush()
