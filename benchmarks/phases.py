@@ -28,7 +28,8 @@ _MARK = "#$ "
 def steps(nvcc: Path, unit: Path, archs: str, place: Path, flags: list[str]) -> list[str]:
     """nvcc's steps, as shell commands."""
     codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs.split()]
-    command = [nvcc, "-O3", *flags, *codes, "-c", unit, "-o", place / "unit.o", "-keep", "-keep-dir", place, "-dryrun"]
+    command = [str(nvcc), "-O3", *flags, *codes, "-c", str(unit), "-o", f"{place}/unit.o"]
+    command += ["-keep", "-keep-dir", str(place), "-dryrun"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [line[len(_MARK) :] for line in done.stderr.splitlines() if line.startswith(_MARK)]
 

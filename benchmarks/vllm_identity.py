@@ -106,7 +106,7 @@ def configure(source: Path, build: Path, toolkit: Path, archs: str, trees: dict[
         "NVCC_THREADS": "1",
         "CMAKE_CUDA_COMPILER": f"{toolkit}/bin/nvcc",
     }
-    command = [tools / "cmake", "-G", "Ninja", "-S", source, "-B", build]
+    command = [f"{tools}/cmake", "-G", "Ninja", "-S", str(source), "-B", str(build)]
     subprocess.run([*command, *(f"-D{key}={value}" for key, value in definitions.items())], env=environment, check=True)
 
 
