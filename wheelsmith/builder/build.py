@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
     """Bring in everything that a build of the plan needs from outside; bytes of sources fetched."""
     store.collect()
-    fetched = _sources(plan, store, settings, listener)
+    fetched = provide_sources(plan, store, settings, listener)
     _toolchain(plan, store, settings, listener)
     return sum(item.bytes_fetched for item in fetched)
 
@@ -149,33 +149,13 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     from wheelsmith.builder.dependencies import materials_of, statement_of
 
     started = _now()
-    fetched = _sources(plan, store, settings, listener)
+    fetched = provide_sources(plan, store, settings, listener)
     log = store.place("logs", f"{name}.log")
-    open_chain = partial(
-        open_cache,
-        settings=CacheSettings(store.root, scope_of(plan), settings.cache, settings.cache_readonly),
-        toolkit=tools.toolkit,
-        packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
-        listener=listener,
-    )
     if not tools.isolation.confined:
         text = f"this build is not confined ({tools.isolation.reason}): {tools.isolation.unconfined}"
         listener(Note("compile", text, warning=True))
     with _stage("compile", listener, f"{plan.name} {plan.version}") as done, naming_gaps(plan, log):
-        supplies = Supplies(
-            tools.environment,
-            tools.toolkit,
-            tools.isolation,
-            lambda directory: _lay_out(plan, store, directory),
-            tools.compiler,
-        )
-        effort = Effort(
-            settings.jobs,
-            settings.memory,
-            open_chain if settings.cached else None,
-            shipped_directory() / "models" / f"{plan.name}.json",
-            settings.until,
-        )
+        supplies, effort = equip(plan, tools, store, settings, listener)
         compiled = compile_wheel(plan, name, store, supplies=supplies, effort=effort, listener=listener)
         done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")
     materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler)
@@ -213,6 +193,33 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
 
 
+def equip(plan: Plan, tools: Tools, store: Store, settings: Settings, listener: Listener) -> tuple[Supplies, Effort]:
+    """What the backend runs with, and what it may use. The sources must be in the store."""
+    open_chain = partial(
+        open_cache,
+        settings=CacheSettings(store.root, scope_of(plan), settings.cache, settings.cache_readonly),
+        toolkit=tools.toolkit,
+        packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
+        listener=listener,
+    )
+    supplies = Supplies(
+        tools.environment,
+        tools.toolkit,
+        tools.isolation,
+        lambda directory: _lay_out(plan, store, directory),
+        tools.compiler,
+    )
+    effort = Effort(
+        settings.jobs,
+        settings.memory,
+        open_chain if settings.cached else None,
+        shipped_directory() / "models" / f"{plan.name}.json",
+        settings.until,
+        held=settings.held,
+    )
+    return supplies, effort
+
+
 def _cache_facts(plan: Plan, place: Path, settings: Settings) -> CacheFacts:
     facts = asdict(cache_use(place)) | {"scope": scope_of(plan).digest, "readonly": settings.cache_readonly}
     return cast("CacheFacts", facts | {"sealed_with_key": load_key() is not None})
@@ -231,7 +238,8 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> tuple[Fetched, ...]:
+def provide_sources(plan: Plan, store: Store, settings: Settings, listener: Listener) -> tuple[Fetched, ...]:
+    """The plan's sources, verified, in the store."""
     # Here and in the proof, imports wait until they are needed: a finished plan is looked up without them.
     from wheelsmith.sources.fetch import fetch
 

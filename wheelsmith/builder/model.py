@@ -5,6 +5,7 @@ In: nothing. Out: values. Nothing can fail.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,7 @@ class Settings:
     host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
     require_isolation: bool = False  # refuse to build where a build cannot be confined
     publish: bool = True  # whether the wheel goes into the index, where its name is taken for good
+    held: Callable[[], bool] = bool  # whether no compiler may start yet: others fill the cache at the moment
 
 
 @dataclass(frozen=True, slots=True)

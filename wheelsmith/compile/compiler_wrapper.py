@@ -9,7 +9,8 @@ Messages, each way: four bytes of length (big endian), then fields between NULs.
 and the command line; after each run the wait status, CPU-seconds, peak RSS in bytes, what the cache said, and the end
 of stderr. From the jobserver one word: `exec` (nothing is compiled: get out of the way), `run`, `cached` (run it behind
 the cache), `done`, `stop` (another unit has failed: do not begin), `halt` (the build was interrupted: the same). After
-`run` and `cached` may come a number: so many of nvcc's passes shall run at once.
+`run` and `cached` may come a number: so many of nvcc's passes shall run at once. `empty` (another machine compiles it)
+is followed by the name of an empty file and the path of the output.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def main(compiler: str | None, launcher: str = "") -> None:
     if verdict in _REFUSED:
         os.write(2, _REFUSED[verdict])
         os._exit(1)
+    if verdict == "empty":
+        _empty(*width.split(" ", 1))
+        os._exit(0)
     if verdict not in _ADMITTED:
         if not verdict:
             _wait_in_line()
@@ -109,14 +113,21 @@ def _tell(jobserver: _socket.socket | None, *fields: bytes) -> None:
 
 
 def _answer(jobserver: _socket.socket | None) -> tuple[str, str]:
-    """The jobserver's word, and a number or nothing; both empty if it is gone."""
+    """The jobserver's word, and what follows it or nothing; both empty if it is gone."""
     if jobserver is None:
         return "", ""
     try:
-        word, _, number = str(jobserver.recv(int.from_bytes(jobserver.recv(4), "big")), "ascii").partition(" ")
+        word, _, number = os.fsdecode(jobserver.recv(int.from_bytes(jobserver.recv(4), "big"))).partition(" ")
     except OSError:
         return "", ""
     return word, number
+
+
+def _empty(name: str, output: str) -> None:
+    """Lay an empty object, library or program where the compiler would write."""
+    with open(f"{place.HERE}/empty.{name}", "rb") as source, open(output, "wb") as target:  # noqa: PTH123
+        target.write(source.read())
+    os.chmod(output, 0o755)  # noqa: PTH101, S103 - as a linker's output has
 
 
 def _run(command: list[str], cached: bool, width: str, jobserver: _socket.socket | None) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from wheelsmith.compile.command import Unit, understand
 from wheelsmith.compile.memory import available_memory, oom_kills, tree_usage
 from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
+from wheelsmith.compile.selection import Selection
 
 _TICK = 0.25  # seconds between two looks at the machine
 _LONGEST = 16 << 20  # bytes of a message; a command line has a few MiB at most (execve(2))
@@ -58,7 +59,7 @@ class Jobserver:
         cached: whether compilers run behind the wrapper's chain.
         unfinished: told, whenever it changes, what is not whole: see `Scheduler.outputs`.
 
-    `problem` says why no wrapper can reach it, if that is so.
+    `problem` says why no wrapper can reach it, if that is so. `selection`: which units are compiled; None: all.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Jobserver:
         cached: bool = False,
         unfinished: Callable[[tuple[str, ...]], None] = _nothing,
     ) -> None:
+        self.selection: Selection | None = None
         self._root, self._scheduler, self._selector, self._cached = root, scheduler, selector, cached
         self._unfinished, self._writing = unfinished, scheduler.outputs
         self._wrappers: dict[int, _Wrapper] = {}
@@ -172,6 +174,10 @@ class Jobserver:
         unit = understand(command, directory, self._root) if command else None
         if unit is None or not _plausible(unit) or self._units >= _MOST_UNITS:
             self._say(wrapper, b"exec")
+            self._drop(wrapper)
+            return
+        if self.selection is not None and (empty := self.selection.stands_for(unit, command)):
+            self._say(wrapper, b"empty " + os.fsencode(f"{empty} {unit.output}"))
             self._drop(wrapper)
             return
         self._units += 1

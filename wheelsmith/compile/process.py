@@ -12,7 +12,7 @@ import os
 import re
 import selectors
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from wheelsmith.compile.interrupt import Interrupt
 from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.launchers import bypasses
 from wheelsmith.compile.scheduler import Scheduler
+from wheelsmith.compile.selection import Selection
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.diagnostics.failures import RUN_MARK
 from wheelsmith.errors import CompileError, InterruptedBuildError
@@ -54,6 +55,7 @@ class Governed:
         save: writes what was learned.
         until: when nothing new shall start any more (time.monotonic()); None: never.
         here: where a path that the build sees is outside of it, see `Room.here`.
+        selection: which units are compiled; None: all.
     """
 
     launch: Path
@@ -64,6 +66,7 @@ class Governed:
     save: Callable[[], None]
     until: float | None = None
     here: Callable[[str], Path] = Path
+    selection: Selection | None = None
 
     def note_unfinished(self, outputs: tuple[str, ...]) -> None:
         """Keep on disk what is being written, so that no half-written file of a killed build counts as made."""
@@ -81,15 +84,24 @@ def remove_unfinished(root: Path, here: Callable[[str], Path]) -> int:
     """
     noted, removed = root / "unfinished", 0
     with contextlib.suppress(OSError):
+        removed = remove_outputs(root, here, os.fsdecode(read_plain(noted, _LONGEST_NOTE)).split("\n"))
+    remove_tree(noted)
+    return removed
+
+
+def remove_outputs(root: Path, here: Callable[[str], Path], outputs: Iterable[str]) -> int:
+    """Remove files of a build by the paths that it sees; how many there were. What is not in its directory, is left
+    alone."""
+    removed = 0
+    with contextlib.suppress(OSError):
         real = root.resolve()
-        for line in os.fsdecode(read_plain(noted, _LONGEST_NOTE)).split("\n"):
-            path = here(line)
+        for output in outputs:
+            path = here(output)
             with contextlib.suppress(OSError, ValueError):  # a name that no file can have
                 inside = path.parent.resolve().is_relative_to(real) and path.name not in {"", ".."}
                 if inside and (path.is_file() or path.is_symlink()):
                     path.unlink()
                     removed += 1
-    remove_tree(noted)
     return removed
 
 
@@ -123,6 +135,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             cached=governed.cached,
             unfinished=governed.note_unfinished,
         )
+        jobserver.selection = governed.selection
         if jobserver.problem:
             listener(Note("compile", f"compilers are neither counted nor measured: {jobserver.problem}", warning=True))
         stack.callback(governed.save)

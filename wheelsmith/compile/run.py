@@ -27,11 +27,12 @@ from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.deaths import with_deaths
 from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
-from wheelsmith.compile.process import Governed, remove_unfinished, run_process
-from wheelsmith.compile.result import RESULT_FILE, read_outcome, take_wheel
+from wheelsmith.compile.process import Governed, remove_outputs, remove_unfinished, run_process
+from wheelsmith.compile.result import RESULT_FILE, Outcome, read_outcome, take_wheel
 from wheelsmith.compile.sandbox import Isolation, Room
 from wheelsmith.compile.scheduler import Capacity, Scheduler
-from wheelsmith.compile.timeline import SUFFIX, Summary, Timeline, earlier_runs
+from wheelsmith.compile.selection import Selection, lay_empty
+from wheelsmith.compile.timeline import SUFFIX, Attempt, Summary, Timeline, earlier_runs
 from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.diagnostics.diagnose import diagnose_stream, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
@@ -102,6 +103,8 @@ class Effort:
         open_chain: makes a compile cache ready for this build.
         known_costs: what the package's units took elsewhere, for a store that knows nothing yet (see `CostModel`).
         until: the moment (time.monotonic()) after which nothing new starts; None: there is none.
+        selection: which units are compiled (see `compile_units`); None: all.
+        held: whether no unit may start yet; asked again and again.
     """
 
     jobs: int | None = None
@@ -109,6 +112,8 @@ class Effort:
     open_chain: OpenChain | None = None
     known_costs: Path | None = None
     until: float | None = None
+    selection: Selection | None = None
+    held: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class _Work:
 def compile_wheel(
     plan: Plan, key: str, store: Store, *, supplies: Supplies, effort: Effort, listener: Listener
 ) -> Compiled:
-    """Run the backend.
+    """Run the backend, and take its wheel.
 
     Args:
         plan: what to build.
@@ -140,6 +145,66 @@ def compile_wheel(
     Raises:
         CompileError, EnvironmentBuildError, DiskFullError, InterruptedBuildError: see above.
     """
+    ran = _run(plan, key, store, supplies, effort, listener)
+    room = ran.work.room
+    outcome = _outcome(plan, ran)
+    if outcome.failed:
+        raise _failure(plan, outcome.failed, ran)
+    refuse_second_toolkit(room.root / "src", (room.seen(f"{CANONICAL}/cuda"), str(room.toolkit)))
+    wheel = take_wheel(room.root / "out", outcome.wheel, room.root / "taken")
+    timeline, jobs = ran.governed.timeline, effort.jobs or usable_cpus()
+    log = store.place("logs", f"{key}.log")
+    return Compiled(wheel, log, ran.seconds, jobs, ran.work.resumed, ran.work.record, timeline.summary())
+
+
+def compile_units(
+    plan: Plan, key: str, store: Store, *, supplies: Supplies, effort: Effort, listener: Listener
+) -> tuple[Attempt, ...]:
+    """Run the backend for the units of `effort.selection` only, whose objects are then in the compile cache.
+
+    The work directory `key` must be used for nothing else: it is full of empty objects. Arguments as `compile_wheel`.
+
+    Returns:
+        How the units ended that were compiled.
+
+    Raises:
+        CompileError, EnvironmentBuildError, DiskFullError, InterruptedBuildError: a unit does not compile, or the build
+            did not come to any. That it fails for want of what the other units would have made is expected.
+    """
+    ran = _run(plan, key, store, supplies, effort, listener)
+    outcome = _outcome(plan, ran)
+    attempts = ran.governed.timeline.attempts
+    ended = {attempt.name: attempt.status for attempt in attempts}
+    met = effort.selection is None or effort.selection.met
+    if outcome.failed and (any(ended.values()) or not met):
+        raise _failure(plan, outcome.failed, ran)
+    return attempts
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A backend that has ended: with which status, after how many seconds, and how one of its units is repeated."""
+
+    work: _Work
+    governed: Governed
+    status: int
+    seconds: float
+    enter: Callable[[list[str]], list[str]]
+    environment: Mapping[str, str]
+
+
+def _outcome(plan: Plan, ran: _Ran) -> Outcome:
+    outcome = read_outcome(ran.work.room.root / "out", ran.status)
+    if outcome.unmet:
+        raise EnvironmentBuildError(
+            f"The build of {plan.name} {plan.version} requires what its environment lacks: {', '.join(outcome.unmet)}.",
+            "Add it to `requires` in the recipe (or, with --env current, install it).",
+        )
+    return outcome
+
+
+def _run(plan: Plan, key: str, store: Store, supplies: Supplies, effort: Effort, listener: Listener) -> _Ran:
+    """Run the backend to its end."""
 
     def make(directory: Path) -> None:
         supplies.lay_out(directory)
@@ -156,6 +221,8 @@ def compile_wheel(
         for name in _EACH_TIME:  # an interrupted run may have left half a file; and a stranger wrote there, maybe links
             remove_tree(root / name)
             (root / name).mkdir()
+    if effort.selection is not None:
+        remove_outputs(root, room.here, effort.selection.outputs)  # an empty one must not count as made
     jobs = effort.jobs or usable_cpus()
     log = store.place("logs", f"{key}.log")
     log.with_suffix(PAGE).unlink(missing_ok=True)  # of an earlier run
@@ -173,6 +240,8 @@ def compile_wheel(
         request["environment"] |= {"PATH": f"{wrappers.path}:{path}"}
         request["environment"] = dict(wrappers.variables) | request["environment"]
         write_fresh(root / "request.json", json.dumps(request))
+        if effort.selection is not None:
+            lay_empty(root / "launch", supplies.compiler.path)
         work = _Work(key, store, room, record, resumed, oom_kills())
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20), width)
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
@@ -187,17 +256,7 @@ def compile_wheel(
         started = time.monotonic()
         status = run_process(command, log, governed, listener)
         seconds = time.monotonic() - started
-    outcome = read_outcome(root / "out", status)
-    if outcome.unmet:
-        raise EnvironmentBuildError(
-            f"The build of {plan.name} {plan.version} requires what its environment lacks: {', '.join(outcome.unmet)}.",
-            "Add it to `requires` in the recipe (or, with --env current, install it).",
-        )
-    if outcome.failed:
-        raise _failure(plan, outcome.failed, work, governed, enter, request["environment"])
-    refuse_second_toolkit(root / "src", (room.seen(f"{CANONICAL}/cuda"), str(toolkit.root)))
-    wheel = take_wheel(root / "out", outcome.wheel, root / "taken")
-    return Compiled(wheel, log, seconds, jobs, resumed, record, governed.timeline.summary())
+    return _Ran(work, governed, status, seconds, enter, request["environment"])
 
 
 def _request(plan: Plan, room: Room, environment: BuildEnvironment, compiler: HostCompiler) -> dict[str, Any]:
@@ -250,24 +309,20 @@ def _schedule(
     }
     timeline = Timeline(head, usable_cpus(), earlier_runs(work.record) if work.resumed else [])
     scheduler = Scheduler(model, capacity, timeline=timeline, listener=listener, oom_kills=work.kills)
+    scheduler.held = effort.held
 
     def save() -> None:
         model.save(costs)
         timeline.save(work.record)
 
     room = work.room
-    return Governed(room.root / "launch", room.place, scheduler, timeline, cached, save, effort.until, room.here)
+    launch, until = room.root / "launch", effort.until
+    return Governed(launch, room.place, scheduler, timeline, cached, save, until, room.here, effort.selection)
 
 
-def _failure(
-    plan: Plan,
-    message: str,
-    work: _Work,
-    governed: Governed,
-    enter: Callable[[list[str]], list[str]],
-    environment: Mapping[str, str],
-) -> CompileError | DiskFullError:
+def _failure(plan: Plan, message: str, ran: _Ran) -> CompileError | DiskFullError:
     """Why it failed."""
+    work, governed = ran.work, ran.governed
     root, log = work.room.root, work.store.place("logs", f"{work.key}.log")
     with log.open("rb") as file:
         found = diagnose_stream(file.read)
@@ -277,7 +332,7 @@ def _failure(
     kept += " continues there."
     if found.command:
         script = root / "repeat.sh"
-        write_fresh(script, repeat_script(found, enter, environment))
+        write_fresh(script, repeat_script(found, ran.enter, ran.environment))
         repeat = f"sh {shlex.quote(str(script))}"
         kept += f" To repeat just that unit: {repeat}"
     elif (

@@ -10,7 +10,7 @@ takes a slot away; every eight units that end well give one back.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -147,6 +147,7 @@ class Scheduler:
         self._coming: Sequence[Work] = ()
         self._remembered = False
         self.stopping = False  # nothing new starts
+        self.held: Callable[[], bool] = bool  # whether nothing starts yet: others compile it at the moment
 
     @property
     def running(self) -> tuple[int, ...]:
@@ -192,7 +193,7 @@ class Scheduler:
                 member.memory, member.seconds = used.memory, max(member.seconds, used.seconds)
                 member.narrow(used.workers, reading.now)
             member.peak = max(member.peak, member.memory)
-        if self.stopping:
+        if self.stopping or self.held():
             return ()
         waiting = [member for member in self._members.values() if member.started is None]
         for member in waiting:

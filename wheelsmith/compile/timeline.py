@@ -132,6 +132,11 @@ class Timeline:
             self._interval *= 2
 
     @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every run of a unit, in the order of their ends."""
+        return tuple(self._attempts)
+
+    @property
     def cpu_seconds(self) -> Iterator[float]:
         """Of every unit that ended well."""
         return (attempt.cpu_seconds for attempt in self._attempts if attempt.status == 0)
