@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from wheelsmith.api.drafting import Drafted as Drafted
     from wheelsmith.api.drafting import recipe_check as recipe_check
     from wheelsmith.api.drafting import recipe_new as recipe_new
+    from wheelsmith.api.farming import FarmResult as FarmResult
+    from wheelsmith.api.farming import farm_build as farm_build
+    from wheelsmith.api.farming import farm_simulate as farm_simulate
     from wheelsmith.api.images import Rendered as Rendered
     from wheelsmith.api.images import image_build as image_build
     from wheelsmith.api.images import image_parts as image_parts
@@ -116,6 +119,7 @@ if TYPE_CHECKING:
     from wheelsmith.errors import EngineError as EngineError
     from wheelsmith.errors import EngineNotFoundError as EngineNotFoundError
     from wheelsmith.errors import EnvironmentBuildError as EnvironmentBuildError
+    from wheelsmith.errors import FarmError as FarmError
     from wheelsmith.errors import HashMismatchError as HashMismatchError
     from wheelsmith.errors import IndexConflictError as IndexConflictError
     from wheelsmith.errors import InstallError as InstallError
@@ -184,6 +188,7 @@ _MODULES = {
     "wheelsmith.api.containers": "Place build_in_container choose_place",
     "wheelsmith.api.defaults": "DEFAULT_INDEX PathLike",
     "wheelsmith.api.drafting": "Checked Drafted recipe_check recipe_new",
+    "wheelsmith.api.farming": "FarmResult farm_build farm_simulate",
     "wheelsmith.api.images": "Rendered image_build image_parts image_push image_render image_sizes",
     "wheelsmith.api.indexing": (
         "client_config index_export index_gc index_links index_list index_rebuild index_rm index_serve "
@@ -213,7 +218,7 @@ _MODULES = {
     "wheelsmith.documents.table": "DOCUMENTS document_schema",
     "wheelsmith.errors": (
         "BROKEN_PIPE BusyError CompileError ContractError DIFFERS DOES_NOT_FIT DiskFullError EngineError "
-        "EngineNotFoundError EnvironmentBuildError HashMismatchError IndexConflictError InstallError "
+        "EngineNotFoundError EnvironmentBuildError FarmError HashMismatchError IndexConflictError InstallError "
         "InterruptedBuildError InvalidWheelError IsolationError NetworkError NoCompilerError NotPortableError "
         "OfflineError PatchError PythonNotFoundError RecipeError SourceError StoreError TargetError "
         "ToolkitError UnknownGpuError UnknownPackageError UnknownVersionError UsageError "

@@ -245,6 +245,12 @@ class StoreError(WheelsmithError):
     exit_code = 72
 
 
+class FarmError(WheelsmithError):
+    """A build farm is not there, speaks another version, or has no worker that fits."""
+
+    exit_code = 73
+
+
 class InterruptedBuildError(WheelsmithError):
     """Ctrl-C or a termination signal. The exit code is the shell's 128 + SIGINT."""
 

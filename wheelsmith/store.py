@@ -29,6 +29,13 @@ _MAKING = ".new"
 _YOUNG = 60.0  # seconds: between the birth of a file and the lock on it
 
 
+def default_root() -> Path:
+    """Where the store is if nobody says: WHEELSMITH_STORE, or the user's cache directory."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("WHEELSMITH_STORE") or user_cache_path("wheelsmith"))
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, even after a power cut."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:

@@ -49,9 +49,9 @@ def optional_path(path: PathLike | None) -> Path | None:
 
 def store_root(store: PathLike | None) -> Path:
     """Where the store is: as given, WHEELSMITH_STORE, or the user's cache directory."""
-    from platformdirs import user_cache_path
+    from wheelsmith.store import default_root
 
-    return Path(store or os.environ.get("WHEELSMITH_STORE") or user_cache_path("wheelsmith"))
+    return Path(store) if store else default_root()
 
 
 def open_store(store: PathLike | None) -> Store:

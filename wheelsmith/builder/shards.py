@@ -6,7 +6,6 @@ was compiled. Fails as a build does. Each machine keeps one work directory for t
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from wheelsmith.builder.build import equip, prepare, provide_sources
@@ -16,7 +15,7 @@ from wheelsmith.compile.memory import GB
 from wheelsmith.compile.run import compile_units
 from wheelsmith.compile.selection import Selection
 from wheelsmith.compile.timeline import Attempt
-from wheelsmith.errors import BusyError
+from wheelsmith.errors import BusyError, ToolkitError
 from wheelsmith.events import Listener
 from wheelsmith.fsutil import remove_tree
 from wheelsmith.planning.model import Plan
@@ -49,6 +48,14 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The units with these outputs, for a machine whose key is this one."""
+
+    key: str
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Units that were compiled or found in the cache: names, CPU-seconds, and how many were found."""
 
@@ -72,15 +79,14 @@ def survey(plan: Plan, store: Store, settings: Settings, listener: Listener, wor
     return Surveyed(key, scope_of(plan).digest, place, units)
 
 
-def compile_part(
-    plan: Plan, store: Store, settings: Settings, listener: Listener, worker: str, outputs: Collection[str]
-) -> Part:
-    """Compile the units with these outputs into the cache.
+def compile_part(plan: Plan, store: Store, settings: Settings, listener: Listener, worker: str, share: Share) -> Part:
+    """Compile units into the cache.
 
     Raises:
+        ToolkitError: this machine compiles with other tools than the one that makes the wheel.
         WheelsmithError: as a build.
     """
-    _, _, attempts = _compile(plan, store, settings, listener, (worker, Selection(outputs)))
+    _, _, attempts = _compile(plan, store, settings, listener, (worker, Selection(share.outputs)), share.key)
     done = [attempt for attempt in attempts if attempt.status == 0]
     return Part(
         tuple(attempt.name for attempt in done),
@@ -100,10 +106,20 @@ def forget_parts(key: str, store: Store, worker: str) -> None:
 
 
 def _compile(
-    plan: Plan, store: Store, settings: Settings, listener: Listener, whose: tuple[str, Selection]
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    listener: Listener,
+    whose: tuple[str, Selection],
+    key: str | None = None,
 ) -> tuple[str, str, tuple[Attempt, ...]]:
     worker, selection = whose
     tools = prepare(plan, store, settings, listener)
+    if key is not None and tools.key != key:
+        raise ToolkitError(
+            f"{worker} would compile {plan.name} with other tools than the machine that makes the wheel.",
+            "Give all workers the same compiler, CUDA toolkit, Python and C library, as one image has them.",
+        )
     name = _name(tools.key, worker)
     with store.lock(f"build-{name}", wait=True):
         provide_sources(plan, store, settings, listener)

@@ -22,6 +22,7 @@ from wheelsmith.cli import (
     build,
     doctor,
     explain,
+    farm,
     fetch,
     fits,
     gpus,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from wheelsmith.documents.machines import ErrorDocument
 
 _COMMANDS = (
-    *(plan, build, matrix, fetch, inspect, fits, advise, publish, verify, rebuild),
+    *(plan, build, matrix, farm, fetch, inspect, fits, advise, publish, verify, rebuild),
     *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema),
 )
 
@@ -56,7 +57,7 @@ typical use:
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
 exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-15 what was asked for; 20-24 sources;
-30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-72 machine; 130 interrupted (the next run continues);
+30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-73 machine or farm; 130 interrupted (the next run continues);
 141 nobody read the output.
 """
 

@@ -15,8 +15,9 @@ from functools import cache
 from itertools import pairwise
 from typing import NotRequired, cast, get_args, get_origin, get_type_hints, is_typeddict
 
-from wheelsmith.documents import builds, indexes, machines, matrices, plans, recipes, wheels
+from wheelsmith.documents import builds, farms, indexes, machines, matrices, plans, recipes, wheels
 from wheelsmith.documents.builds import BuildDocument, FetchDocument, RebuildDocument, TimelineDocument
+from wheelsmith.documents.farms import FarmDocument, SimulationDocument
 from wheelsmith.documents.indexes import (
     ClientConfigDocument,
     IndexChangeDocument,
@@ -75,6 +76,8 @@ DOCUMENTS: dict[str, type] = {
     "doctor": DoctorDocument,
     "error": ErrorDocument,
     "explain": ExplainDocument,
+    "farm-build": FarmDocument,
+    "farm-simulate": SimulationDocument,
     "fetch": FetchDocument,
     "fits": FitsDocument,
     "gpus": GpusDocument,
@@ -127,6 +130,7 @@ Document = (
     | EngineDocument
     | ErrorDocument
     | ExplainDocument
+    | FarmDocument
     | FetchDocument
     | FilesDocument
     | FitsDocument
@@ -151,6 +155,7 @@ Document = (
     | RecipesDocument
     | RecipesStatusDocument
     | RenderDocument
+    | SimulationDocument
     | TimelineDocument
     | TokenDocument
     | TokensDocument
@@ -217,7 +222,7 @@ def _shape(shape: type, shapes: dict[str, dict[str, JsonValue]]) -> dict[str, Js
 def _descriptions() -> dict[str, dict[str, str]]:
     """What the text below a key says of it, by shape and key. It is in the source only: Python does not keep it."""
     found: dict[str, dict[str, str]] = {}
-    for module in (builds, indexes, machines, matrices, plans, recipes, wheels):
+    for module in (builds, farms, indexes, machines, matrices, plans, recipes, wheels):
         for shape in ast.parse(inspect.getsource(module)).body:
             if isinstance(shape, ast.ClassDef):
                 bases = [found.get(base.id, {}) for base in shape.bases if isinstance(base, ast.Name)]

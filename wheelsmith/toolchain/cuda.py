@@ -189,6 +189,11 @@ def _lock(version: str, math: bool) -> str | None:
     return None
 
 
+def versions_in_wheels() -> tuple[str, ...]:
+    """The releases that can be assembled from NVIDIA's wheels."""
+    return tuple(sorted(version for version in known_toolkits() if _lock(version, math=False) is not None))
+
+
 def _assemble(version: str, math: bool, store: Store, uv: Uv) -> CudaToolkit:
     lock = _lock(version, math)
     assert lock is not None, "pick_toolkit has looked"  # noqa: S101

@@ -1,0 +1,240 @@
+"""The Dask cluster that builds: one that is there, or one on this machine; and whether it can do what is asked.
+
+In: an address, or how many workers to start; plans. Out: a `Farm`. Fails with `FarmError`, before anything is built:
+nobody answers, versions differ, no worker fits. A local cluster speaks TLS with keys of its own, as every user of a
+machine reaches its loopback interface.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wheelsmith.distribution import extra_remedy
+from wheelsmith.errors import FarmError, UsageError
+from wheelsmith.farm.resources import lacking
+from wheelsmith.index.location import local_directory
+from wheelsmith.planning.model import Plan
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.security import Security
+
+    from wheelsmith.farm.task import Way
+
+_MUST_AGREE = ("distributed", "msgpack", "python")
+_TLS = ("ca.pem", "cert.pem", "key.pem")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which cluster.
+
+    Attributes:
+        scheduler: its address, such as `tls://host:8786`; None: one on this machine.
+        workers: how many it shall have there.
+        tls: directory with ca.pem, cert.pem and key.pem; None: the connection is not encrypted.
+        wait: seconds that a scheduler and its first worker may take to answer.
+        toolkit: where the workers' CUDA toolkits come from, as for a build.
+    """
+
+    scheduler: str | None = None
+    workers: int = 1
+    tls: Path | None = None
+    wait: float = 30.0
+    toolkit: str = "auto"
+
+
+@contextmanager
+def connect(where: Where) -> Iterator[Client]:
+    """A client of the cluster, every worker of which says what it has.
+
+    Raises:
+        FarmError: nobody answers there, or in another version.
+        UsageError: Dask is not installed, or the TLS files are not there.
+    """
+    try:
+        from distributed import Client, LocalCluster
+        from distributed.security import Security
+    except ModuleNotFoundError as error:
+        raise UsageError(f"A farm needs the package {error.name}.", extra_remedy("farm")) from error
+    from wheelsmith.farm.plugin import Offer
+
+    with contextlib.ExitStack() as stack:
+        if where.scheduler is None:
+            security = Security.temporary()
+            cluster = LocalCluster(
+                n_workers=where.workers,
+                threads_per_worker=2,  # a build that waits for others' objects, and a part of one
+                memory_limit=0,
+                security=security,
+                protocol="tls://",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=50,
+            )
+            stack.enter_context(cluster)
+            client = stack.enter_context(Client(cluster, security=security))
+        else:
+            client = stack.enter_context(_remote(where, _security(where.tls)))
+        _refuse_versions(client)
+        client.register_plugin(Offer(where.toolkit), name="wheelsmith")
+        yield client
+
+
+def _security(tls: Path | None) -> Security | None:
+    from distributed.security import Security
+
+    if tls is None:
+        return None
+    for name in _TLS:
+        if not (tls / name).is_file():
+            raise UsageError(f"{tls} has no {name}.", f"--tls names a directory with {', '.join(_TLS)}.")
+    ca, cert, key = (str(tls / name) for name in _TLS)
+    return Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
+
+
+def _remote(where: Where, security: Security | None) -> Client:
+    from distributed import Client
+
+    address = str(where.scheduler)
+    if security is not None and address.startswith("tcp://"):
+        raise UsageError(f"{address} is not encrypted, and --tls is given.", "Write the address as tls://HOST:PORT.")
+    try:
+        return Client(address, security=security, timeout=where.wait)
+    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError, ssl.SSLError) as error:
+        words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise FarmError(
+            f"No scheduler answers at {address}: {words}.",
+            "Start one (`dask scheduler`), check the address and --tls; or leave --scheduler away for this machine.",
+        ) from error
+
+
+def _refuse_versions(client: Client) -> None:
+    """Other versions of Dask's own parts fail in the middle, with words that nobody understands."""
+    found = client.get_versions()
+    own = found["client"]["packages"]
+    others = [("the scheduler", found["scheduler"]), *((f"worker {name}", it) for name, it in found["workers"].items())]
+    for who, it in others:
+        for package in _MUST_AGREE:
+            theirs = (it or {}).get("packages", {}).get(package)
+            mine = own.get(package)
+            if package == "python" and theirs and mine:
+                theirs, mine = (".".join(str(text).split(".")[:2]) for text in (theirs, mine))
+            if theirs != mine:
+                raise _differs(who, package, theirs, str(mine))
+
+
+def refuse_other_wheelsmith(client: Client) -> None:
+    """Every worker must have this wheelsmith.
+
+    Raises:
+        FarmError: one has another, or none.
+    """
+    from wheelsmith.farm.worker import about
+
+    mine = about()["wheelsmith"]
+    for address, theirs in client.run(about, on_error="return").items():
+        has = theirs.get("wheelsmith") if isinstance(theirs, dict) else None
+        if has != mine:
+            raise _differs(f"worker {address}", "wheelsmith", has, mine)
+
+
+def _differs(who: str, what: str, theirs: str | None, mine: str) -> FarmError:
+    return FarmError(
+        f"{who[0].upper()}{who[1:]} has {what} {theirs or 'in no known version'}, and this machine {mine}.",
+        "Give all machines of the farm one image, or the same versions.",
+    )
+
+
+def wait_for_workers(client: Client, wait: float) -> dict[str, dict[str, float]]:
+    """Name and resources of every worker, as soon as there is one.
+
+    Raises:
+        FarmError: there is none in time.
+    """
+    until = time.monotonic() + wait
+    while True:
+        found = workers_of(client)
+        if found and all("build" in resources for resources in found.values()):
+            return found
+        if time.monotonic() > until:
+            if any("build" in resources for resources in found.values()):
+                return {name: resources for name, resources in found.items() if "build" in resources}
+            what = "no worker" if not found else "no worker that has wheelsmith"
+            raise FarmError(
+                f"The scheduler {client.scheduler_info()['address']} has {what}.",
+                "Start workers where wheelsmith is installed (`dask worker ADDRESS`), or wait longer with --wait.",
+            )
+        time.sleep(0.2)
+
+
+def workers_of(client: Client) -> dict[str, dict[str, float]]:
+    """The address and resources of every worker that there is now."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {address: dict(it.get("resources") or {}) for address, it in workers.items()}
+
+
+def fitting(plan: Plan, workers: dict[str, dict[str, float]]) -> list[str]:
+    """The workers that can take a plan.
+
+    Raises:
+        FarmError: none can; the detail says why of each.
+    """
+    why = {address: lacking(plan, resources) for address, resources in workers.items()}
+    fit = [address for address, text in why.items() if not text]
+    if not fit:
+        raise FarmError(
+            f"No worker can build {plan.requirement} for CUDA {plan.target.cuda}.",
+            "Start a worker that has what is lacking.",
+            detail="\n".join(f"{address}: {text}" for address, text in sorted(why.items())),
+        )
+    return fit
+
+
+def refuse_unseen_index(client: Client, way: Way) -> None:
+    """Workers publish by themselves: a directory must be the same for all.
+
+    Raises:
+        FarmError: a worker does not see it.
+    """
+    from wheelsmith.farm.worker import sees_index
+
+    root = local_directory(way.index)
+    if root is None:
+        return
+    token = f".farm-{uuid.uuid4().hex}"
+    made = not root.is_dir()
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        (root / token).touch()
+        blind = [address for address, sees in client.run(sees_index, way, token).items() if sees is not True]
+    finally:
+        (root / token).unlink(missing_ok=True)
+        if made:
+            with contextlib.suppress(OSError):
+                root.rmdir()
+    if blind:
+        raise FarmError(
+            f"The index {root} is not the same directory on worker {blind[0]}.",
+            "Publish into a bucket (--index s3://…), or a directory that all machines share under one path.",
+        )
+
+
+def sharing(client: Client, way: Way, workers: list[str]) -> tuple[list[str], str]:
+    """The workers that have one cache between them, and why another one is not among them."""
+    from wheelsmith.farm.worker import shared
+
+    word, first = uuid.uuid4().hex, workers[0]
+    why = client.run(shared, way, word, True, workers=[first])[first]
+    if why is not None:
+        return [], str(why)
+    found = client.run(shared, way, word, False, workers=workers)
+    others = [str(text) for text in found.values() if text is not None]
+    return [address for address, text in found.items() if text is None], others[0] if others else ""

@@ -1,0 +1,33 @@
+"""What every worker of a farm does when it starts or is found: say what its machine has.
+
+In: a Dask worker. Out: its resources. A task takes the resource `build`, of which each worker has one, however many
+threads it has: compilers within a task are as many as processors and memory allow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distributed.diagnostics.plugin import WorkerPlugin
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+
+class Offer(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
+    """Registered by the coordinator; Dask gives it to workers that come later, too."""
+
+    name = "wheelsmith"
+
+    def __init__(self, toolkit: str) -> None:
+        self.toolkit = toolkit
+
+    async def setup(self, worker: Worker) -> None:
+        """Called by Dask."""
+        import asyncio
+
+        from wheelsmith.farm.resources import offered
+        from wheelsmith.store import default_root
+
+        found = await asyncio.to_thread(offered, default_root(), self.toolkit)
+        await worker.set_resources(**found, assembly=1.0 if worker.state.nthreads > 1 else 0.0)

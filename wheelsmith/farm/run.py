@@ -1,0 +1,379 @@
+"""Build cells on a cluster: who does what next, and what came of it.
+
+In: planned cells, a client, how to build. Out: `FarmCell`s, in the cells' order, and what each worker did. A cell that
+fails fails alone. Dask decides which worker does what, by resources and priorities (longest first); a task whose worker
+is lost is done again by another one, and what was compiled until then is in the cache. A scheduler that is lost ends
+the run: open cells are "interrupted", and the next run finds what was compiled.
+
+A cell that is long for its share of the farm is split. Every fitting worker looks at its plan; those that would compile
+with the same tools take parts of it, from a queue that is refilled as they finish, so that a slow one takes few and one
+that comes later takes some. At the same time one of them begins the build itself, which holds its compilers back until
+the parts are in the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from distributed import Event
+
+from wheelsmith.builder.matrix import PlannedCell
+from wheelsmith.builder.shards import Part, Share, Surveyed
+from wheelsmith.errors import FarmError, WheelsmithError
+from wheelsmith.events import CellDone, CellStarted, Listener, Note
+from wheelsmith.farm import worker as work
+from wheelsmith.farm.cluster import workers_of
+from wheelsmith.farm.resources import lacking, needed
+from wheelsmith.farm.split import WORTH_SPLITTING, Shard, split
+from wheelsmith.farm.task import PlanTask, Way, pack
+from wheelsmith.planning.model import Plan
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from wheelsmith.documents.farms import FarmCellFacts, WorkerFacts
+    from wheelsmith.documents.matrices import CellState
+
+_WATCH = 2.0  # seconds between two looks at who is there
+_TRIES = 3  # of a build whose workers are lost
+_AHEAD = 2  # parts for each worker that Dask has before they can start
+
+
+@dataclass(slots=True)
+class FarmCell:
+    """A cell, and what became of it."""
+
+    planned: PlannedCell
+    state: CellState = "not begun"
+    error: WheelsmithError | None = None
+    built: work.Built | None = None
+    seconds: float = 0.0
+    units: int = 0
+    parts: int = 0
+    lost: int = 0
+    workers: set[str] = field(default_factory=set)
+
+    def to_dict(self) -> FarmCellFacts:
+        """JSON-ready form."""
+        built, entry = self.built, self.planned.published
+        return {
+            "id": self.planned.id,
+            "requirement": self.planned.cell.requirement,
+            "state": self.state,
+            "wheel": built.wheel if built else entry.filename if entry else None,
+            "sha256": built.sha256 if built else entry.sha256 if entry else None,
+            "size": built.size if built else entry.size if entry else None,
+            "seconds": round(self.seconds, 3),
+            "units": self.units,
+            "parts": self.parts,
+            "lost_parts": self.lost,
+            "workers": sorted(self.workers),
+            "hits": built.hits if built else 0,
+            "misses": built.misses if built else 0,
+            "error": self.error.to_dict() if self.error else None,
+        }
+
+
+@dataclass(slots=True)
+class _Job:
+    """A cell that is being built."""
+
+    cell: FarmCell
+    plan: Plan
+    task: PlanTask
+    release: str
+    begun: float = 0.0
+    looks: dict[Future, str] = field(default_factory=dict)  # to the worker's address
+    answers: dict[str, Surveyed] = field(default_factory=dict)
+    shards: deque[Shard] = field(default_factory=deque)
+    at_work: dict[Future, Shard] = field(default_factory=dict)
+    key: str | None = None
+    tries: int = 0
+    building: Future | None = None
+    released: bool = False
+
+    def good(self, there: Mapping[str, object]) -> list[str]:
+        """The workers that are there and would compile the same."""
+        return [address for address, found in self.answers.items() if found.key == self.key and address in there]
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What the caller decides: which cells are split, which workers share a cache, and who hears of it all.
+
+    `events` gets every message of the workers, as it is.
+    """
+
+    split: str = "auto"
+    sharing: tuple[str, ...] = ()
+    listener: Listener = lambda event: None
+    events: Callable[[Mapping[str, object]], None] = lambda message: None
+
+
+class FarmRun:
+    """One run; `cells` and `workers` are its results."""
+
+    def __init__(self, client: Client, planned: Sequence[PlannedCell], way: Way, conduct: Conduct) -> None:
+        self._client, self._way, self._conduct = client, way, conduct
+        self._messages: queue.SimpleQueue[Mapping[str, object]] = queue.SimpleQueue()
+        self._run = uuid.uuid4().hex[:12]
+        self._there = workers_of(client)
+        self._tasks: Counter[str] = Counter()
+        self._cpu: Counter[str] = Counter()
+        self.cells = [FarmCell(one) for one in planned]
+        self._jobs: list[_Job] = []
+        for number, cell in enumerate(self.cells):
+            one = cell.planned
+            if one.error is not None or one.plan is None:
+                cell.state, cell.error = "refused", one.error
+            elif one.published is not None:
+                cell.state = "published"
+            else:
+                job = _Job(cell, one.plan, pack(one.id, one.plan), f"wheelsmith-{self._run}-{number}")
+                self._jobs.append(job)
+
+    @property
+    def workers(self) -> list[WorkerFacts]:
+        """What each worker did."""
+        return [
+            {"name": name, "tasks": count, "cpu_seconds": round(self._cpu[name], 2)}
+            for name, count in sorted(self._tasks.items())
+        ]
+
+    def run(self) -> None:
+        """Until every cell has ended."""
+        self._client.subscribe_topic(work.TOPIC, lambda message: self._messages.put(message[1]))
+        order = sorted(self._jobs, key=lambda job: -job.plan.expect.cpu_minutes)
+        for number, job in enumerate(order, start=1):
+            job.begun = time.monotonic()
+            self._conduct.listener(CellStarted(job.cell.planned.id, number, len(order)))
+            self._begin(job)
+        watched = time.monotonic()
+        try:
+            while any(job.cell.state == "not begun" for job in self._jobs):
+                self._tell()
+                if not self._step():
+                    time.sleep(0.1)
+                if time.monotonic() - watched > _WATCH:
+                    watched = time.monotonic()
+                    self._watch()
+        except KeyboardInterrupt:
+            self._end_all("interrupted", None)
+            raise
+        finally:
+            self._tell()
+
+    def _begin(self, job: _Job) -> None:
+        fit = [address for address, has in self._there.items() if not lacking(job.plan, has)]
+        sharing = [address for address in fit if address in self._conduct.sharing]
+        if self._is_split(job, len(sharing)):
+            for address in sharing:
+                self._look(job, address)
+        else:
+            self._build(job, None)
+
+    def _is_split(self, job: _Job, workers: int) -> bool:
+        if workers < 2 or self._conduct.split == "never":
+            return False
+        if self._conduct.split == "always":
+            return True
+        mine = 60 * job.plan.expect.cpu_minutes
+        total = 60 * sum(other.plan.expect.cpu_minutes for other in self._jobs)
+        return mine >= WORTH_SPLITTING and mine > total / (2 * workers)
+
+    def _look(self, job: _Job, address: str) -> None:
+        where = {"workers": [address], "allow_other_workers": False}
+        job.looks[self._submit(job, work.look, job.task, self._way, resources=needed(job.plan), **where)] = address
+
+    def _build(self, job: _Job, release: str | None) -> None:
+        job.tries += 1
+        good = job.good(self._there)
+        held = release is not None
+        resources = {"assembly": 1.0} if held else needed(job.plan)
+        job.building = self._submit(
+            job, work.assemble, job.task, self._way, release, resources=resources, workers=good or None
+        )
+
+    def _submit(self, job: _Job, function: Callable[..., work.Answer], *arguments: object, **more: object) -> Future:
+        key = f"{function.__name__}-{job.cell.planned.id}-{self._run}-{uuid.uuid4().hex[:8]}"
+        priority = int(60 * job.plan.expect.cpu_minutes)
+        return self._client.submit(function, *arguments, key=key, pure=False, priority=priority, **more)
+
+    def _step(self) -> bool:
+        """Take what has ended; whether anything had."""
+        moved = False
+        for job in self._jobs:
+            if job.cell.state != "not begun":
+                continue
+            for future in [future for future in job.looks if future.done()]:
+                self._looked(job, future, job.looks.pop(future))
+                moved = True
+            for future in [future for future in job.at_work if future.done()]:
+                self._parted(job, future, job.at_work.pop(future))
+                moved = True
+            if job.building is not None and job.building.done():
+                future, job.building = job.building, None
+                self._made(job, future)
+                moved = True
+        return moved
+
+    def _answer(self, job: _Job, future: Future) -> work.Answer | None:
+        """What came of a task; None: its workers were lost."""
+        if future.status == "cancelled":
+            raise_gone = self._client.status != "running"
+            if raise_gone:
+                self._gone()
+            return None
+        if future.status == "error":
+            error = future.exception()
+            self._conduct.listener(Note("farm", f"{job.cell.planned.id}: {type(error).__name__} {error}"[:300], True))
+            return None
+        answer: work.Answer = future.result()
+        job.cell.workers.add(answer.worker)
+        self._tasks[answer.worker] += 1
+        return answer
+
+    def _looked(self, job: _Job, future: Future, address: str) -> None:
+        answer = self._answer(job, future)
+        if answer is not None and answer.failure is not None:
+            self._conduct.listener(Note("farm", f"{answer.worker} takes no part: {answer.failure.cause}", True))
+        if answer is not None and isinstance(answer.value, Surveyed):
+            job.answers[address] = answer.value
+            if job.key is not None and answer.value.key != job.key:
+                self._misfit(answer.worker)
+        if job.looks:
+            return
+        if job.key is None:
+            self._share_out(job)
+        else:
+            self._refill(job)
+
+    def _misfit(self, worker: str) -> None:
+        text = f"{worker} takes no part: it compiles with other tools than the others"
+        self._conduct.listener(Note("farm", text, warning=True))
+
+    def _share_out(self, job: _Job) -> None:
+        """Everybody has looked: the tools that most have make the wheel."""
+        keys = Counter(found.key for found in job.answers.values())
+        if not keys:
+            self._build(job, None)
+            return
+        ((job.key, _),) = keys.most_common(1)
+        for address, found in job.answers.items():
+            if found.key != job.key:
+                self._misfit(address)
+        good = job.good(self._there)
+        first = next(found for found in job.answers.values() if found.key == job.key)
+        job.cell.units = len(first.units)
+        if len(good) > 1 and first.units:
+            cores = self._way.jobs or int(min(self._there[address].get("cpus", 1.0) for address in good))
+            job.shards.extend(split(first.units, len(good), cores))
+            job.cell.parts = len(job.shards)
+        if any(self._there[address].get("assembly") for address in good):
+            self._build(job, job.release)
+        self._refill(job)
+
+    def _refill(self, job: _Job) -> None:
+        good = job.good(self._there)
+        while job.shards and good and len(job.at_work) < _AHEAD * len(good):
+            shard = job.shards.popleft()
+            share = Share(str(job.key), tuple(unit.output for unit in shard.units))
+            future = self._submit(job, work.part, job.task, self._way, share, resources=needed(job.plan), workers=good)
+            job.at_work[future] = shard
+        if not job.at_work and not job.released and job.key is not None:
+            job.cell.lost += len(job.shards)
+            job.shards.clear()
+            job.released = True
+            Event(job.release, client=self._client).set()
+            if job.building is None:
+                self._build(job, None)
+
+    def _parted(self, job: _Job, future: Future, shard: Shard) -> None:
+        answer = self._answer(job, future)
+        if answer is None or answer.failure is not None:
+            job.cell.lost += 1
+        elif isinstance(answer.value, Part):
+            self._cpu[answer.worker] += answer.value.cpu_seconds
+        if answer is not None and answer.failure is not None and not answer.failure.again:
+            # It does not compile: the build itself will say so, with the diagnosis. Nothing more is worth starting.
+            job.cell.lost += len(job.shards)
+            job.shards.clear()
+        self._refill(job)
+
+    def _made(self, job: _Job, future: Future) -> None:
+        answer, cell = self._answer(job, future), job.cell
+        if answer is None or (answer.failure is not None and answer.failure.again):
+            if job.tries < _TRIES and cell.state == "not begun":
+                self._build(job, None if job.released or job.key is None else job.release)
+                return
+            error: WheelsmithError = FarmError(
+                f"The workers that built {cell.planned.id} were lost {_TRIES} times.",
+                "Look at their logs: a worker that the system kills has often too little memory.",
+            )
+            self._finish(job, "failed", error)
+        elif answer.failure is not None:
+            self._finish(job, "failed", answer.failure.error())
+        elif isinstance(answer.value, work.Built):
+            cell.built = answer.value
+            self._cpu[answer.worker] += 0.0 if answer.value.reused else answer.value.cpu_seconds
+            self._finish(job, "stored" if answer.value.reused else "built", None)
+
+    def _finish(self, job: _Job, state: CellState, error: WheelsmithError | None) -> None:
+        cell = job.cell
+        cell.state, cell.error, cell.seconds = state, error, time.monotonic() - job.begun
+        for future in (*job.looks, *job.at_work):
+            with contextlib.suppress(Exception):  # nobody waits for them any more
+                future.cancel()
+        words = error.cause if error else cell.built.wheel if cell.built else ""
+        self._conduct.listener(CellDone(cell.planned.id, state, words, cell.seconds))
+
+    def _watch(self) -> None:
+        """Who came, and who went."""
+        if self._client.status != "running":
+            self._gone()
+            return
+        try:
+            now = workers_of(self._client)
+        except Exception:
+            self._gone()
+            return
+        for address in self._there.keys() - now.keys():
+            self._conduct.listener(Note("farm", f"worker {address} is gone", warning=True))
+        new = [address for address, has in now.items() if address not in self._there and "build" in has]
+        self._there = {a: has for a, has in now.items() if "build" in has}
+        for job in self._jobs:
+            if job.cell.state != "not begun":
+                continue
+            for future, address in list(job.looks.items()):
+                if address not in now:
+                    future.cancel()
+            if job.shards and job.key is not None:
+                for address in new:
+                    if not lacking(job.plan, now[address]):
+                        self._look(job, address)
+            if job.key is not None and not job.good(now):  # none is left that could take what waits
+                for future in list(job.at_work):
+                    future.cancel()
+
+    def _gone(self) -> None:
+        error = FarmError(
+            "The scheduler is gone.",
+            "Start it again, and give the same command: what was compiled is in the cache, and is not compiled again.",
+        )
+        self._end_all("interrupted", error)
+
+    def _end_all(self, state: CellState, error: WheelsmithError | None) -> None:
+        for job in self._jobs:
+            if job.cell.state == "not begun":
+                self._finish(job, state, error)
+
+    def _tell(self) -> None:
+        while not self._messages.empty():
+            self._conduct.events(self._messages.get())

@@ -1,0 +1,117 @@
+"""What a farm of N workers would take, replayed with a clock of its own.
+
+In: units with their CPU-seconds (of a recorded timeline or a cost model), and what the farm is like. Out: `Point`s:
+wall seconds, speed-up, bytes and cost for each number of workers. Pure; it cannot fail.
+
+Replayed is what `run.py` does. Every worker lays the sources out and configures before it can take a part; parts come
+from `split.py`, the dearest first, and whoever is free takes the next; starting one costs a moment. A worker compiles
+the units of its part on its cores, the longest first, and sends each object to the cache. The worker that makes the
+wheel configures while parts are compiled, and then fetches every object, links, and proves. The cache serves one
+transfer after another at its bandwidth: with many workers that is what is waited for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from wheelsmith.builder.shards import UnitCost
+from wheelsmith.farm.split import split
+
+
+@dataclass(frozen=True, slots=True)
+class FarmFacts:
+    """What a farm is like.
+
+    Attributes:
+        cores: of each worker.
+        configure: seconds until a worker that begins a plan meets its first unit.
+        start: seconds that each further part costs a worker.
+        finish: seconds from the last object to the published wheel.
+        hit: CPU-seconds that an object from the cache costs who fetches it.
+        latency: seconds of one request to the cache.
+        bandwidth: bytes a second that the cache takes and gives, to all together.
+        object_bytes: bytes of an object in the cache, for each CPU-second that it took.
+        price: of a worker, for an hour.
+    """
+
+    cores: int = 1
+    configure: float = 15.0
+    start: float = 2.0
+    finish: float = 5.0
+    hit: float = 0.1
+    latency: float = 0.001
+    bandwidth: float = 125e6
+    object_bytes: float = 40e3
+    price: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What is predicted for so many workers."""
+
+    workers: int
+    seconds: float
+    speed_up: float
+    bytes: int
+    cost: float
+
+    @property
+    def efficiency(self) -> float:
+        """Speed-up by worker: 1 is all that there can be."""
+        return self.speed_up / self.workers
+
+
+def predict(units: Sequence[UnitCost], workers: Iterable[int], facts: FarmFacts) -> tuple[Point, ...]:
+    """The points of a curve; speed-up is against one such worker that builds alone."""
+    alone = _alone(units, facts)
+    points = []
+    for count in workers:
+        seconds, moved = (alone, 0) if count == 1 else _together(units, count, facts)
+        points.append(Point(count, seconds, alone / seconds, moved, seconds / 3600 * count * facts.price))
+    return tuple(points)
+
+
+def units_of(seconds: Iterable[float]) -> tuple[UnitCost, ...]:
+    """Units that take so many CPU-seconds."""
+    return tuple(UnitCost(f"{number}", f"{number}", value, 0) for number, value in enumerate(seconds))
+
+
+def with_overheads(facts: FarmFacts, **values: float | None) -> FarmFacts:
+    """The facts with those values that are given."""
+    return replace(facts, **{name: value for name, value in values.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _alone(units: Sequence[UnitCost], facts: FarmFacts) -> float:
+    return facts.configure + _on_cores([unit.cpu_seconds for unit in units], facts.cores) + facts.finish
+
+
+def _on_cores(seconds: Sequence[float], cores: int) -> float:
+    free = [0.0] * cores
+    for value in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + value)
+    return max(free)
+
+
+def _together(units: Sequence[UnitCost], workers: int, facts: FarmFacts) -> tuple[float, int]:
+    shards = split(units, workers, facts.cores)
+    sizes = sum(unit.cpu_seconds for unit in units) * facts.object_bytes
+    free = [facts.configure] * workers  # all of them look first
+    pipe = 0.0  # when the cache's line is free again
+    last = facts.configure
+    for shard in shards:
+        begun = heapq.heappop(free)
+        done = begun + facts.start + _on_cores([unit.cpu_seconds for unit in shard.units], facts.cores)
+        carried = shard.seconds * facts.object_bytes / facts.bandwidth
+        pipe = max(pipe, begun + facts.start) + carried
+        done = max(done, pipe) + facts.latency
+        heapq.heappush(free, done)
+        last = max(last, done)
+    # The build that makes the wheel begins when all have looked, and configures beside the parts of one worker.
+    ready = max(last + facts.configure / workers, 2 * facts.configure)
+    fetched = max(
+        len(units) * (facts.hit + 2 * facts.latency) / facts.cores,
+        sizes / facts.bandwidth,
+    )
+    return ready + fetched + facts.finish, int(2 * sizes)

@@ -1,0 +1,224 @@
+"""What runs on a worker: look at a plan, compile a part of it, build it.
+
+In: a `PlanTask` and a `Way`. Out: plain values. Fails as the same step does on one machine; the error travels as an
+`Answer`, so that its cause, remedy and log's end reach whoever waits. Every event of importance goes to a topic of the
+scheduler while it happens. This module needs Dask; nothing imports it but a farm.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from distributed import Event, get_client, get_worker
+
+from wheelsmith.builder.build import run_build
+from wheelsmith.builder.shards import Part, Share, Surveyed, compile_part, forget_parts, survey
+from wheelsmith.errors import InterruptedBuildError, WheelsmithError
+from wheelsmith.events import Compiling, Listener, Note, StageStarted, UnitDone
+from wheelsmith.events import Event as Told
+from wheelsmith.farm.task import PlanTask, Way, unpack
+from wheelsmith.planning.model import Plan
+from wheelsmith.store import Store, default_root
+
+TOPIC = "wheelsmith"
+_OFTEN = 2.0  # seconds between two reports of where a compile is
+_PROBE = "0" * 60 + "farm"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A `WheelsmithError` as plain values; `again`: another worker, or the same one later, may well do better."""
+
+    code: int
+    name: str
+    cause: str
+    remedy: str
+    detail: str
+    again: bool = False
+
+    def error(self) -> WheelsmithError:
+        """The error."""
+        from wheelsmith import errors
+
+        kind = getattr(errors, self.name, WheelsmithError)
+        made: WheelsmithError = kind(self.cause, self.remedy, detail=self.detail)
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A published wheel, and how it came to be."""
+
+    wheel: str
+    sha256: str
+    size: int
+    reused: bool
+    seconds: float
+    hits: int
+    misses: int
+    cpu_seconds: float
+    bytes_fetched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a task on a worker."""
+
+    worker: str
+    seconds: float
+    value: Surveyed | Part | Built | None = None
+    failure: Failure | None = None
+
+
+def look(task: PlanTask, way: Way) -> Answer:
+    """All units of a plan, and with what this worker would compile them."""
+    return _answer(
+        "look",
+        task,
+        way,
+        lambda plan, store, listener: survey(plan, store, way.settings(dict(os.environ)), listener, _place()),
+    )
+
+
+def part(task: PlanTask, way: Way, share: Share) -> Answer:
+    """Compile some units into the cache, if this worker compiles as the one that will make the wheel."""
+
+    def make(plan: Plan, store: Store, listener: Listener) -> Part:
+        return compile_part(plan, store, way.settings(dict(os.environ)), listener, _place(), share)
+
+    return _answer("part", task, way, make)
+
+
+def assemble(task: PlanTask, way: Way, released: str | None) -> Answer:
+    """Build and publish. `released`: the name of a Dask event; no unit starts before it is set."""
+
+    def make(plan: Plan, store: Store, listener: Listener) -> Built:
+        held = bool if released is None else _held(released)
+        result = run_build(plan, store, way.settings(dict(os.environ), held), listener)
+        record = result.record
+        use, summary = record["compile"]["cache"], record["compile"]["summary"]
+        forget_parts(record["key"], store, _place())
+        return Built(
+            result.published.filename,
+            result.published.sha256,
+            result.published.size,
+            result.reused,
+            result.seconds,
+            use["hits"] if use else 0,
+            use["misses"] if use else 0,
+            summary["cpu_seconds"],
+            result.bytes_fetched,
+        )
+
+    return _answer("build", task, way, make)
+
+
+def shared(way: Way, word: str, write: bool) -> str | None:
+    """Whether workers see one cache: the first writes a word there, the others read it. None: it is there."""
+    from wheelsmith.toolchain.ccache.cache import check_setting
+    from wheelsmith.toolchain.ccache.entries import Directory, Scope, Sealed, load_key
+    from wheelsmith.toolchain.ccache.remote import connect
+
+    where = way.settings(dict(os.environ)).cache
+    try:
+        check_setting(where)
+        if where is None:
+            where = str(_store(way).root / "objects")
+        entries = connect(where) if "://" in where else Directory(Path(where).absolute())
+        sealed = Sealed(entries, Scope("farm", "f" * 32), load_key())
+        if write:
+            sealed.put(_PROBE, word.encode())
+        return None if sealed.get(_PROBE) == word.encode() else "it does not have what another worker put there"
+    except WheelsmithError as error:
+        return error.cause
+    except Exception as error:
+        return f"{type(error).__name__} {error}"
+
+
+def sees_index(way: Way, token: str) -> bool:
+    """Whether the index, a directory, is the coordinator's."""
+    return Path(way.index, token).is_file()
+
+
+def about() -> dict[str, str]:
+    """Versions on this worker that must be those of the others."""
+    import sys
+
+    from wheelsmith.distribution import own_version
+
+    return {"wheelsmith": own_version(), "python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+
+
+def _answer(
+    what: str, task: PlanTask, way: Way, make: Callable[[Plan, Store, Listener], Surveyed | Part | Built]
+) -> Answer:
+    worker, started = get_worker(), time.monotonic()
+    listener = _Teller(task.cell, what)
+    name = str(worker.name)
+    try:
+        store = _store(way)
+        value = make(unpack(task, store), store, listener)
+    except WheelsmithError as error:
+        facts = error.to_dict()
+        again = isinstance(error, InterruptedBuildError)
+        failure = Failure(facts["code"], facts["name"], facts["cause"], facts["remedy"], facts["detail"], again)
+        return Answer(name, time.monotonic() - started, None, failure)
+    return Answer(name, time.monotonic() - started, value)
+
+
+def _store(way: Way) -> Store:
+    return Store(Path(way.store) if way.store else default_root())
+
+
+def _place() -> str:
+    """A name for this worker's own work directories: stores may be shared by workers of one host."""
+    return "".join(c if c.isalnum() else "-" for c in str(get_worker().name))[-40:]
+
+
+def _held(name: str) -> Callable[[], bool]:
+    """Whether an event of Dask's is not set yet, as far as is known: asked by a thread of its own, as the caller must
+    not wait. Who cannot ask any more lets go: the build then compiles what is not there."""
+    released = threading.Event()
+    client = get_client()
+
+    def wait() -> None:
+        try:
+            while not Event(name, client=client).wait(timeout=5):
+                pass
+        except Exception:
+            released.set()
+        released.set()
+
+    threading.Thread(target=wait, daemon=True, name="wheelsmith release").start()
+    return lambda: not released.is_set()
+
+
+class _Teller:
+    """A listener that tells the coordinator."""
+
+    def __init__(self, cell: str, what: str) -> None:
+        self._cell, self._what, self._worker, self._last = cell, what, get_worker(), 0.0
+
+    def __call__(self, event: Told, /) -> None:
+        match event:
+            case UnitDone() | StageStarted():
+                self._tell(type(event).__name__, asdict(event))
+            case Note() if event.warning:
+                self._tell("Note", asdict(event))
+            case Compiling() if time.monotonic() - self._last > _OFTEN:
+                self._last = time.monotonic()
+                self._tell("Compiling", asdict(event))
+
+    def _tell(self, kind: str, facts: dict[str, object]) -> None:
+        try:
+            self._worker.log_event(
+                TOPIC,
+                {"event": kind, "cell": self._cell, "task": self._what, "worker": str(self._worker.name), **facts},
+            )
+        except Exception:  # a farm that is going down; the work is worth more than the word about it
+            return
