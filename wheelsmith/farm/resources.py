@@ -1,6 +1,6 @@
 """What a machine offers to a farm, and what a plan needs, in the words of Dask's worker resources.
 
-In: this machine; or a plan. Out: quantities by name: `build` (one at a time), `cpus`, `memory`, `disk` (GB), `confined`,
+In: this machine; or a plan. Out: quantities by name: `build` (one at a time), `cpus`, `memory`, `disk`, `confined`,
 `engine`, and `cuda-13.0` for each toolkit that is there or can be assembled. Nothing can fail.
 
 Source: Dask distributed, "Worker Resources".
