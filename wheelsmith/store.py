@@ -137,7 +137,7 @@ class Store:
                     continue
                 collected += 1
         for path in self.root.glob("work/[!.]*"):  # it has served, and was about to be removed
-            if (self.root / "wheels" / path.name).is_dir():
+            if (self.root / "wheels" / path.name.partition(".")[0]).is_dir():  # of parts of a build: the build's
                 with suppress(OSError, BusyError), self.lock(f"build-{path.name}"):
                     remove_tree(path)
                     collected += 1

@@ -177,7 +177,8 @@ def wait_for_workers(client: Client, wait: float) -> dict[str, dict[str, float]]
 
 def workers_of(client: Client) -> dict[str, dict[str, float]]:
     """The address and resources of every worker that there is now."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    # Not `scheduler_info`: what the client keeps for that is replaced now and then by totals without workers.
+    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     return {address: dict(it.get("resources") or {}) for address, it in workers.items()}
 
 

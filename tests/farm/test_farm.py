@@ -1,0 +1,174 @@
+"""A farm without compilers: parts, tasks that travel, resources, the simulator, and what is refused beforehand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import wheelsmith
+from wheelsmith.builder.shards import UnitCost
+from wheelsmith.errors import FarmError, UsageError, VerificationError
+from wheelsmith.farm.resources import lacking, needed, offered
+from wheelsmith.farm.simulate import FarmFacts, predict, units_of
+from wheelsmith.farm.split import split
+from wheelsmith.farm.task import Way, pack, refuse_secret, unpack
+from wheelsmith.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+def units(*seconds: float) -> list[UnitCost]:
+    return [UnitCost(f"/tmp/{number}.o", f"{number}.cu", value, 0) for number, value in enumerate(seconds)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, 256])
+@pytest.mark.parametrize("cores", [1, 4])
+def test_every_unit_is_in_one_part_and_the_longest_go_first(workers, cores):
+    given = units(*[1.0 + 7 * number % 50 for number in range(200)])
+    shards = split(given, workers, cores)
+    assert sorted(unit.output for shard in shards for unit in shard.units) == sorted(unit.output for unit in given)
+    lengths = [unit.cpu_seconds for shard in shards for unit in shard.units]
+    assert lengths == sorted(lengths, reverse=True)
+    assert all(len(shard.units) % cores == 0 for shard in shards[:-1])
+
+
+def test_a_part_is_worth_starting_a_build_tool_for():
+    assert [len(shard.units) for shard in split(units(33.0, 15.0, 5.0, 5.0, 3.0, 2.0, 1.0), 2)] == [1, 2, 4]
+    assert split([], 4) == ()
+
+
+@pytest.fixture
+def plan():
+    return wheelsmith.plan("cuvec==6.0.1")
+
+
+def test_a_plan_that_travels_is_the_same_or_refused(plan, tmp_path):
+    task = pack("cell", plan)
+    store = Store(tmp_path)
+    there = unpack(task, store)
+    assert there.digest == plan.digest
+    assert Path(there.recipe).read_bytes() == Path(plan.recipe).read_bytes()
+    from wheelsmith.toolchain.ccache.entries import scope_of
+
+    assert scope_of(there) == scope_of(plan)  # whose objects it takes
+    other = json.loads(task.plan)
+    other["environment"]["NVCC_APPEND_FLAGS"] = "--evil"
+    with pytest.raises(VerificationError, match="digest"):
+        unpack(replace(task, plan=json.dumps(other)), store)
+    with pytest.raises(VerificationError, match="recipe"):
+        unpack(replace(task, recipe=b"another"), store)
+    with pytest.raises(VerificationError, match="lock"):
+        unpack(replace(task, lock=f"{task.lock}\n"), store)
+
+
+def test_what_stands_for_this_machine_does_not_travel(plan):
+    with pytest.raises(UsageError, match="running interpreter"):
+        pack("cell", replace(plan, target=replace(plan.target, environment="current")))
+
+
+def test_no_password_travels(monkeypatch):
+    with pytest.raises(UsageError, match="password") as caught:
+        refuse_secret("compile cache", "redis://farm:geheim@host/0")
+    assert "geheim" not in caught.value.cause + caught.value.remedy
+    refuse_secret("compile cache", "redis://host/0")
+    refuse_secret("compile cache", "/srv/cache")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
+    monkeypatch.setenv("WHEELSMITH_CACHE_KEY", "geheim" * 8)
+    way = Way("s3://bucket/wheels", "s3://bucket/cache")
+    assert "geheim" not in repr(way)
+    assert way.settings({}).cache == "s3://bucket/cache"
+    assert (
+        Way("dist").settings({"WHEELSMITH_CACHE": "redis://farm:geheim@host/0"}).cache == "redis://farm:geheim@host/0"
+    )
+
+
+def test_resources_say_why_a_worker_does_not_fit(plan, tmp_path):
+    has = {"build": 1.0, "memory": 8.0, "disk": 100.0, "confined": 1.0, "cuda-13.0": 1.0}
+    assert lacking(plan, has) == ""
+    assert lacking(plan, {}) == "it was not started for wheelsmith"
+    assert lacking(plan, has | {"memory": 0.1}) == "it has 0.1 GB of memory, and 0.6 GB are needed"
+    assert lacking(plan, has | {"cuda-13.0": 0.0}) == "it has no CUDA toolkit 13.0"
+    assert lacking(plan, has | {"confined": 0.0}).startswith("it cannot confine a build")
+    assert set(needed(plan)) == {"build", "memory", "disk", "confined", "cuda-13.0"}
+    here = offered(tmp_path / "not there yet")
+    assert here["build"] == 1.0
+    assert here["cpus"] >= 1.0
+    assert any(name.startswith("cuda-") for name in here)
+
+
+def test_the_simulator_on_what_can_be_reckoned_by_hand():
+    facts = FarmFacts(cores=1, configure=10.0, start=0.0, finish=5.0, hit=0.0, latency=0.0, price=2.0, object_bytes=0.0)
+    one, two, four = predict(units_of([100.0] * 8), (1, 2, 4), facts)
+    assert (one.seconds, one.speed_up) == (815.0, 1.0)
+    assert two.seconds == 10.0 + 400.0 + 5.0 + 5.0  # half of the builder's configuring on each
+    assert four.seconds == 10.0 + 200.0 + 2.5 + 5.0
+    assert four.cost == pytest.approx(4 * 2.0 * four.seconds / 3600)
+    assert four.efficiency == pytest.approx(815.0 / 217.5 / 4)
+
+
+def test_nobody_is_faster_than_the_longest_unit_and_a_slow_line_is_waited_for():
+    facts = FarmFacts()
+    many = predict(units_of([50.0] * 100 + [300.0]), (256,), facts)[0]
+    assert many.seconds > 300.0
+    slow = predict(units_of([50.0] * 100), (64,), replace(facts, bandwidth=1e6))[0]
+    assert slow.seconds > predict(units_of([50.0] * 100), (64,), facts)[0].seconds + 100.0
+
+
+def test_simulate_reads_models_and_timelines_and_refuses_the_rest(tmp_path):
+    document = wheelsmith.farm_simulate(ROOT / "recipes/models/vllm.json", cores=4, price=1.0)
+    jsonschema.validate(document, wheelsmith.document_schema("farm-simulate"))
+    assert [point["workers"] for point in document["points"]][-1] == 256
+    seconds = [point["seconds"] for point in document["points"]]
+    assert seconds == sorted(seconds, reverse=True)
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(UsageError):
+        wheelsmith.farm_simulate(tmp_path / "x.json")
+    with pytest.raises(UsageError, match="bandwidth is 0"):
+        wheelsmith.farm_simulate(ROOT / "recipes/models/vllm.json", bandwidth=0)
+
+
+def matrix(directory: Path, text: str = "[[package]]\nrequirement = 'cuvec==6.0.1'\n") -> Path:
+    path = directory / "wheels.toml"
+    path.write_text(f"schema_version = 1\n{text}")
+    return path
+
+
+def test_a_scheduler_that_is_not_there(tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(FarmError, match=r"No scheduler answers at tcp://127\.0\.0\.1:9") as caught:
+        wheelsmith.farm_build(matrix(tmp_path), scheduler="tcp://127.0.0.1:9", wait=1.0, index=tmp_path / "dist")
+    assert caught.value.exit_code == 73
+    with pytest.raises(FarmError, match="No scheduler answers"):
+        wheelsmith.farm_build(matrix(tmp_path), scheduler="nonsense://x", wait=1.0, index=tmp_path / "dist")
+
+
+def test_tls_files_that_are_not_there(tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(UsageError, match=r"has no ca\.pem"):
+        wheelsmith.farm_build(matrix(tmp_path), scheduler="tls://127.0.0.1:9", tls=tmp_path, index=tmp_path / "dist")
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(UsageError, match="is not encrypted"):
+        wheelsmith.farm_build(matrix(tmp_path), scheduler="tcp://127.0.0.1:9", tls=tmp_path, index=tmp_path / "dist")
+
+
+def test_a_cell_that_cannot_be_is_told_before_a_cluster_is_looked_for(tmp_path):
+    path = matrix(tmp_path, "[[package]]\nrequirement = 'cuvec'\ncuda = ['9.2']\n")
+    with pytest.raises(wheelsmith.TargetError, match="cannot be built; nothing was started"):
+        wheelsmith.farm_build(path, scheduler="tcp://127.0.0.1:9", wait=1.0, index=tmp_path / "dist")
+
+
+def test_the_command_line_needs_no_dask():
+    code = (
+        "import sys; from wheelsmith.cli.main import main\n"
+        "try: main(['farm', 'build', '--help'])\nexcept SystemExit: pass\n"
+        "print('\\n', *({'dask', 'distributed', 'tornado'} & sys.modules.keys()))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1].split() == []
