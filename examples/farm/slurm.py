@@ -1,0 +1,51 @@
+"""A farm on a SLURM cluster: workers are jobs that dask-jobqueue submits.
+
+    python slurm.py wheels.toml --workers 8 --index s3://bucket/wheels
+
+Needed on all nodes: this wheelsmith with `[farm,cloud]`, dask-jobqueue, g++, git, a CUDA toolkit; one cache, in
+WHEELSMITH_CACHE and WHEELSMITH_CACHE_KEY of the environment that jobs start with (`~/.farm-environment`).
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from dask_jobqueue import SLURMCluster
+from distributed.security import Security
+
+import wheelsmith
+
+
+def cluster(security: Security | None = None) -> SLURMCluster:
+    """Each job is one worker with all of its cores: compilers within it are as many as memory allows."""
+    return SLURMCluster(
+        cores=16,
+        processes=1,
+        memory="64GB",
+        walltime="08:00:00",
+        job_extra_directives=["--exclusive"],
+        job_script_prologue=['. "$HOME/.farm-environment"'],
+        worker_extra_args=["--memory-limit", "0"],
+        scheduler_options={"dashboard_address": ":8787"},
+        security=security,
+        shared_temp_directory="~/.farm-keys",
+    )
+
+
+def main() -> int:
+    """Start workers, build, and let them go."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("matrix")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--index", default="dist")
+    options = parser.parse_args()
+    with cluster() as jobs:
+        jobs.adapt(minimum_jobs=1, maximum_jobs=options.workers)
+        result = wheelsmith.farm_build(options.matrix, scheduler=jobs.scheduler_address, index=options.index, wait=3600)
+    for cell in result.to_dict()["cells"]:
+        print(cell["id"], cell["state"], cell["wheel"] or "")
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
