@@ -17,7 +17,7 @@ import contextlib
 import queue
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -126,7 +126,7 @@ class FarmRun:
         self._run = uuid.uuid4().hex[:12]
         self._there = workers_of(client)
         self._tasks: Counter[str] = Counter()
-        self._cpu: Counter[str] = Counter()
+        self._cpu: dict[str, float] = defaultdict(float)
         self.cells = [FarmCell(one) for one in planned]
         self._jobs: list[_Job] = []
         for number, cell in enumerate(self.cells):
