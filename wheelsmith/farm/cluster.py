@@ -84,7 +84,14 @@ def connect(where: Where) -> Iterator[Client]:
         else:
             client = stack.enter_context(_remote(where, _security(where.tls)))
         _refuse_versions(client)
-        client.register_plugin(Offer(where.toolkit), name="wheelsmith")
+        try:
+            client.register_plugin(Offer(where.toolkit), name="wheelsmith")
+        except Exception as error:  # the worker's own, as it came
+            words = f"{type(error).__name__} {error}".splitlines()[0][:200]
+            raise FarmError(
+                f"The farm's machines cannot load wheelsmith: {words}.",
+                "Install this wheelsmith, with what its extra `farm` needs, on the scheduler and on every worker.",
+            ) from error
         yield client
 
 

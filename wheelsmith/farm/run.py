@@ -19,6 +19,7 @@ import time
 import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from wheelsmith.documents.matrices import CellState
 
 _WATCH = 2.0  # seconds between two looks at who is there
+_PATIENCE = 30.0  # seconds that a scheduler may not answer
 _TRIES = 3  # of a build whose workers are lost
 _AHEAD = 2  # parts for each worker that Dask has before they can start
 
@@ -125,6 +127,7 @@ class FarmRun:
         self._messages: queue.SimpleQueue[Mapping[str, object]] = queue.SimpleQueue()
         self._run = uuid.uuid4().hex[:12]
         self._there = workers_of(client)
+        self._silent = 0.0
         self._tasks: Counter[str] = Counter()
         self._cpu: dict[str, float] = defaultdict(float)
         self.cells = [FarmCell(one) for one in planned]
@@ -159,11 +162,16 @@ class FarmRun:
         try:
             while any(job.cell.state == "not begun" for job in self._jobs):
                 self._tell()
-                if not self._step():
-                    time.sleep(0.1)
-                if time.monotonic() - watched > _WATCH:
-                    watched = time.monotonic()
-                    self._watch()
+                try:
+                    if not self._step():
+                        time.sleep(0.1)
+                    if time.monotonic() - watched > _WATCH:
+                        watched = time.monotonic()
+                        self._watch()
+                except (OSError, RuntimeError, CancelledError):  # of a connection that is gone
+                    if self._client.status == "running":
+                        raise
+                    self._gone()
         except KeyboardInterrupt:
             self._end_all("interrupted", None)
             raise
@@ -227,8 +235,7 @@ class FarmRun:
     def _answer(self, job: _Job, future: Future) -> work.Answer | None:
         """What came of a task; None: its workers were lost."""
         if future.status == "cancelled":
-            raise_gone = self._client.status != "running"
-            if raise_gone:
+            if self._client.status != "running":
                 self._gone()
             return None
         if future.status == "error":
@@ -325,10 +332,10 @@ class FarmRun:
             self._cpu[answer.worker] += 0.0 if answer.value.reused else answer.value.cpu_seconds
             self._finish(job, "stored" if answer.value.reused else "built", None)
 
-    def _finish(self, job: _Job, state: CellState, error: WheelsmithError | None) -> None:
+    def _finish(self, job: _Job, state: CellState, error: WheelsmithError | None, *, cancel: bool = True) -> None:
         cell = job.cell
         cell.state, cell.error, cell.seconds = state, error, time.monotonic() - job.begun
-        for future in (*job.looks, *job.at_work):
+        for future in (*job.looks, *job.at_work) if cancel else ():
             with contextlib.suppress(Exception):  # nobody waits for them any more
                 future.cancel()
         words = error.cause if error else cell.built.wheel if cell.built else ""
@@ -336,13 +343,13 @@ class FarmRun:
 
     def _watch(self) -> None:
         """Who came, and who went."""
-        if self._client.status != "running":
-            self._gone()
-            return
         try:
             now = workers_of(self._client)
-        except Exception:
-            self._gone()
+            self._silent = 0.0
+        except Exception:  # Dask has many for a scheduler that does not answer
+            self._silent += _WATCH
+            if self._client.status == "closed" or self._silent > _PATIENCE:
+                self._gone()
             return
         for address in self._there.keys() - now.keys():
             self._conduct.listener(Note("farm", f"worker {address} is gone", warning=True))
@@ -359,7 +366,7 @@ class FarmRun:
                     if not lacking(job.plan, now[address]):
                         self._look(job, address)
             if job.key is not None and not job.good(now):  # none is left that could take what waits
-                for future in list(job.at_work):
+                for future in (*job.at_work, *([job.building] if job.building is not None else [])):
                     future.cancel()
 
     def _gone(self) -> None:
@@ -372,7 +379,7 @@ class FarmRun:
     def _end_all(self, state: CellState, error: WheelsmithError | None) -> None:
         for job in self._jobs:
             if job.cell.state == "not begun":
-                self._finish(job, state, error)
+                self._finish(job, state, error, cancel=False)
 
     def _tell(self) -> None:
         while not self._messages.empty():
