@@ -104,9 +104,9 @@ def assemble(task: PlanTask, way: Way, released: str | None) -> Answer:
         use, summary = record["compile"]["cache"], record["compile"]["summary"]
         forget_parts(record["key"], store, _place())
         return Built(
-            result.published.filename,
-            result.published.sha256,
-            result.published.size,
+            record["wheel"]["filename"],
+            record["wheel"]["sha256"],
+            record["wheel"]["size"],
             result.reused,
             result.seconds,
             use["hits"] if use else 0,
