@@ -51,7 +51,17 @@ def test_the_seed_settings_of_vllm():
     assert environment["TRITON_KERNELS_SRC_DIR"] == f"{trees['triton'].path}/python/triton_kernels/triton_kernels"
     assert plan.lock is not None
     assert dict(locked_pins(plan.lock, "3.12"))["torch"] == "2.9.1"
-    assert plan.warnings == ()
+    assert plan.warnings == ("GPU code compressed for size needs driver 550.54.14 (CUDA 12.4) or newer.",)
+
+
+def test_flash_attention_3_of_vllm_can_be_left_out_on_hopper():
+    with_it, without = (wheelsmith.plan("vllm==0.15.1", arch="9.0", options={"fa3": on}) for on in (True, False))
+    rule = LibraryRule("vllm/vllm_flash_attn/_vllm_fa3_C.*", "native", False, (Arch(9, 0),))
+    assert rule in with_it.promises
+    assert not [promise for promise in without.promises if "_vllm_fa3_C" in promise.path]
+    assert [str(patch) for patch in without.patches if "FlashAttention-3" in str(patch)][-1].startswith(
+        "edit setup.py (once): no FlashAttention-3"
+    )
 
 
 @pytest.mark.parametrize(("standalone", "code"), [(True, "native"), (False, "jit")])
