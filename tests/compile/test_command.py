@@ -24,6 +24,10 @@ def read(line, directory="/b/src/build"):
             "nvcc -gencode arch=compute_90a,code=sm_90a -gencode=arch=compute_80,code=sm_80 -t 4 -c ../b.cu -o b.o",
             Unit("src/b.cu", "cuda", ("sm_80", "sm_90a"), "", 2, "/b/src/build/b.o"),
         ),
+        (
+            "nvcc -code=sm_80,sm_120 --threads=1 -c b.cu",
+            Unit("src/build/b.cu", "cuda", ("sm_120", "sm_80"), passes=2),
+        ),
         ("nvcc -arch=sm_90 --threads=0 -dc b.cu", Unit("src/build/b.cu", "cuda", ("sm_90",), "", 1)),
         ("nvcc -code=sm_80,sm_90 -t2 -c b.cu", Unit("src/build/b.cu", "cuda", ("sm_80", "sm_90"), "", 2)),
         (

@@ -49,7 +49,8 @@ class Unit:
         level: the optimisation option; `-O0` and `-O3` take different times.
         threads: compilers that run at once in it (nvcc's `--threads`).
         output: absolute path of what is written, as the build sees it; empty: not named.
-        passes: device code passes that could run side by side, and that nobody has asked to.
+        passes: device code passes that could run side by side, and that nobody has asked to (`--threads 1` asks for
+            nothing: vLLM's setup.py always says it).
     """
 
     name: str
@@ -82,15 +83,16 @@ def understand(arguments: Sequence[str], directory: str, root: str) -> Unit | No
     else:
         return None
     archs = tuple(sorted(set(_CODE.findall(" ".join(_codes(arguments))))))
+    threads = _threads(arguments, len(archs))
     levels = [item for item in arguments if re.fullmatch(r"-O[0-3sgz]?|-Ofast", item)]
     return Unit(
         name=_inside(name, root),
         kind=kind,
         archs=archs,
         level=levels[-1] if levels else "",
-        threads=_threads(arguments, len(archs)),
+        threads=threads,
         output=normpath(place) if output else "",
-        passes=1 if _asks_for_threads(arguments) else len({arch.rpartition("_")[2] for arch in archs}) or 1,
+        passes=len({arch.rpartition("_")[2] for arch in archs}) or 1 if threads == 1 else 1,
     )
 
 
@@ -129,10 +131,6 @@ def _threads(arguments: Sequence[str], archs: int) -> int:
     text = _value(arguments, "-t", "--threads") or "".join(joined[:1])
     asked = int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 1
     return max(1, min(asked or archs, archs))
-
-
-def _asks_for_threads(arguments: Sequence[str]) -> bool:
-    return any(re.match(r"-t\d*$|--threads(=|$)|-t=", item) for item in arguments)
 
 
 def _inside(path: str, root: str) -> str:
