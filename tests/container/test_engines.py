@@ -168,7 +168,7 @@ def test_building_an_image_reproducibly_differs_by_engine():
     common += ["--build-arg", "A=1", "--build-arg", "B=2", "--secret", "id=netrc,src=/n"]
     docker = ["--build-arg", "HTTPS_PROXY", "--build-arg", "SOURCE_DATE_EPOCH=1577836800", "ctx"]
     assert build_command(DOCKER, build) == ["docker", *common, *docker]
-    layered = ["--layers", "--format", "docker", "--timestamp", "1577836800", "ctx"]
+    layered = ["--layers", "--force-rm", "--format", "docker", "--timestamp", "1577836800", "ctx"]
     assert build_command(PODMAN, build) == ["podman", *common, *layered]
     assert build_command(BUILDAH, build) == ["buildah", *common, *layered]
 

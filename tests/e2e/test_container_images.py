@@ -190,6 +190,7 @@ def test_another_wheel_changes_only_the_last_layers(runtime, mirror):
     assert pushed[1][1] < pushed[0][1] / 10
 
 
+@pytest.mark.timeout(5400)
 def test_two_builds_give_the_same_layers_and_keep_no_secret(runtime, mirror, netrc, said):
     """All steps run twice, with a login; the time of every file is fixed. Then podman's and buildah's whole storage is
     searched (layers, configurations, histories), their cache mounts, and all that they said."""
@@ -209,6 +210,16 @@ def test_two_builds_give_the_same_layers_and_keep_no_secret(runtime, mirror, net
     home = Path(os.environ["CONTAINERS_STORAGE_CONF"]).parent
     for word in (TOKEN, login):
         assert found_in(word, home / "storage", home / "run", said, *caches) == []
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildah"])
+def test_a_build_that_fails_leaves_no_secret(engine, tmp_path):
+    (tmp_path / "Dockerfile").write_text(f"FROM {SLIM}\nRUN --mount=type=secret,id=n test ! -s /run/secrets/n\n")
+    (tmp_path / "n").write_text("of-a-build-that-fails-55c1")
+    command = ["image", "build", tmp_path, "--engine", engine, "--tag", "localhost/wheelsmith-test:none"]
+    assert wheelsmith(*command, "--secret", f"n={tmp_path}/n").returncode != 0
+    storage = Path(os.environ["CONTAINERS_STORAGE_CONF"]).parent / "storage"
+    assert found_in("of-a-build-that-fails-55c1", storage / "overlay-containers") == []
 
 
 @pytest.fixture(scope="module")

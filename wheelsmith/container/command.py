@@ -94,8 +94,9 @@ def build_command(engine: Engine, build: ImageBuild) -> list[str]:
         if build.epoch is not None:
             command += ["--build-arg", f"SOURCE_DATE_EPOCH={build.epoch}"]
     else:
-        # Layers make the second build fast; docker's format keeps SHELL and HEALTHCHECK.
-        command += ["--layers", "--format", "docker"]
+        # Layers make the second build fast; docker's format keeps SHELL and HEALTHCHECK. A build that fails leaves
+        # buildah's working container, and in its directory the secrets, without --force-rm.
+        command += ["--layers", "--force-rm", "--format", "docker"]
         if build.epoch is not None:
             command += ["--timestamp", str(build.epoch)]
     return [*command, str(build.context)]
