@@ -92,7 +92,7 @@ def _at(block: str, places: dict[str, tuple[Path, str]]) -> str:
     name = re.match(r'name = "([^"]+)"', block)
     assert name is not None
     kind = "submodule" if "inside =" in block else name[1].removesuffix("-0.14")
-    path, commit = places[kind]
+    path, commit = places.get(kind, places["submodule"])  # trees of newer versions have no stand-in yet
     for key, value in (("url", str(path)), ("commit", commit)):
         block = re.sub(rf'^{key} = "[^"]*"', f'{key} = "{value}"', block, count=1, flags=re.MULTILINE)
     block = re.sub(r"^tag = .*\n", "", block, count=1, flags=re.MULTILINE)

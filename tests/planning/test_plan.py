@@ -133,12 +133,12 @@ def test_a_patch_for_other_versions_is_left_out(recipe_dir):
 @pytest.mark.parametrize(
     ("requirement", "target", "cause", "remedy"),
     [
-        ("vllm", {"cuda": "12.6"}, "CUDA 12.6 cannot compile for sm_120", "CUDA 12.8 is the first"),
-        ("vllm", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "--cuda 13.0 --torch 2.11.0"),
-        ("vllm", {"cuda": "12.7"}, "CUDA 12.7 is not a toolkit that wheelsmith knows", "Choose one of"),
-        ("vllm", {"torch": "newest"}, "'newest' is not a version of torch", "or nightly"),
-        ("vllm", {"arch": "9.0+PTX"}, "does not pass +PTX on to nvcc", "--arch '9.0'"),
-        ("vllm", {"python": "3.9"}, "supports Python >=3.10,<3.14, not 3.9", "--python 3.12"),
+        ("vllm==0.16.0", {"cuda": "12.6"}, "CUDA 12.6 cannot compile for sm_120", "CUDA 12.8 is the first"),
+        ("vllm==0.16.0", {"cuda": "13.0"}, "torch 2.9.1 is built with CUDA 12.8", "--cuda 13.0 --torch 2.11.0"),
+        ("vllm==0.16.0", {"cuda": "12.7"}, "CUDA 12.7 is not a toolkit that wheelsmith knows", "Choose one of"),
+        ("vllm==0.16.0", {"torch": "newest"}, "'newest' is not a version of torch", "or nightly"),
+        ("vllm==0.16.0", {"arch": "9.0+PTX"}, "does not pass +PTX on to nvcc", "--arch '9.0'"),
+        ("vllm==0.16.0", {"python": "3.9"}, "supports Python >=3.10,<3.14, not 3.9", "--python 3.12"),
         ("cuvec", {"torch": "2.11.0"}, "cuvec does not use torch", "Leave --torch away"),
         ("cuvec", {"arch": "7.0"}, "CUDA 13.0 cannot compile for sm_70", "It compiles for 7.5"),
     ],
