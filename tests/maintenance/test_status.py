@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_status_says_how_far_behind_a_recipe_is_and_what_blocks(tmp_path: Path, 
     write_recipe(recipe_dir, "toy", f"# UNDECIDED 1.0: something\n{TOY_RECIPE}{UNLOCKED}")
     for version in ("1.1", "2.0"):
         stored_sdist(tmp_path / "s", version)
-    options = {"offline": True, "store": tmp_path / "s", "recipes": [recipe_dir]}
+    options: dict[str, Any] = {"offline": True, "store": tmp_path / "s", "recipes": [recipe_dir]}
     (row,) = wheelsmith.recipe_status(["toy"], **options)["recipes"]
     assert (row["pinned"], row["newest"], row["behind"], row["rehearsed"]) == ("1.0", "2.0", ["1.1", "2.0"], None)
     assert row["blocks"] == ["1.0: the tree t is not locked", "1.0: something"]
@@ -38,7 +39,7 @@ def test_an_upstream_that_cannot_be_asked_is_an_answer(tmp_path: Path, recipe_di
 
 
 def test_a_page_shows_text_of_a_recipe_as_text() -> None:
-    row = {
+    row: Any = {
         "name": "a<b>",
         "pinned": "1",
         "newest": None,
@@ -49,7 +50,7 @@ def test_a_page_shows_text_of_a_recipe_as_text() -> None:
         "blocks": ["<script>"],
         "problem": "p",
     }
-    page = wheelsmith.recipe_status_page({"schema_version": 1, "at": "now", "recipes": [row]})  # type: ignore[typeddict-item]
+    page = wheelsmith.recipe_status_page({"schema_version": 1, "at": "now", "recipes": [row]})
     assert "<script>" not in page
     assert "a&lt;b&gt;" in page
 
