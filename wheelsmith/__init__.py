@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from wheelsmith.api.defaults import PathLike as PathLike
     from wheelsmith.api.drafting import Checked as Checked
     from wheelsmith.api.drafting import Drafted as Drafted
+    from wheelsmith.api.drafting import recipe_catalogue as recipe_catalogue
     from wheelsmith.api.drafting import recipe_check as recipe_check
     from wheelsmith.api.drafting import recipe_new as recipe_new
+    from wheelsmith.api.drafting import recipe_record as recipe_record
     from wheelsmith.api.farming import FarmResult as FarmResult
     from wheelsmith.api.farming import farm_build as farm_build
     from wheelsmith.api.farming import farm_simulate as farm_simulate
@@ -187,7 +189,7 @@ _MODULES = {
     "wheelsmith.api.building": "TargetOptions build fetch plan rebuild",
     "wheelsmith.api.containers": "Place build_in_container choose_place",
     "wheelsmith.api.defaults": "DEFAULT_INDEX PathLike",
-    "wheelsmith.api.drafting": "Checked Drafted recipe_check recipe_new",
+    "wheelsmith.api.drafting": "Checked Drafted recipe_catalogue recipe_check recipe_new recipe_record",
     "wheelsmith.api.farming": "FarmResult farm_build farm_simulate",
     "wheelsmith.api.images": "Rendered image_build image_parts image_push image_render image_sizes",
     "wheelsmith.api.indexing": (

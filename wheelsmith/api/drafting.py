@@ -114,6 +114,50 @@ def recipe_check(what: str | PathLike, *, recipes: Sequence[PathLike] = ()) -> C
     return Checked(loaded.recipe.name, origin, lint(loaded, origin.read_text("utf-8")))
 
 
+def recipe_catalogue(*, recipes: Sequence[PathLike] = (), records: PathLike | None = None) -> str:
+    """A table (Markdown) of every recipe, and of what its builds' records say.
+
+    Args:
+        recipes: directories whose recipes go before the shipped ones.
+        records: directory of the records; default: `records/` beside the shipped recipes.
+
+    Raises:
+        UsageError: a file there is no record.
+    """
+    from wheelsmith.maintenance.catalogue import catalogue
+    from wheelsmith.recipe.loader import load_recipe, shipped_directory
+
+    loaded = [load_recipe(path) for path in book(recipes).names().values()]
+    return catalogue(loaded, shipped_directory() / "records" if records is None else Path(records)).markdown()
+
+
+def recipe_record(build: PathLike, *, where: str, records: PathLike, smoke: str = "", when: str | None = None) -> Path:
+    """Keep what a build came to for the catalogue.
+
+    Args:
+        build: the file that holds what `wheelsmith build --json` printed, or a store's `build.json`.
+        where: the machine, in words; nothing of it is found out.
+        records: directory of the records.
+        smoke: what the recipe's smoke test on a GPU came to.
+        when: day of the build; default: today (UTC).
+
+    Raises:
+        UsageError: it is no record of a build.
+    """
+    import json
+    from datetime import UTC, datetime
+
+    from wheelsmith.errors import UsageError
+    from wheelsmith.maintenance.catalogue import record_of, write_record
+
+    try:
+        data = json.loads(Path(build).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{build} cannot be read: {error}.", "Give what `build --json` printed.") from error
+    day = datetime.now(UTC).strftime("%Y-%m-%d") if when is None else when
+    return write_record(record_of(data, where=where, when=day, smoke=smoke), Path(records))
+
+
 def _with_trees(draft: Draft, origin: Origin, finder: Finder) -> Draft:
     """The draft with the trees that its CMake files and its submodules name, at the commits that they have now."""
     import tempfile

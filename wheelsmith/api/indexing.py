@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -202,19 +202,23 @@ def try_install(
     index: PathLike = DEFAULT_INDEX,
     imports: Sequence[str] = (),
     python: str | None = None,
+    recipes: Sequence[PathLike] = (),
     listener: Listener = ignore,
 ) -> TryoutResult:
     """Install from the index with pip into an empty environment, import, and remove the environment again.
+
+    Where there is a GPU and the package's recipe has a smoke test, that runs as well.
 
     Args:
         requirement: such as `cuvec==6.0.1+cu130`; or the path of a wheel that is not published.
         index: the index's directory.
         imports: modules to import; default: those that the package's recipe names, if there is one.
         python: `major.minor`; default: the running interpreter's.
+        recipes: directories whose recipes go before the shipped ones.
         listener: told of every step.
 
     Raises:
-        InstallError: pip fails, or an import does.
+        InstallError: pip fails, an import does, or the smoke test.
     """
     import tempfile
 
@@ -225,18 +229,18 @@ def try_install(
     from wheelsmith.toolchain.python import find_interpreter, running_python
 
     if requirement.endswith(".whl"):
-        return _try_wheel(Path(requirement), imports, python, listener)
+        return _try_wheel(Path(requirement), imports, python, recipes, listener)
     try:
         name = Requirement(requirement).name
     except InvalidRequirement as error:
         raise UsageError(
             f"{requirement!r} is not a requirement (PEP 508).", "Write it as in cuvec==6.0.1+cu130."
         ) from error
-    if not imports:
-        try:
-            imports = book(()).find(name)[0].recipe.wheel.imports
-        except UnknownPackageError:
-            imports = ()
+    smoke = ""
+    with suppress(UnknownPackageError):
+        wheel = book(recipes).find(name)[0].recipe.wheel
+        imports = imports or wheel.imports
+        smoke = wheel.smoke if wheel.smoke is not None and _has_gpu() else ""
     interpreter = find_interpreter(python or running_python())
     with tempfile.TemporaryDirectory(prefix="wheelsmith-try-") as directory:
         return try_it(
@@ -245,11 +249,24 @@ def try_install(
             python=interpreter.executable,
             imports=imports,
             work_dir=Path(directory),
+            smoke=smoke,
             listener=listener,
         )
 
 
-def _try_wheel(wheel: Path, imports: Sequence[str], python: str | None, listener: Listener) -> TryoutResult:
+def _has_gpu() -> bool:
+    from wheelsmith.errors import TargetError
+    from wheelsmith.gpu.machine import gpus_here
+
+    try:
+        return bool(gpus_here().gpus)
+    except TargetError:
+        return False
+
+
+def _try_wheel(
+    wheel: Path, imports: Sequence[str], python: str | None, recipes: Sequence[PathLike], listener: Listener
+) -> TryoutResult:
     """The same for a wheel that no index has, by way of one of its own."""
     import tempfile
 
@@ -264,7 +281,8 @@ def _try_wheel(wheel: Path, imports: Sequence[str], python: str | None, listener
         place = Path(directory) / "index"
         publish_wheels([wheel], place, listener=ignore)
         name, version, _, _ = parse_wheel_filename(wheel.name)
-        return try_install(f"{name}=={version}", index=place, imports=imports, python=python, listener=listener)
+        requirement = f"{name}=={version}"
+        return try_install(requirement, index=place, imports=imports, python=python, recipes=recipes, listener=listener)
 
 
 def index_serve(

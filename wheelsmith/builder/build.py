@@ -24,6 +24,7 @@ from wheelsmith.builder.destination import check_name, check_writable
 from wheelsmith.builder.fallbacks import naming_fallbacks
 from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.gaps import naming_gaps
+from wheelsmith.builder.licences import licences
 from wheelsmith.builder.model import RECORD_VERSION, BuildResult, Made, Settings
 from wheelsmith.builder.page import write_page
 from wheelsmith.builder.signing_key import refuse_key_in_reach
@@ -164,6 +165,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         from wheelsmith.attest.sbom import SBOM_FILE, make_sbom
 
         extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
+        extra |= licences(plan, compiled.wheel.parent.parent)
         if plan.limits.choice:
             extra[CHOICES_FILE] = choices_to_bytes(plan.limits.choice)
         with naming_fallbacks(plan, compiled):

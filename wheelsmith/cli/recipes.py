@@ -52,6 +52,14 @@ def configure(commands: Commands[Parser]) -> None:
     one.add_argument("what", metavar="NAME|FILE")
     _add_recipes(one)
 
+    one = add_command(actions, "catalogue", _catalogue, "the table of all recipes and of what was built of them")
+    _add_recipes(one)
+    one.add_argument("--records", metavar="DIR", help="records of builds (default: records/ beside the recipes)")
+    one.add_argument("--add", metavar="FILE", action="append", default=[], help="first keep what build --json told")
+    one.add_argument("--where", metavar="TEXT", default="", help="of --add: the machine, in words")
+    one.add_argument("--smoke", metavar="TEXT", default="", help="of --add: what the smoke test on a GPU came to")
+    one.add_argument("--write", metavar="FILE", help="write the table there")
+
     one = add_command(actions, "lock", _lock, "find what the build would fetch, and compare", description=_LOCK)
     one.add_argument("requirement", help="package and version, such as vllm==0.16.0")
     _add_reading(one)
@@ -227,6 +235,25 @@ def _check(options: argparse.Namespace) -> int:
             print(f"{checked.path}:{finding.line}: {finding.kind}: {finding.text}")
         print(f"{checked.path}: {'nothing is wrong or undecided' if checked.is_sound else 'to be looked at'}")
     return 0 if checked.is_sound else DIFFERS
+
+
+def _catalogue(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    import wheelsmith
+    from wheelsmith.cli import show
+
+    records = options.records or "recipes/records"
+    for file in options.add:
+        wheelsmith.recipe_record(file, where=options.where, records=records, smoke=options.smoke)
+    text = wheelsmith.recipe_catalogue(recipes=getattr(options, "recipes", []), records=options.records)
+    if options.write:
+        show.write(Path(options.write), text)
+    if options.json:
+        show.as_json({"schema_version": 1, "markdown": text})
+    elif not options.write:
+        print(text, end="")
+    return 0
 
 
 def _lock(options: argparse.Namespace) -> int:

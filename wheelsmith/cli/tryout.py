@@ -12,9 +12,10 @@ def configure(commands: Commands[Parser]) -> None:
     parser = add_command(
         commands, "try", execute, "install a wheel from the index into an empty environment and import it"
     )
-    parser.add_argument("requirement", help="such as cuvec==6.0.1+cu130")
+    parser.add_argument("requirement", help="such as cuvec==6.0.1+cu130, or a wheel")
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE")
     parser.add_argument("--python", metavar="X.Y")
+    parser.add_argument("--recipes", metavar="DIR", action="append", default=[], help="a directory of your own recipes")
     add_index(parser)
 
 
@@ -30,6 +31,7 @@ def execute(options: argparse.Namespace) -> int:
             index=options.index,
             imports=options.imports,
             python=options.python,
+            recipes=options.recipes,
             listener=listener,
         )
     if options.json:

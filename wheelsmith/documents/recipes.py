@@ -185,6 +185,13 @@ class DraftDocument(TypedDict):
     notes: list[str]
 
 
+class CatalogueDocument(TypedDict):
+    """`wheelsmith recipes catalogue`."""
+
+    schema_version: int
+    markdown: str
+
+
 class FindingFacts(TypedDict):
     """Something in a recipe to look at."""
 

@@ -48,6 +48,7 @@ from wheelsmith.documents.matrices import MatrixDocument
 from wheelsmith.documents.plans import PlanDocument
 from wheelsmith.documents.recipes import (
     BumpDocument,
+    CatalogueDocument,
     CheckDocument,
     DraftDocument,
     LockDocument,
@@ -107,6 +108,7 @@ DOCUMENTS: dict[str, type] = {
     "publish": PublishDocument,
     "rebuild": RebuildDocument,
     "recipes-bump": BumpDocument,
+    "recipes-catalogue": CatalogueDocument,
     "recipes-check": CheckDocument,
     "recipes-list": RecipesDocument,
     "recipes-lock": LockDocument,
@@ -123,6 +125,7 @@ Document = (
     AdviceDocument
     | BuildDocument
     | BumpDocument
+    | CatalogueDocument
     | CheckDocument
     | ClientConfigDocument
     | DoctorDocument

@@ -59,6 +59,7 @@ def try_install(
     python: Path,
     imports: Sequence[str],
     work_dir: Path,
+    smoke: str = "",
     listener: Listener = ignore,
 ) -> TryoutResult:
     """Install `requirement` from the directory index into an empty environment with pip, and import modules.
@@ -72,6 +73,7 @@ def try_install(
         index_root: the index's directory, as given to `publish`.
         python: interpreter to make the environment with.
         imports: names of modules.
+        smoke: a program that is run after that, and fails with an exception; empty: none.
         work_dir: where to put the environment; made if it is not there.
         listener: hears `StageStarted`, `ToolLine` and `StageDone` of the stage `index`.
 
@@ -106,6 +108,9 @@ def try_install(
                 [_IMPORT, module],
                 "Read the traceback: a missing library or symbol is the wheel's own.",
             )
+        if smoke:
+            remedy = "Read the traceback: numbers differ, or there is no kernel."
+            room.python("run the recipe's smoke test on the GPU", [smoke], remedy)
         after = room.probe()
     installed = {name: found.version for name, found in after.installed.items() if before.get(name) != found}
     seconds = time.monotonic() - started

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 _BACKEND = re.compile(r"(?<![a-z])(?:cu\d{2,3}|rocm\d+(?:\.\d+)*|xpu|cpu)(?![a-z\d])|(?<![a-z])cu\d{2,3}(?=torch|pt)")
+_ARCHS = re.compile(r"(?<![a-z\d])sm\d{2,3}[af]?(?:ptx)?(?:\.sm\d{2,3}[af]?(?:ptx)?)*(?![a-z\d])")
 _TORCH = re.compile(r"(?:torch|pt)(\d)\.?(\d{1,2})")
 
 
@@ -32,6 +33,8 @@ def derive(version: Version, requirements: Iterable[Requirement]) -> str | None:
 
     >>> derive(Version("0.15.1+cu128"), [Requirement("torch==2.9.1")])
     'cu128-torch2.9'
+    >>> derive(Version("6.0.1+cu130.sm86.sm89"), [])
+    'cu130-sm86.sm89'
 
     Args:
         version: read for `cu128`, `rocm6.4`, `cpu`, `xpu`, and for `torch2.9`, `pt29`.
@@ -43,6 +46,8 @@ def derive(version: Version, requirements: Iterable[Requirement]) -> str | None:
     torch = f"{stated[1]}.{stated[2]}" if stated else _pinned_torch(requirements)
     parts = [backend[0]] if backend else []
     parts += [f"torch{torch}"] if torch else []
+    archs = _ARCHS.search(local)
+    parts += [archs[0]] if archs and parts else []  # a wheel for other GPUs than usual is shown to those who ask for it
     return "-".join(parts) or None
 
 

@@ -235,6 +235,7 @@ def _template_values(version: str, target: Target) -> dict[str, str]:
         "archs_torch": target.archs.torch,
         "archs_cmake": target.archs.cmake,
         "archs_gencode": target.archs.gencode,
+        "archs_numbers": ";".join(f"{arch.number}{arch.suffix}" for arch in target.archs.native),
         "source": f"{CANONICAL}/src",
     }
 
