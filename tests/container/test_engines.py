@@ -201,8 +201,8 @@ def test_auto_without_toolkit_and_engine_is_the_toolkits_error_with_all_choices(
     with pytest.raises(ToolkitError) as caught:
         wheelsmith.choose_place(wheelsmith.plan("cuvec==6.0.1", cuda="12.8"))
     assert "CUDA 12.8 is not installed" in caught.value.cause
-    assert "--cuda 13.0, 13.1" in caught.value.remedy
-    assert caught.value.remedy.endswith("For a container, install and start docker, podman or buildah.")
+    assert "--cuda 13.0, or --cuda 13.1" in caught.value.remedy
+    assert caught.value.remedy.endswith("or docker, podman or buildah, in which it builds by itself.")
     assert "podman: not installed" in caught.value.detail
 
 
