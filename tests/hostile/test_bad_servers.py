@@ -4,6 +4,7 @@ what it sent stays. Loopback only. The limits are those of real life made small.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 import tracemalloc
@@ -21,7 +22,9 @@ from wheelsmith.sources.sdist import fetch
 from wheelsmith.store import Store
 
 pytestmark = pytest.mark.hostile
-LONGEST = 120.0  # seconds: three tries of each limit below take 20, on a machine that others use as well
+LONGEST = 30.0  # seconds: three tries of each limit below take 20
+BUSY = 60  # seconds for each one of CPU time: others use the machine as well
+MOST_CPU = 20.0  # seconds; reading a page may take five of them
 MEMORY = 384 << 20  # bytes that may be held at once: a parsed page of HTML takes fifty times its size
 DIGEST = hashlib.sha256(b"what is wanted").hexdigest()
 
@@ -40,14 +43,21 @@ def small_limits(monkeypatch):
     monkeypatch.setattr(git_process, "_ANSWER_SECONDS", 8.0)
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def left(what, store: Store) -> WheelsmithError:
     """The error with which the server is left; nothing of it stays, and it did not cost too much."""
     tracemalloc.start()
-    started = time.monotonic()
+    started, used = time.monotonic(), cpu_seconds()
     try:
         with pytest.raises(WheelsmithError) as caught:
             what()
         seconds, (_, peak) = time.monotonic() - started, tracemalloc.get_traced_memory()
+        used = cpu_seconds() - used
     finally:
         tracemalloc.stop()
     error = caught.value
@@ -55,7 +65,8 @@ def left(what, store: Store) -> WheelsmithError:
     assert error.remedy
     assert not {"\x1b", "\0", "secret@"} & {part for part in ("\x1b", "\0", "secret@") if part in str(error)}
     assert len(error.cause) < 2000
-    assert seconds < LONGEST
+    assert used < MOST_CPU
+    assert seconds < LONGEST + BUSY * used
     assert peak < MEMORY
     assert not [path for path in store.root.rglob("*") if path.is_file() and path.parent.name != "flocks"]
     return error
