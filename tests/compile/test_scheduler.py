@@ -249,3 +249,27 @@ def test_the_timeline_names_who_died_and_was_not_made_later():
     world.decide()
     world.finish(1)
     assert world.timeline.dead == ()
+
+
+def test_the_first_to_come_leave_their_slots_to_longer_units_that_are_known_to_come():
+    world = World(jobs=2)
+    for name, seconds in {"1.cu": 100.0, "2.cu": 120.0, "3.cu": 900.0, "4.cu": 1000.0}.items():
+        world.scheduler.model.learn(Unit(name, "cuda"), GB, seconds)
+    world.scheduler.step(0, 4)
+    world.arrive(1, 2)
+    assert world.decide() == ()
+    world.arrive(3)
+    assert world.decide() == (3,)
+    world.now += 5  # nobody else has come: the fourth may never come
+    assert world.decide() == (2,)
+
+
+def test_nobody_waits_for_units_that_nobody_knows_nor_for_long():
+    world = World(jobs=1)
+    for name, seconds in {"1.cu": 10.0, "2.cu": 20.0}.items():
+        world.scheduler.model.learn(Unit(name, "cuda"), GB, seconds)
+    world.scheduler.step(0, 2)
+    world.arrive(1)
+    assert world.decide() == ()  # the second is known to be longer
+    world.now += 1.5  # a share of these few seconds only
+    assert world.decide() == (1,)
