@@ -194,7 +194,7 @@ class _Maker:
         built = {item.name: item for item in extensions if item.built(cuda) is not False}
         if not built:
             return
-        paths = {name: f"{name.replace('.', '/')}.abi3.so" for name in built}
+        paths = {name: name.replace(".", "/") + ("" if item.rust else ".abi3.so") for name, item in built.items()}
         rules = [
             (index, rule)
             for index, rule in enumerate(self._recipe.library)
