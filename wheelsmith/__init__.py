@@ -42,18 +42,11 @@ if TYPE_CHECKING:
     from wheelsmith.api.images import image_push as image_push
     from wheelsmith.api.images import image_render as image_render
     from wheelsmith.api.images import image_sizes as image_sizes
-    from wheelsmith.api.indexing import client_config as client_config
-    from wheelsmith.api.indexing import index_export as index_export
     from wheelsmith.api.indexing import index_gc as index_gc
-    from wheelsmith.api.indexing import index_links as index_links
     from wheelsmith.api.indexing import index_list as index_list
     from wheelsmith.api.indexing import index_rebuild as index_rebuild
     from wheelsmith.api.indexing import index_rm as index_rm
-    from wheelsmith.api.indexing import index_serve as index_serve
     from wheelsmith.api.indexing import index_status as index_status
-    from wheelsmith.api.indexing import index_token_create as index_token_create
-    from wheelsmith.api.indexing import index_token_revoke as index_token_revoke
-    from wheelsmith.api.indexing import index_tokens as index_tokens
     from wheelsmith.api.indexing import index_unyank as index_unyank
     from wheelsmith.api.indexing import index_verify as index_verify
     from wheelsmith.api.indexing import index_yank as index_yank
@@ -85,6 +78,13 @@ if TYPE_CHECKING:
     from wheelsmith.api.recipes import recipe_status as recipe_status
     from wheelsmith.api.recipes import recipe_status_page as recipe_status_page
     from wheelsmith.api.recipes import recipes as recipes
+    from wheelsmith.api.serving import client_config as client_config
+    from wheelsmith.api.serving import index_export as index_export
+    from wheelsmith.api.serving import index_links as index_links
+    from wheelsmith.api.serving import index_serve as index_serve
+    from wheelsmith.api.serving import index_token_create as index_token_create
+    from wheelsmith.api.serving import index_token_revoke as index_token_revoke
+    from wheelsmith.api.serving import index_tokens as index_tokens
     from wheelsmith.api.wheels import advise as advise
     from wheelsmith.api.wheels import fits as fits
     from wheelsmith.api.wheels import inspect as inspect
@@ -193,9 +193,11 @@ _MODULES = {
     "wheelsmith.api.farming": "FarmResult farm_build farm_simulate",
     "wheelsmith.api.images": "Rendered image_build image_parts image_push image_render image_sizes",
     "wheelsmith.api.indexing": (
-        "client_config index_export index_gc index_links index_list index_rebuild index_rm index_serve "
-        "index_status index_token_create index_token_revoke index_tokens index_unyank index_verify "
+        "index_gc index_list index_rebuild index_rm index_status index_unyank index_verify "
         "index_yank publish try_install"
+    ),
+    "wheelsmith.api.serving": (
+        "client_config index_export index_links index_serve index_token_create index_token_revoke index_tokens"
     ),
     "wheelsmith.api.machine": (
         "annotation build_page doctor explain failure_page gpus refuse_other_machine timeline timeline_trace"

@@ -219,7 +219,7 @@ def documents() -> str:
 
 def python() -> str:
     """The public functions, values and events."""
-    rooms = ("building", "wheels", "judging", "indexing", "images", "recipes", "machine")
+    rooms = ("building", "wheels", "indexing", "serving", "images", "recipes", "machine")
     lines = [
         "# Python API",
         "",

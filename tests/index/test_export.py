@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.index_wheels import make_wheel
 from tests.support.looking import files_on
-from wheelsmith.api.indexing import index_export, index_token_create, publish
+from wheelsmith.api.indexing import publish
+from wheelsmith.api.serving import index_export, index_token_create
 from wheelsmith.errors import UsageError
 from wheelsmith.index.location import open_storage
 from wheelsmith.index.manage import remove, set_status

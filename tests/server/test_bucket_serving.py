@@ -14,7 +14,7 @@ from uv import find_uv_bin
 from tests.support.index_wheels import make_wheel
 from tests.support.running import Running, running
 from tests.support.s3 import moto, seaweed
-from wheelsmith.api.indexing import index_links, index_token_create, index_tokens
+from wheelsmith.api.serving import index_links, index_token_create, index_tokens
 from wheelsmith.errors import UsageError
 from wheelsmith.index.manage import set_status
 from wheelsmith.index.publish import publish
