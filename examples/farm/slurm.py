@@ -9,6 +9,7 @@ WHEELSMITH_CACHE and WHEELSMITH_CACHE_KEY of the environment that jobs start wit
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from dask_jobqueue import SLURMCluster
 from distributed.security import Security
@@ -16,8 +17,10 @@ from distributed.security import Security
 import wheelsmith
 
 
-def cluster(security: Security | None = None) -> SLURMCluster:
-    """Each job is one worker with all of its cores: compilers within it are as many as memory allows."""
+def cluster(security: Security | None = None, keys: str = "~/.farm-keys") -> SLURMCluster:
+    """Each job is one worker with all of its cores: compilers within it are as many as memory allows. `keys`: a
+    directory of yours that all nodes see, for the TLS keys if there is `security`."""
+    Path(keys).expanduser().mkdir(mode=0o700, exist_ok=True)
     return SLURMCluster(
         cores=16,
         processes=1,
@@ -28,7 +31,7 @@ def cluster(security: Security | None = None) -> SLURMCluster:
         worker_extra_args=["--memory-limit", "0"],
         scheduler_options={"dashboard_address": ":8787"},
         security=security,
-        shared_temp_directory="~/.farm-keys",
+        shared_temp_directory=str(Path(keys).expanduser()),
     )
 
 

@@ -32,12 +32,12 @@ def test_the_compose_file_is_one():
     assert "redis" not in data["services"]["scheduler"].get("environment", {}).get("WHEELSMITH_CACHE", "")
 
 
-def test_slurm_gets_a_script_that_a_shell_reads():
+def test_slurm_gets_a_script_that_a_shell_reads(tmp_path):
     pytest.importorskip("dask_jobqueue")
     from distributed.security import Security
 
     example = runpy.run_path(str(EXAMPLES / "slurm.py"))
-    with example["cluster"](Security.temporary()) as jobs:
+    with example["cluster"](Security.temporary(), str(tmp_path / "keys")) as jobs:
         script = jobs.job_script()
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
