@@ -122,9 +122,14 @@ def longest_first(costs: Sequence[float], cores: int) -> float:
     return max(free)
 
 
-def taken(rows: Sequence[tuple[Unit, Cost]]) -> list[tuple[Unit, Cost]]:
-    """The rows, with as many passes as a unit has archs."""
-    return [(replace(unit, passes=len(unit.archs) or 1), cost) for unit, cost in rows]
+def taken(rows: Sequence[tuple[Unit, Cost]], without: str = "sm_90") -> list[tuple[Unit, Cost]]:
+    """The rows of one build, with as many passes as a unit has archs: not those that are for an arch that begins with
+    `without`, of which another build with the same names may have been measured."""
+    return [
+        (replace(unit, passes=len(unit.archs) or 1), cost)
+        for unit, cost in rows
+        if not any(arch.startswith(without) for arch in unit.archs)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
