@@ -27,8 +27,9 @@ from pathlib import Path
 
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import Cost, CostModel, read_rows
+from wheelsmith.compile.measured import Outcome, Reading
 from wheelsmith.compile.memory import Usage
-from wheelsmith.compile.scheduler import Capacity, Outcome, Reading, Scheduler
+from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import SUFFIX, Timeline, read_record
 from wheelsmith.documents.builds import RunHead
 from wheelsmith.events import ignore

@@ -34,7 +34,7 @@ def test_plan_prints_the_same_as_json_and_as_text(capsys):
     ("arguments", "code", "words"),
     [
         (["plan", "vlm"], 10, "Did you mean vllm"),
-        (["plan", "vllm==9"], 11, "Choose one of 0.33.0, 0.32.0, "),
+        (["plan", "vllm==9"], 11, "Choose one of vllm==0.33.0, vllm==0.3"),
         (["plan", "vllm", "--gpu", "RTX 5O90"], 13, "RTX 5090"),
         (["plan", "vllm", "--gpu", "RTX 5090", "--arch", "sm_100"], 14, "sm_120"),
         (["plan", "vllm", "--cuda", "12.6"], 14, "CUDA 12.8 is the first"),

@@ -17,8 +17,8 @@ OLD = TOY_RECIPE.replace('cuda = "13.0"', 'cuda = "12.8"\ntorch = "2.9.1"')
 ERRORS = [
     ("vllm==0.15.1", "--cuda 13.0"),
     ("vllm==0.15.1", "--cuda 12.6"),
-    ("vllm", "--arch 11.0"),
-    ("vllm", "--torch 2.12"),
+    ("vllm==0.15.1", "--arch 11.0"),
+    ("vllm==0.15.1", "--torch 2.12"),
     ("causal-conv1d", "--cuda 12.8"),
     ("causal-conv1d", "--torch 2.9"),
     ("causal-conv1d", "--cuda 12.8 --torch 2.11.0"),

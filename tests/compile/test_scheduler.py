@@ -6,8 +6,9 @@ import pytest
 
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import CostModel
+from wheelsmith.compile.measured import Outcome, Reading
 from wheelsmith.compile.memory import Usage
-from wheelsmith.compile.scheduler import Capacity, Outcome, Reading, Scheduler
+from wheelsmith.compile.scheduler import Capacity, Scheduler
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.documents.builds import RunHead
 from wheelsmith.events import Event, Note, UnitDone

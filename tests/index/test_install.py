@@ -127,7 +127,6 @@ def test_try_install_takes_ours_from_the_index_and_theirs_from_elsewhere(
         index,
         python=Path(sys.executable),
         imports=["mine", "other"],
-        work_dir=tmp_path / "work",
         listener=heard.append,
     )
 
@@ -159,7 +158,7 @@ def test_a_wheel_that_does_not_work_is_an_error_in_the_tools_words(
 ) -> None:
     publish([make_wheel(tmp_path / "broken", "broken", "1.0", **wheel)], index)
     with pytest.raises(InstallError) as caught:
-        try_install("broken==1.0", index, python=Path(sys.executable), imports=["broken"], work_dir=tmp_path / "work")
+        try_install("broken==1.0", index, python=Path(sys.executable), imports=["broken"])
     assert cause in caught.value.cause
     assert words in caught.value.detail
     assert list((tmp_path / "work").iterdir()) == []
@@ -171,12 +170,12 @@ def test_stored_bytes_that_changed_are_noticed(tmp_path: Path, index: Path, else
     path = index / f"{victim}-py3-none-any.whl"
     make_wheel(tmp_path / "evil", *victim.split("-"), code="evil = True").replace(path)
     with pytest.raises(InstallError) as caught:
-        try_install("mine", index, python=Path(sys.executable), imports=[], work_dir=tmp_path / "work")
+        try_install("mine", index, python=Path(sys.executable), imports=[])
     assert "DO NOT MATCH THE HASHES" in caught.value.detail
     assert json.loads((index / "simple/mine/index.json").read_bytes())["files"][0]["hashes"]
 
 
 def test_an_unknown_name_is_said_before_anything_is_made(tmp_path: Path, index: Path) -> None:
     with pytest.raises(InstallError, match="holds no file of 'absent'"):
-        try_install("absent", index, python=Path(sys.executable), imports=[], work_dir=tmp_path / "work")
+        try_install("absent", index, python=Path(sys.executable), imports=[])
     assert not (tmp_path / "work").exists()

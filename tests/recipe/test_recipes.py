@@ -25,7 +25,7 @@ def test_every_shipped_recipe_is_valid_and_matches_the_exported_schema():
     for loaded in wheelsmith.recipes():
         names.append(loaded.recipe.name)
         jsonschema.validate(tomllib.loads(Path(loaded.origin).read_text("utf-8")), schema)
-    assert names == ["causal-conv1d", "cuvec", "vllm"]
+    assert len(names) >= 27 and {"causal-conv1d", "cuvec", "vllm"} <= set(names)
 
 
 @pytest.mark.parametrize(

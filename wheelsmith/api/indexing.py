@@ -216,7 +216,6 @@ def try_install(
     Raises:
         InstallError: pip fails, an import does, or the smoke test.
     """
-    import tempfile
 
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -238,16 +237,14 @@ def try_install(
         imports = imports or wheel.imports
         smoke = wheel.smoke if wheel.smoke is not None and _has_gpu() else ""
     interpreter = find_interpreter(python or running_python())
-    with tempfile.TemporaryDirectory(prefix="wheelsmith-try-") as directory:
-        return try_it(
-            requirement,
-            Path(index).absolute(),
-            python=interpreter.executable,
-            imports=imports,
-            work_dir=Path(directory),
-            smoke=smoke,
-            listener=listener,
-        )
+    return try_it(
+        requirement,
+        Path(index).absolute(),
+        python=interpreter.executable,
+        imports=imports,
+        smoke=smoke,
+        listener=listener,
+    )
 
 
 def _has_gpu() -> bool:

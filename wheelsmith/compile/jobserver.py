@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wheelsmith.compile.command import Unit, understand
+from wheelsmith.compile.measured import Outcome, Reading
 from wheelsmith.compile.memory import available_memory, oom_kills, tree_usage
-from wheelsmith.compile.scheduler import Outcome, Reading, Scheduler
+from wheelsmith.compile.scheduler import Scheduler
 from wheelsmith.compile.selection import Selection
 
 _TICK = 0.25  # seconds between two looks at the machine

@@ -10,8 +10,8 @@ takes a slot away; every eight units that end well give one back.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 from wheelsmith.compile.admission import Running, Waiting, admit
@@ -19,7 +19,8 @@ from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import LINK_SECONDS, Cost, CostModel
 from wheelsmith.compile.deaths import Deaths
 from wheelsmith.compile.forecast import Forecast, Work
-from wheelsmith.compile.memory import GB, Usage
+from wheelsmith.compile.measured import Outcome, Reading
+from wheelsmith.compile.memory import GB
 from wheelsmith.compile.timeline import Attempt, Sample, Timeline
 from wheelsmith.events import Compiling, Listener, Note, UnitAtWork, UnitDone
 
@@ -29,35 +30,6 @@ _SETTLED = 8.0  # seconds: a unit's first steps are for all its passes, and only
 # longest units came 20 s after the first, and waited for up to 530 s.
 _GATHERING, _QUIET = 0.04, 3.0
 _FORGIVEN = 8  # units that end well, for each slot that a death took
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the machine says: the time in seconds, bytes free, what each wrapper's process tree uses, and how often the
-    kernel has killed for memory by then."""
-
-    now: float
-    free: int
-    usage: Mapping[int, Usage] = field(default_factory=dict)
-    oom_kills: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one run of a compiler ended, as its wrapper saw it.
-
-    Wait status, CPU-seconds, peak RSS of its biggest process in bytes, what the cache did (`hit`, `part`: some of the
-    device code, `miss`, or nothing), the end of stderr, how often the kernel has killed for memory by then, and why a
-    cache was not used, if there was one.
-    """
-
-    status: int
-    cpu_seconds: float
-    peak: int
-    cache: str = ""
-    errors: str = ""
-    oom_kills: int = 0
-    uncached: str = ""
 
 
 @dataclass(slots=True)

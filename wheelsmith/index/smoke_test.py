@@ -58,7 +58,6 @@ def try_install(
     *,
     python: Path,
     imports: Sequence[str],
-    work_dir: Path,
     smoke: str = "",
     listener: Listener = ignore,
 ) -> TryoutResult:
@@ -74,23 +73,17 @@ def try_install(
         python: interpreter to make the environment with.
         imports: names of modules.
         smoke: a program that is run after that, and fails with an exception; empty: none.
-        work_dir: where to put the environment; made if it is not there.
         listener: hears `StageStarted`, `ToolLine` and `StageDone` of the stage `index`.
 
     Raises:
-        InstallError: pip cannot install it, the installed set is inconsistent, or a module does not import.
+        InstallError: no environment can be made, pip cannot install it, the installed set is inconsistent, or a module
+            does not import.
     """
     started = time.monotonic()
     layout = Layout(index_root.absolute())
     wanted = _parse(requirement, layout)
     listener(StageStarted(_STAGE, f"try {requirement}"))
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InstallError(
-            f"No environment can be made in {work_dir}: {error}.", "Give a directory that you may write to."
-        ) from error
-    with tempfile.TemporaryDirectory(dir=work_dir, prefix="tryout-") as folder:
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-try-") as folder:
         room = _Room(Path(folder).absolute(), listener)
         room.make(python.absolute())
         before = room.probe().installed
