@@ -200,3 +200,19 @@ def test_the_contract_of_a_recipe_has_the_keys_of_what_the_judge_takes():
     ]
     for table, value, only_there, only_here in pairs:
         assert set(table.__struct_fields__) - only_there == {field.name for field in fields(value)} - only_here, table
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("nowhere", "it is not there"), ("keys", "it is no project"), ("/", "it is no project"), ("a\\u0000b", "null")],
+)
+def test_a_directory_that_is_no_project_never_reaches_a_build(tmp_path, path, why):
+    """Somebody else's recipe could name a home, or keys."""
+    (tmp_path / "recipes/keys").mkdir(parents=True)
+    (tmp_path / "recipes/keys/id_ed25519").write_text("secret")
+    (tmp_path / "recipes/mine.toml").write_text(
+        'schema_version = 1\nname = "mine"\nsummary = "m"\nversions = ">=1"\n[defaults]\narchs = "8.6"\ncuda = "13.0"\n'
+        f'[build]\nrequires = ["setuptools"]\n[releases."1.0".source.directory]\npath = "{path}"\n'
+    )
+    with pytest.raises(RecipeError, match=why):
+        wheelsmith.plan("mine==1.0", recipes=[tmp_path / "recipes"])

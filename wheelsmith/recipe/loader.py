@@ -152,16 +152,20 @@ def _directories(recipe: Path, read: Recipe) -> Iterator[tuple[str, tuple[str, s
     for version, release in read.releases.items():
         if release.source.directory is None:
             continue
-        place = (recipe.parent / Path(release.source.directory.path).expanduser()).resolve()
-        if not place.is_dir():
-            raise RecipeError(
-                f"{recipe}: the source of {version} is the directory {place}, which is not there.",
-                "Correct releases.….source.directory.path; it may be relative to the recipe file.",
-            )
+        named = release.source.directory.path
         try:
+            place = (recipe.parent / Path(named).expanduser()).resolve()
+            if not place.is_dir():
+                raise OSError("it is not there")
+            # Somebody else's recipe must not carry a home, keys or the whole disk into a build.
+            if not any((place / name).is_file() for name in ("pyproject.toml", "setup.py")):
+                raise OSError("it is no project: it has neither pyproject.toml nor setup.py")
             yield version, (place.as_uri(), digest_of_directory(place))
-        except OSError as error:
-            raise RecipeError(f"{recipe}: {place} cannot be read: {error}.", "Check the directory.") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RecipeError(
+                f"{recipe}: the source of {version} is the directory {named!r}, which cannot be taken: {error}.",
+                "Correct releases.….source.directory.path; it may be relative to the recipe file.",
+            ) from error
 
 
 def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: str) -> str:
@@ -172,7 +176,7 @@ def _companion(recipe: Path, text: str, key: tuple[str | int, ...], relative: st
             raise OSError("it lies outside of the recipe's directory")
         # Not as text: that would turn CRLF into LF, and a diff of a CRLF file could never match.
         return read_whole(path, _LARGEST).decode()
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RecipeError(
             f"{recipe}:{line_of(text, key)}: {relative!r} cannot be read: {error}.",
             "The path is relative to the recipe file.",
