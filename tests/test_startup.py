@@ -82,6 +82,7 @@ def archs(requirement: str) -> str:
 def run(plan: Plan, listener: Listener = show) -> BuildResult | None:
     try:
         result = wheelsmith.build(plan, index="dist", jobs=2, listener=listener)
+        assert result.published is not None  # it is None with publish=False
         print(result.record["toolchain"]["cuda"], result.published.sha256)
         return result
     except WheelsmithError as error:

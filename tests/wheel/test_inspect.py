@@ -44,7 +44,9 @@ def test_a_wheel(library, tmp_path):
         "version": "1.2",
         "tags": ["cp312-cp312-manylinux_2_27_x86_64", "cp312-cp312-manylinux_2_28_x86_64"],
         "platform": "manylinux_2_5_x86_64",
+        "platform_because": [],
         "requires_dist": ["torch (==2.9.1)"],
+        "choices": [],
         "code": [
             {"kind": "sass", "arch": "8.6", "count": 4, "empty": 0, "size": 32, "packed": 32},
             {"kind": "sass", "arch": "9.0a", "count": 2, "empty": 0, "size": 16, "packed": 16},

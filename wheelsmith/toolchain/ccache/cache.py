@@ -28,7 +28,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -41,7 +40,7 @@ from pathlib import Path
 
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, Note
-from wheelsmith.fsutil import read_plain, remove_tree, sha256_of, write_fresh
+from wheelsmith.fsutil import read_plain, remove_tree, sha256_of
 from wheelsmith.toolchain.ccache.entries import KEY_REMEDY, Directory, Scope, Sealed, load_key
 from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
@@ -204,7 +203,7 @@ def open_cache(
     place.mkdir(exist_ok=True)
     for name in ("statistics", "device"):
         (place / name).unlink(missing_ok=True)
-    names = _names_once(root, packages, toolkit)
+    names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
     environment = _variables(f"{seen}/cache", toolkit, names)
     _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
     _write_program(place / "preprocess", _PREPROCESS.format(command=_command("preprocess.py")))
@@ -213,19 +212,6 @@ def open_cache(
     with server.at(place / "socket"):
         binds = tuple(_device_tools(place, toolkit))
         yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds, paths)
-
-
-def _names_once(root: Path, packages: str, toolkit: CudaToolkit) -> str:
-    """The digest of the sources as they were laid out: a run that continues finds what its builds have made among them,
-    which follows from the plan, as `packages` does."""
-    told, more = root / "names", f"{packages} {toolkit.release}\n"
-    with contextlib.suppress(OSError):
-        before, _, names = read_plain(told, _LONGEST_NAMES).decode("utf-8", "replace").rpartition("\n")
-        if f"{before}\n" == more and re.fullmatch("[0-9a-f]{32}", names):
-            return names
-    names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
-    write_fresh(told, f"{more}{names}")
-    return names
 
 
 def _directory(settings: CacheSettings) -> Path:
