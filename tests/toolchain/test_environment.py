@@ -30,6 +30,8 @@ class Site:
     def install(self, name: str, version: str = "1", requires: str = "", content: str = "a", by: str = "pip") -> None:
         info = self.path / f"{name}-{version}.dist-info"
         info.mkdir(exist_ok=True)
+        (self.path / name).mkdir(exist_ok=True)  # importlib_metadata, once imported, leaves out files that are missing
+        (self.path / name / "x.h").write_text(content)
         lines = [f"Requires-Dist: {text}\n" for text in requires.split(", ") if text]
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{''.join(lines)}")
         record = f"{name}/x.h,sha256={content},1\n{name}-{version}.dist-info/INSTALLER,sha256={by},4\n"
