@@ -89,9 +89,8 @@ def replay(
     while True:
         usage = {}
         for number, (start, end, cpu) in running.items():
-            done_share = (now - start) / (end - start)
-            both = scheduler.width(number) > 1 and done_share < _SHORTER
-            usage[number] = Usage(0, cpu * done_share, 2 if both else 1)
+            share, passes = progress((now - start) / (end - start), scheduler.width(number) > 1)
+            usage[number] = Usage(0, cpu * share, passes)
         for number in scheduler.decide(Reading(now, _FREE, usage)):
             wide = scheduler.width(number) > 1
             slow, wait = slowness(now), (waits or {}).get(true[number][0].name, 1.0)
@@ -113,6 +112,14 @@ def replay(
         used, done = used + cpu, done + 1
         scheduler.finish(number, Outcome(0, cpu, true[number][1].peak, "miss"), now)
         scheduler.leave(number)
+
+
+def progress(share: float, wide: bool) -> tuple[float, int]:
+    """Of a unit that has run for a `share` of its time: the share of its CPU time that it has used, and how many passes
+    are at work: of two at once the shorter one ends first."""
+    if not wide:
+        return share, 1
+    return (share + min(share, _SHORTER)) / (1 + _SHORTER), 2 if share < _SHORTER else 1
 
 
 def longest_first(costs: Sequence[float], cores: int) -> float:

@@ -4,20 +4,23 @@ In: units as they end, and those that run, wait and are still to come, with what
 of wall time on this machine, or None. It cannot fail.
 
 What was measured elsewhere is turned into this machine's time by two factors that are seen while it compiles: how much
-CPU time units take here against what was expected (`speed`), and how much wall time a CPU-second takes, as others use
-the machine too (`crowding`). The rest is then played through: each slot that becomes free takes the next unit as the
-scheduler would (see `admission`), with its passes side by side where it would do that.
+CPU time units take here against what was expected (`speed`), and how much wall time a CPU-second takes of late, as
+others use the machine too (`crowding`): what they will do later nobody knows. The rest is then played through: each
+slot that becomes free takes the next unit as the scheduler would (see `admission`), with its passes side by side where
+it would do that.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wheelsmith.compile.admission import goes_wide
 
 _FORGET = 0.97  # weight of what was seen, with each unit that is seen after it
+_HALF = 60.0  # seconds after which what was seen of the other users of the machine counts half
+_SLOW = 0.3  # of the longest unit: what counts for "as expected" until as much has been seen
 _ENOUGH = 5.0  # CPU-seconds that tell something
 # Share of the time that a unit has run, for which it is expected to run on when it should have ended: if it was
 # measured before, and if only its like was.
@@ -49,31 +52,36 @@ class Forecast:
 
     def __init__(self) -> None:
         self._expected = self._used = 0.0
-        self._ideal = self._wall = 0.0  # wall seconds if nobody else used the machine, and as it was
+        self._ideal = self._wall = 0.0  # wall seconds of late, if nobody else used the machine, and as it was
 
     def ended(self, work: Work) -> None:
         """A unit ended well."""
         if not work.guessed:
             self._expected = self._expected * _FORGET + work.expected
             self._used = self._used * _FORGET + work.used / _dearer(work)
-        self._ideal = self._ideal * _FORGET + work.used * _share(work)
-        self._wall = self._wall * _FORGET + work.ran
+
+    def watched(self, seconds: float, used: Iterable[tuple[float, int]]) -> None:
+        """What every running unit has used since the last look, so many seconds ago: CPU-seconds, and by how many."""
+        kept = 0.5 ** (seconds / _HALF)
+        self._ideal, self._wall = self._ideal * kept, self._wall * kept
+        for cpu_seconds, passes in used:
+            self._ideal += cpu_seconds / passes
+            self._wall += seconds
 
     def speed(self, running: Sequence[Work], most: float) -> float:
         """CPU-seconds here for each one expected: of units that ended, and of those that should have. `most`: what the
-        longest unit is expected to take; less than that says little, as short units are not like long ones."""
-        expected, used = most + self._expected, most + self._used
+        longest unit is expected to take; much less than that says little, as short units are not like long ones."""
+        expected, used = _SLOW * most + self._expected, _SLOW * most + self._used
         seen = used / expected if expected else 1.0
         for item in running:
             if not item.guessed and item.used > item.expected * _dearer(item) * seen:
                 expected, used = expected + item.expected, used + item.used / _dearer(item)
         return used / expected if expected else 1.0
 
-    def crowding(self, running: Sequence[Work]) -> float:
-        """Wall seconds for each one that would be enough if nobody else used the machine."""
-        ideal = self._ideal + sum(work.used * _share(work) for work in running)
-        wall = self._wall + sum(work.ran for work in running)
-        return max(1.0, wall / ideal) if ideal > _ENOUGH else 1.0
+    @property
+    def crowding(self) -> float:
+        """Wall seconds for each one that would be enough if nobody else used the machine, of late."""
+        return max(1.0, self._wall / self._ideal) if self._ideal > _ENOUGH else 1.0
 
     def left(self, running: Sequence[Work], waiting: Sequence[Work], slots: int) -> float | None:
         """Seconds until all is done; None: most of the work is guessed."""
@@ -81,7 +89,7 @@ class Forecast:
         guessed = sum(item.expected for item in work if item.guessed)
         if not work or guessed > _GUESSES * sum(item.expected for item in work):
             return None
-        speed, crowding = self.speed(running, max(item.expected for item in work)), self.crowding(running)
+        speed, crowding = self.speed(running, max(item.expected for item in work)), self.crowding
         ends = [0.0] * max(0, slots - sum(item.width for item in running))
         for item in running:
             ends += [_rest(item, speed, crowding)] * item.width
@@ -93,7 +101,7 @@ class Forecast:
         if any(item.guessed for item in running):
             return None
         speed = self.speed(running, max((item.expected for item in running), default=0.0))
-        crowding = self.crowding(running)
+        crowding = self.crowding
         return max((_rest(item, speed, crowding) for item in running), default=0.0)
 
 
@@ -115,10 +123,13 @@ def _played(ends: list[float], waiting: Sequence[tuple[float, int]]) -> float:
 
 
 def _rest(item: Work, speed: float, crowding: float) -> float:
-    seconds = item.expected * speed * _dearer(item) - item.used
-    if seconds > 0.0:
-        return seconds * _share(item) * crowding
-    return item.ran * (_OVERDUE_LIKE if item.doubt else _OVERDUE)
+    whole = item.expected * speed * _dearer(item)
+    if item.used >= whole:
+        return item.ran * (_OVERDUE_LIKE if item.doubt else _OVERDUE)
+    done = item.used / whole
+    if item.wide:  # twice as much in each second, until the shorter pass has ended
+        done = max(done * (1 + _SHORTER) / 2, done * (1 + _SHORTER) - _SHORTER)
+    return (1 - done) * whole * _share(item) * crowding
 
 
 def _share(item: Work) -> float:

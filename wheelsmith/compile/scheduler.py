@@ -14,59 +14,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from wheelsmith.compile.admission import Running, Waiting, admit
+from wheelsmith.compile.admission import Waiting, admit
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import LINK_SECONDS, Cost, CostModel
 from wheelsmith.compile.deaths import Deaths
 from wheelsmith.compile.forecast import Forecast, Work
 from wheelsmith.compile.measured import Outcome, Reading
+from wheelsmith.compile.member import Member
 from wheelsmith.compile.memory import GB
-from wheelsmith.compile.timeline import Attempt, Sample, Timeline
+from wheelsmith.compile.timeline import Sample, Timeline
 from wheelsmith.events import Compiling, Listener, Note, UnitAtWork, UnitDone
 
-_SETTLED = 8.0  # seconds: a unit's first steps are for all its passes, and only one of them works
 # Until the build tool has brought what it can, a unit leaves its slot to longer ones that are known to come: for this
 # share of the build at most, and not when nobody has come for so many seconds. Recorded with vLLM on 60 cores: the
 # longest units came 20 s after the first, and waited for up to 530 s.
 _GATHERING, _QUIET = 0.04, 3.0
 _FORGIVEN = 8  # units that end well, for each slot that a death took
-
-
-@dataclass(slots=True)
-class _Member:
-    """One wrapper and its unit."""
-
-    id: int
-    unit: Unit
-    pid: int
-    cost: Cost
-    asked: float
-    started: float | None = None
-    alone: bool = False
-    shared: bool = False  # others have run beside it
-    attempt: int = 1
-    passed: int = 0
-    memory: int = 0
-    peak: int = 0
-    seconds: float = 0.0  # of CPU time, so far
-    width: int = 1  # passes at once, from the start
-    busy: int = 1  # passes at work now
-    below: float | None = None  # since when fewer work
-    ended: bool = False
-    kills: int = 0  # for memory, that the kernel had counted when it started
-
-    @property
-    def threads(self) -> int:
-        return max(self.unit.threads, self.busy)
-
-    def narrow(self, workers: int, now: float) -> None:
-        """One of the passes has come to its end, if fewer work for a while: between two steps none does."""
-        if not self.busy > max(1, workers) or now - (self.started or 0.0) < _SETTLED:
-            self.below = None
-        elif self.below is None:
-            self.below = now
-        elif now - self.below >= _SETTLED:
-            self.busy, self.below = max(1, workers), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +73,7 @@ class Scheduler:
         self.model, self._jobs, self._budget, self._reserve = model, capacity.jobs, capacity.budget, capacity.reserve
         self._brought = capacity.brought
         self._timeline, self._listener = timeline, listener
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}
         self._lowered, self._well, self._deaths = 0, 0, Deaths(oom_kills)
         self._done = self._hits = self._misses = 0
         self._spoiled: set[str] = set()
@@ -154,7 +117,7 @@ class Scheduler:
         """A wrapper asks for a slot."""
         self._met.add(unit)
         self._arrivals = (self._arrivals[0] if self._arrivals else now, now)
-        self._members[number] = _Member(number, unit, pid, self.model.estimate(unit), now)
+        self._members[number] = Member(number, unit, pid, self.model.estimate(unit), now)
 
     def leave(self, number: int) -> None:
         """A wrapper is gone, with or without an outcome."""
@@ -162,26 +125,34 @@ class Scheduler:
         if member is not None and member.started is not None and not member.ended:
             self._spoiled.add(member.unit.output)
 
+    def watch(self, reading: Reading) -> None:
+        """Take a reading."""
+        seconds, self._reading = reading.now - self._reading.now, reading
+        used = []
+        for member in self._members.values():
+            if member.started is None:
+                if not member.cost.known:  # others may have taught something since it came
+                    member.cost = self.model.estimate(member.unit)
+                continue
+            if usage := reading.usage.get(member.pid):
+                used.append((max(0.0, usage.seconds - member.seconds), member.threads))
+                member.memory, member.seconds = usage.memory, max(member.seconds, usage.seconds)
+                member.narrow(usage.workers, reading.now)
+            member.peak = max(member.peak, member.memory)
+        self._forecast.watched(seconds, used)
+
     def decide(self, reading: Reading) -> tuple[int, ...]:
         """Take a reading; who starts now."""
-        self._reading = reading
-        running = [member for member in self._members.values() if member.started is not None]
-        for member in running:
-            if used := reading.usage.get(member.pid):
-                member.memory, member.seconds = used.memory, max(member.seconds, used.seconds)
-                member.narrow(used.workers, reading.now)
-            member.peak = max(member.peak, member.memory)
+        self.watch(reading)
         if self.stopping or self.held():
             return ()
+        running = [member for member in self._members.values() if member.started is not None]
         waiting = [member for member in self._members.values() if member.started is None]
-        for member in waiting:
-            if not member.cost.known:  # others may have taught something since it came
-                member.cost = self.model.estimate(member.unit)
         to_come = sum(max(0.0, m.cost.cpu_seconds - m.seconds) for m in running)
         to_come += sum(work.expected for work in self._unseen())
         decision = admit(
             [self._waiting(m) for m in self._without_hasty(waiting, len(running), to_come)],
-            [_running(m) for m in running],
+            [m.running() for m in running],
             jobs=self.slots,
             free=self.free,
             to_come=to_come,
@@ -189,15 +160,20 @@ class Scheduler:
         for number in decision.passed:
             self._members[number].passed += 1
         for number in decision.start:
-            self._members[number].started, self._members[number].kills = reading.now, reading.oom_kills
-            self._members[number].width = self._members[number].busy = decision.widths.get(number, 1)
-        running += [self._members[number] for number in decision.start]
-        if len(running) > 1:
-            for member in running:
-                member.shared = True
+            self.begin(number, decision.widths.get(number, 1))
         return decision.start
 
-    def _without_hasty(self, waiting: list[_Member], running: int, to_come: float) -> list[_Member]:
+    def begin(self, number: int, width: int) -> None:
+        """A unit starts at the time of the last reading, with so many of its passes at once."""
+        member = self._members[number]
+        member.started, member.kills = self._reading.now, self._reading.oom_kills
+        member.width = member.busy = width
+        running = [other for other in self._members.values() if other.started is not None]
+        if len(running) > 1:
+            for other in running:
+                other.shared = True
+
+    def _without_hasty(self, waiting: list[Member], running: int, to_come: float) -> list[Member]:
         """Those who may start now, though longer units are still on their way (see `_GATHERING`)."""
         now, (first, last) = self._reading.now, self._arrivals or (0.0, 0.0)
         expected = (to_come + sum(member.cost.cpu_seconds for member in waiting)) / self.slots
@@ -230,7 +206,7 @@ class Scheduler:
         member.peak = max(member.peak, outcome.peak)
         sign = self._deaths.sign(outcome.status, outcome.errors, begun=member.kills, ended=outcome.oom_kills)
         again = bool(sign) and member.shared
-        self._timeline.add(_attempt(member, outcome, started, now, sign))
+        self._timeline.add(member.ended_as(outcome, started, now, sign))
         self._listener(
             UnitDone(
                 member.unit.name,
@@ -252,7 +228,7 @@ class Scheduler:
             self._mourn(member, sign, again)
         return again
 
-    def _mourn(self, member: _Member, sign: str, again: bool) -> None:
+    def _mourn(self, member: Member, sign: str, again: bool) -> None:
         others = len(self.running) - 1
         width = sum(min(m.threads, self._jobs) for m in self._members.values() if m.started is not None)
         total = sum(m.memory for m in self._members.values() if m.started is not None)
@@ -276,7 +252,7 @@ class Scheduler:
             member.seconds, member.width, member.busy = 0.0, 1, 1
             member.attempt += 1
 
-    def _praise(self, member: _Member, outcome: Outcome, now: float) -> None:
+    def _praise(self, member: Member, outcome: Outcome, now: float) -> None:
         self._done += 1
         ran = now - (now if member.started is None else member.started)
         guessed = member.cost.basis == "nothing"
@@ -342,17 +318,21 @@ class Scheduler:
 
     def _unseen(self) -> Sequence[Work]:
         """The units that are still to come: as many as the build tool has steps left, the longest of those that earlier
-        builds had, else as long as those that came, in the middle."""
-        state = (self._steps, len(self._met), len(self._members), self.model.version)
+        builds had, else as long as those that came, in the middle. Links only, when it brings no more than there are.
+        """
+        brought = self._brought is not None and len(self._members) < self._brought
+        quiet = brought and self._reading.now - (self._arrivals or (0.0, 0.0))[1] > _QUIET
+        state = (self._steps, len(self._met), len(self._members), quiet, self.model.version)
         if state != self._counted:
             (done, total), self._counted = self._steps, state
             costs = [self.model.estimate(unit) for unit in self._met]
             # Most of the units that came are those of an earlier build: the others will come as well.
             self._remembered = sum(cost.known for cost in costs) > len(costs) / 2
             known = self.model.others(self._met) if self._remembered else []
+            known = [(unit, cost) for unit, cost in known if unit.kind == "link" or not quiet]
             others = sorted((_work(unit, cost) for unit, cost in known), key=lambda work: -work.expected)
             count = len(others) if total is None else max(0, total - done - len(self._members))
-            if self._brought is not None and len(self._members) < self._brought:
+            if brought:
                 rest = Work(LINK_SECONDS)
             else:
                 middle = median(cost.cpu_seconds for cost in costs) if costs else 0.0
@@ -360,7 +340,7 @@ class Scheduler:
             self._coming = [*others, *[rest] * count][:count]
         return self._coming
 
-    def _work(self, member: _Member) -> Work:
+    def _work(self, member: Member) -> Work:
         begun = member.started is not None
         return replace(
             _work(member.unit, member.cost),
@@ -371,7 +351,7 @@ class Scheduler:
             doubt=self.model.doubt(member.unit, member.cost),
         )
 
-    def _waiting(self, member: _Member) -> Waiting:
+    def _waiting(self, member: Member) -> Waiting:
         cost, unit = member.cost, member.unit
         return Waiting(
             id=member.id,
@@ -389,27 +369,3 @@ class Scheduler:
 
 def _work(unit: Unit, cost: Cost) -> Work:
     return Work(cost.cpu_seconds, cost.basis == "nothing", passes=unit.passes)
-
-
-def _running(member: _Member) -> Running:
-    return Running(member.memory, member.cost.peak * member.width, member.threads, member.alone)
-
-
-def _attempt(member: _Member, outcome: Outcome, started: float, now: float, sign: str) -> Attempt:
-    return Attempt(
-        name=member.unit.name,
-        kind=member.unit.kind,
-        archs=member.unit.archs,
-        threads=max(member.unit.threads, member.width),
-        asked=member.asked,
-        start=started,
-        end=now,
-        peak=member.peak,
-        expected_peak=member.cost.peak,
-        cpu_seconds=outcome.cpu_seconds,
-        expected_cpu_seconds=member.cost.cpu_seconds,
-        status=os.waitstatus_to_exitcode(outcome.status),
-        cache=outcome.cache,
-        attempt=member.attempt,
-        death=sign,
-    )

@@ -1,0 +1,168 @@
+"""What the forecast would have told in recorded builds: units come, start and end as they did there.
+
+    python -m benchmarks.retell BUILD.timeline.json [--model MODEL.json | --nothing] [--all]
+
+Beside `benchmarks.replay`, where the scheduler decides anew: here only the time left is told anew, and held against the
+time that really was left. What each compiler had used at a moment is not in the record; it is found from how much CPU
+time all the units had, each between its start and its end (`Rate`), so that a machine which others use for a while is
+seen as such. `--model` is what is known before (default: the model shipped with the package's recipe), `--nothing`:
+nothing is. Printed: the error of the time left, in shares of what was left, for each tenth of the build; a minus means
+that too little was told. `--all` prints each look.
+"""
+
+from __future__ import annotations
+
+import argparse
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.replay import MODELS, progress
+from wheelsmith.compile.command import Unit
+from wheelsmith.compile.cost_model import CostModel, read_rows
+from wheelsmith.compile.measured import Outcome, Reading
+from wheelsmith.compile.memory import Usage
+from wheelsmith.compile.scheduler import Capacity, Scheduler
+from wheelsmith.compile.timeline import Timeline, read_record
+from wheelsmith.documents.builds import RunHead
+from wheelsmith.events import ignore
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.builds import RunFacts, UnitFacts
+
+_LOOKS = 200
+_BINS, _ROUNDS = 60, 40
+_FREE = 10**15
+
+
+class Rate:
+    """CPU-seconds that a compiler gets in each wall second, over time: fitted to what units used in all."""
+
+    def __init__(self, units: Sequence[UnitFacts], end: float) -> None:
+        self._step = end / _BINS or 1.0
+        rates = [1.0] * _BINS
+        spans = [(unit, self._shares(unit["start"], unit["end"])) for unit in units if unit["cpu_seconds"] > 1.0]
+        for _ in range(_ROUNDS):
+            above, below = [0.0] * _BINS, [0.0] * _BINS
+            for unit, shares in spans:
+                ratio = unit["cpu_seconds"] / sum(rates[number] * seconds for number, seconds in shares)
+                for number, seconds in shares:
+                    above[number] += seconds * ratio
+                    below[number] += seconds
+            rates = [rate * a / b if b else rate for rate, a, b in zip(rates, above, below, strict=True)]
+        self._rates = rates
+        self._sums = [0.0, *accumulate(rate * self._step for rate in rates)]
+
+    def _shares(self, start: float, end: float) -> list[tuple[int, float]]:
+        shares = []
+        for number in range(int(start / self._step), min(_BINS, int(end / self._step) + 1)):
+            seconds = min(end, (number + 1) * self._step) - max(start, number * self._step)
+            if seconds > 0:
+                shares.append((number, seconds))
+        return shares or [(min(_BINS - 1, int(start / self._step)), 0.001)]
+
+    def until(self, moment: float) -> float:
+        """CPU-seconds that a compiler would have had since the beginning."""
+        number = min(_BINS - 1, int(moment / self._step))
+        return self._sums[number] + self._rates[number] * (moment - number * self._step)
+
+    def usage(self, unit: UnitFacts, moment: float) -> Usage:
+        """What a unit had used at a moment of its run."""
+        begun = self.until(unit["start"])
+        whole = self.until(unit["end"]) - begun
+        done = min(1.0, (self.until(moment) - begun) / whole if whole > 0 else 1.0)
+        share, passes = progress(done, unit["threads"] > 1)
+        return Usage(0, unit["cpu_seconds"] * share, passes)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A look: seconds since the first unit started, seconds left as told, and as they were."""
+
+    at: float
+    told: float | None
+    left: float
+
+    @property
+    def error(self) -> float:
+        """In shares of what was left; -1: nothing was told."""
+        return self.told / self.left - 1 if self.told is not None else -1.0
+
+
+def retell(run: RunFacts, model: CostModel) -> list[Told]:
+    """What would have been told, at regular moments from the first start to the last end."""
+    units = sorted(run["units"], key=lambda unit: unit["asked"])
+    begun, end = min(unit["start"] for unit in units), max(unit["end"] for unit in units)
+    rate = Rate(units, end)
+    head = RunHead(name=run["name"], version="", key="", started=0.0, jobs=run["jobs"], memory=None)
+    capacity = Capacity(run["jobs"], brought=32 * run["jobs"])
+    scheduler = Scheduler(model, capacity, timeline=Timeline(head, run["jobs"], []), listener=ignore)
+    moments = sorted(
+        [(unit["asked"], 1, number) for number, unit in enumerate(units)]
+        + [(unit["start"], 2, number) for number, unit in enumerate(units)]
+        + [(unit["end"], 3, number) for number, unit in enumerate(units)]
+        + [(begun + (end - begun) * (look + 1) / (_LOOKS + 1), 4, -1) for look in range(_LOOKS)]
+    )
+    running: set[int] = set()
+    done, told = 0, []
+    for now, what, number in moments:
+        usage = {n: rate.usage(units[n], now) for n in running}
+        scheduler.watch(Reading(now, _FREE, usage))
+        scheduler.step(done, len(units))
+        fact = units[number]
+        if what == 1:
+            archs = tuple(fact["archs"])
+            unit = Unit(fact["name"], fact["kind"], archs, passes=len(archs) or 1)  # type: ignore[arg-type]
+            scheduler.arrive(number, unit, number, now)
+        elif what == 2:
+            scheduler.begin(number, fact["threads"])
+            running.add(number)
+        elif what == 3:
+            running.discard(number)
+            done += 1
+            scheduler.finish(number, Outcome(fact["status"], fact["cpu_seconds"], fact["peak"], fact["cache"]), now)
+            scheduler.leave(number)
+        else:
+            told.append(Told(now - begun, scheduler.state().eta_seconds, end - now))
+    return told
+
+
+def known(path: Path) -> CostModel:
+    """What a model file knows, for any level of optimisation."""
+    return CostModel(10**10, [(replace(unit, level=""), cost) for unit, cost in read_rows(path)])
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", nargs="+", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--nothing", action="store_true")
+    parser.add_argument("--all", action="store_true")
+    options = parser.parse_args()
+    for path in options.record:
+        run = read_record(path)["runs"][-1]
+        model = CostModel(10**10) if options.nothing else known(options.model or MODELS / f"{run['name']}.json")
+        looks = retell(run, model)
+        whole = looks[-1].at + looks[-1].left
+        if options.all:
+            for look in looks:
+                print(f"  {look.at:8.1f} s: {look.told or -1:8.1f} told, {look.left:8.1f} left  {look.error:+.0%}")
+        tenths = []
+        for tenth in range(10):
+            errors = [look.error for look in looks if bisect_left(range(1, 10), look.at / whole * 10) == tenth]
+            tenths.append(max(errors, key=abs, default=0.0))
+        counted = [abs(look.error) for look in looks if 0.1 * whole <= look.at <= 0.95 * whole]
+        within = sum(error <= 0.25 for error in counted) / len(counted)
+        print(
+            f"{path.name}: {len(run['units'])} units, {whole:.0f} s; {max(counted):.0%} at the worst, {within:.0%} of"
+            " the looks within 25%; by tenths " + " ".join(f"{error:+.0%}" for error in tenths),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

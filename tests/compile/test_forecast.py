@@ -1,0 +1,59 @@
+"""The time left, where others use the machine, and where passes run side by side."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.retell import retell
+from wheelsmith.compile.command import Unit
+from wheelsmith.compile.cost_model import Cost, CostModel
+from wheelsmith.compile.forecast import Forecast, Work
+from wheelsmith.documents.builds import RunFacts
+
+
+def test_what_others_took_of_the_machine_an_hour_ago_counts_no_more():
+    forecast = Forecast()
+    for _ in range(3600):  # an hour beside a test suite: every compiler gets a quarter of a processor
+        forecast.watched(1.0, [(0.25, 1), (0.25, 1)])
+    assert forecast.left([Work(2000.0, used=900.0, ran=3600.0)], [], 1) == pytest.approx(4400.0)
+    for _ in range(300):
+        forecast.watched(1.0, [(1.0, 1), (1.0, 1)])
+    assert forecast.left([Work(2000.0, used=1200.0, ran=3900.0)], [], 1) == pytest.approx(800.0, rel=0.1)
+
+
+def test_when_the_shorter_of_two_passes_has_ended_the_rest_is_as_long_as_its_cpu_time():
+    """Side by side 1000 CPU-seconds take 660 s and 1047 CPU-seconds; the shorter pass ends after 416 of them."""
+    forecast, whole = Forecast(), 1047.0
+    at_once, alone = whole * 0.9 * 2 * 0.63 / 1.63, whole * (1 - 0.1 / 1.63)
+    both = Work(1000.0, used=at_once, ran=0.9 * 416, width=2, wide=True)
+    assert forecast.left([both], [], 2) == pytest.approx(660 * (1 - 0.9 * 0.63))
+    assert forecast.left([Work(1000.0, used=alone, ran=594.0, wide=True)], [], 2) == pytest.approx(66.0)
+
+
+def _run(units: list[tuple[str, str, float, float, float, float]], jobs: int) -> RunFacts:
+    facts = [
+        {
+            **{"name": name, "kind": kind, "archs": ["sm_86"], "threads": 1, "asked": asked, "start": start},
+            **{"end": end, "cpu_seconds": cpu, "status": 0, "cache": "", "peak": 1},
+        }
+        for name, kind, asked, start, end, cpu in units
+    ]
+    run: Any = {"name": "toy", "jobs": jobs, "units": facts}
+    return run
+
+
+def test_a_record_is_told_anew_and_what_is_left_when_all_have_come_are_links():
+    """Another build had a unit of 900 s for the same archs: once the build tool brings nobody, it will not come."""
+    run = _run(
+        [
+            ("a.cu", "cuda", 0, 0, 100, 100),
+            ("b.cu", "cuda", 0, 0, 40, 40),
+            ("c.cu", "cuda", 0, 40, 90, 50),
+            ("x.so", "link", 101, 101, 103, 2),
+        ],
+        2,
+    )
+    costs = [(Unit(fact["name"], fact["kind"], ("sm_86",)), Cost(1, fact["cpu_seconds"])) for fact in run["units"]]  # type: ignore[arg-type]
+    looks = retell(run, CostModel(1, [*costs, (Unit("other.cu", "cuda", ("sm_86",)), Cost(1, 900.0))]))
+    off = [abs(look.told - look.left) for look in looks if look.told is not None and 5 < look.at < 100]
+    assert max(off) == pytest.approx(3.0)  # of the link, which follows
