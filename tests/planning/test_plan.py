@@ -54,6 +54,28 @@ def test_the_seed_settings_of_vllm():
     assert plan.warnings == ("GPU code compressed for size needs driver 550.54.14 (CUDA 12.4) or newer.",)
 
 
+@pytest.mark.parametrize("arch", ["8.6;12.0", "9.0"])
+def test_the_closure_of_vllm_0_15_1_is_what_its_cmake_pins(arch):
+    """Each tree that its build clones, at the commit that the tag's CMake files name; requirements as in its
+    pyproject.toml, but grpcio-tools, of which 0.16.0 wants just this one, and NumPy, which torch wants."""
+    plan = wheelsmith.plan("vllm==0.15.1", arch=arch, cuda="12.8")
+    sources = {tree.name: tree.source for tree in plan.trees}
+    of_hopper = {"flashmla-cutlass": "147f5673d0c1c3dcf66f78d677fd647e4a020219"} if arch == "9.0" else {}
+    assert {name: source.commit for name, source in sources.items() if isinstance(source, GitSource)} == {
+        "cutlass": "f3fde58372d33e9a5650ba7b80fc48b3b49d40c8",
+        "triton": "c3c476f357f1e9768ea4e45aa5c17528449ab9ef",
+        "vllm-flash-attn": "188be16520ceefdc625fdf71365585d2ee348fe2",
+        "flashmla": "c2afa9cb93e674d5a9120a170a6da57b89267208",
+        "qutlass": "830d2c4537c7396e14a02a46fbddd18b5d107c65",
+        "vllm-flash-attn-cutlass": "62750a2b75c802660e4894434dc55e839f322277",
+        **of_hopper,
+    }
+    assert [str(requirement) for requirement in plan.requires] == [
+        *("cmake>=3.26.1", "ninja", "packaging>=24.2", "setuptools>=77.0.3,<81", "setuptools-scm>=8", "wheel"),
+        *("jinja2", "grpcio-tools==1.78.0", "numpy", "torch==2.9.1"),
+    ]
+
+
 def test_flash_attention_3_of_vllm_can_be_left_out_on_hopper():
     with_it, without = (wheelsmith.plan("vllm==0.15.1", arch="9.0", options={"fa3": on}) for on in (True, False))
     rule = LibraryRule("vllm/vllm_flash_attn/_vllm_fa3_C.*", "native", False, (Arch(9, 0),))
