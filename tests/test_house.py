@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "index": {"contract", "wheel", "compat", "attest", "binary", "report", "gpu"},
     "server": {"index", "attest", "wheel"},
     "container": {"contract", "planning", "recipe", "compat", "attest", "wheel", "gpu"},
-    "maintenance": {"gpu", "recipe", "planning", "sources", "cmake", "toolchain"},
+    "maintenance": {"compat", "gpu", "recipe", "planning", "sources", "cmake", "toolchain"},
     "report": {"diagnostics", "wheel", "gpu"},
     "builder": {
         "contract",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wheelsmith.api.drafting import recipe_check as recipe_check
     from wheelsmith.api.drafting import recipe_new as recipe_new
     from wheelsmith.api.drafting import recipe_record as recipe_record
+    from wheelsmith.api.drafting import support_matrix as support_matrix
     from wheelsmith.api.farming import FarmResult as FarmResult
     from wheelsmith.api.farming import farm_build as farm_build
     from wheelsmith.api.farming import farm_simulate as farm_simulate
@@ -173,6 +174,7 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.lock import LockedTree as LockedTree
     from wheelsmith.maintenance.mirror import Mirrored as Mirrored
     from wheelsmith.maintenance.proposal import Change as Change
+    from wheelsmith.maintenance.support import SupportMatrix as SupportMatrix
     from wheelsmith.maintenance.update import Bump as Bump
     from wheelsmith.maintenance.update import Bumps as Bumps
     from wheelsmith.planning.model import Plan as Plan
@@ -189,7 +191,7 @@ _MODULES = {
     "wheelsmith.api.building": "TargetOptions build fetch plan rebuild",
     "wheelsmith.api.containers": "Place build_in_container choose_place",
     "wheelsmith.api.defaults": "DEFAULT_INDEX PathLike",
-    "wheelsmith.api.drafting": "Checked Drafted recipe_catalogue recipe_check recipe_new recipe_record",
+    "wheelsmith.api.drafting": "Checked Drafted recipe_catalogue recipe_check recipe_new recipe_record support_matrix",
     "wheelsmith.api.farming": "FarmResult farm_build farm_simulate",
     "wheelsmith.api.images": "Rendered image_build image_parts image_push image_render image_sizes",
     "wheelsmith.api.indexing": (
@@ -244,6 +246,7 @@ _MODULES = {
     "wheelsmith.maintenance.lock": "Lock LockedTree",
     "wheelsmith.maintenance.mirror": "Mirrored",
     "wheelsmith.maintenance.proposal": "Change",
+    "wheelsmith.maintenance.support": "SupportMatrix",
     "wheelsmith.maintenance.update": "Bump Bumps",
     "wheelsmith.contract": "Alternative Choice Lack LibraryRule Limits",
     "wheelsmith.planning.model": "Plan Rewrite Target",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.draft import Draft
     from wheelsmith.maintenance.lint import Finding
     from wheelsmith.maintenance.origin import Finder, Origin
+    from wheelsmith.maintenance.support import SupportMatrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,31 +132,55 @@ def recipe_catalogue(*, recipes: Sequence[PathLike] = (), records: PathLike | No
     return catalogue(loaded, shipped_directory() / "records" if records is None else Path(records)).markdown()
 
 
-def recipe_record(build: PathLike, *, where: str, records: PathLike, smoke: str = "", when: str | None = None) -> Path:
-    """Keep what a build came to for the catalogue.
+def support_matrix(*, records: PathLike | None = None) -> SupportMatrix:
+    """For each GPU what was built, proved and run, as the records of builds say.
+
+    Args:
+        records: directory of the records; default: `records/` beside the shipped recipes.
+
+    Raises:
+        UsageError: a file there is no record.
+    """
+    from wheelsmith.maintenance.catalogue import read_records
+    from wheelsmith.maintenance.support import support
+    from wheelsmith.recipe.loader import shipped_directory
+
+    return support(read_records(shipped_directory() / "records" if records is None else Path(records)))
+
+
+def recipe_record(
+    build: PathLike, *, where: str, records: PathLike, ran: Sequence[str] = (), when: str | None = None
+) -> Path:
+    """Keep what a build came to for the catalogue and the support matrix.
 
     Args:
         build: the file that holds what `wheelsmith build --json` printed, or a store's `build.json`.
         where: the machine, in words; nothing of it is found out.
         records: directory of the records.
-        smoke: what the recipe's smoke test on a GPU came to.
-        when: day of the build; default: today (UTC).
+        ran: what ran on a GPU and what it came to, each as in `H100, 580.95.05: 11 of 11 results agree`. What the
+            record says of runs of the same wheel is kept.
+        when: day of the build and of the runs, as in 2026-11-26; default: today (UTC).
 
     Raises:
-        UsageError: it is no record of a build.
+        UsageError: it is no record of a build, or a text is no run or no day.
+        UnknownGpuError: no GPU of this name is known.
     """
     import json
-    from datetime import UTC, datetime
+    from datetime import UTC, date, datetime
 
     from wheelsmith.errors import UsageError
-    from wheelsmith.maintenance.catalogue import record_of, write_record
+    from wheelsmith.maintenance.catalogue import read_run, record_of, write_record
 
     try:
         data = json.loads(Path(build).read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{build} cannot be read: {error}.", "Give what `build --json` printed.") from error
-    day = datetime.now(UTC).strftime("%Y-%m-%d") if when is None else when
-    return write_record(record_of(data, where=where, when=day, smoke=smoke), Path(records))
+    try:
+        day = str(datetime.now(UTC).date() if when is None else date.fromisoformat(when))
+    except ValueError as error:
+        raise UsageError(f"{when!r} is not a day.", "Write it as in 2026-11-26.") from error
+    runs = tuple(read_run(text, day) for text in ran)
+    return write_record(record_of(data, where=where, when=day, runs=runs), Path(records))
 
 
 def _with_trees(draft: Draft, origin: Origin, finder: Finder) -> Draft:

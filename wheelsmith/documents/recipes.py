@@ -192,6 +192,52 @@ class CatalogueDocument(TypedDict):
     markdown: str
 
 
+class GpuRunFacts(TypedDict):
+    """A wheel on one GPU."""
+
+    gpu: str
+    driver: str
+    when: str
+    result: str
+
+
+class SupportRow(TypedDict):
+    """One wheel for one compute capability that it was built for."""
+
+    arch: str
+    gpus: list[str]
+    """The GPUs of the tables that have it."""
+    package: str
+    version: str
+    wheel: str
+    """Its name; empty: not recorded."""
+    sha256: str
+    cuda: str
+    torch: str
+    """Empty: it has none."""
+    python: str
+    """The one that it was built with."""
+    python_tag: str
+    """What Pythons take it, as its name says; empty: not recorded."""
+    options: dict[str, bool]
+    """Of the recipe."""
+    oldest_driver: str
+    """With which the judge says that it runs; empty: none is known, or it was not recorded."""
+    built: str
+    """Day (UTC)."""
+    where: str
+    proved: str
+    """What the judge found in the wheel."""
+    runs: list[GpuRunFacts]
+
+
+class SupportDocument(TypedDict):
+    """`wheelsmith recipes support`."""
+
+    schema_version: int
+    rows: list[SupportRow]
+
+
 class FindingFacts(TypedDict):
     """Something in a recipe to look at."""
 

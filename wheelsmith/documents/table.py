@@ -55,6 +55,7 @@ from wheelsmith.documents.recipes import (
     MirrorDocument,
     RecipesDocument,
     RecipesStatusDocument,
+    SupportDocument,
 )
 from wheelsmith.documents.wheels import AdviceDocument, FitsDocument, InspectDocument, VerifyDocument
 from wheelsmith.errors import UsageError, did_you_mean
@@ -115,6 +116,7 @@ DOCUMENTS: dict[str, type] = {
     "recipes-mirror": MirrorDocument,
     "recipes-new": DraftDocument,
     "recipes-status": RecipesStatusDocument,
+    "recipes-support": SupportDocument,
     "timeline": TimelineDocument,
     "try": TryDocument,
     "verify": VerifyDocument,
@@ -159,6 +161,7 @@ Document = (
     | RecipesStatusDocument
     | RenderDocument
     | SimulationDocument
+    | SupportDocument
     | TimelineDocument
     | TokenDocument
     | TokensDocument

@@ -7,15 +7,23 @@ machine. Nothing is typed by hand: what has no record is "planned only". Fails w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 from packaging.version import Version
 
+from wheelsmith.compat.contract import Outcome, Row, headline
 from wheelsmith.errors import UsageError
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.drivers import Driver
+from wheelsmith.gpu.names import find_gpu
 from wheelsmith.recipe.loader import LoadedRecipe
+
+if TYPE_CHECKING:
+    from wheelsmith.documents.wheels import VerdictRow
 
 _COLUMNS = (
     *("package", "version", "archs", "built", "Python", "toolkit", "torch", "units", "CPU-seconds", "wheel, bytes"),
@@ -23,7 +31,23 @@ _COLUMNS = (
 )
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """The wheel on one GPU.
+
+    Attributes:
+        gpu: name, as in the tables of GPUs.
+        driver: version.
+        when: day (UTC).
+        result: what ran, and what it came to.
+    """
+
+    gpu: str
+    driver: str
+    when: str
+    result: str
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One build.
 
     Attributes:
@@ -35,13 +59,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         python: version.
         toolkit: CUDA release.
         torch: version; empty: it has none.
+        options: of the recipe, as the build had them.
         units: compilers that ended well.
         cpu_seconds: of all compilers.
         size: of the wheel, bytes.
         sha256: of the wheel.
+        wheel: its name; empty: not recorded.
         proof: the verdict's headline.
+        proved: the headline for each arch alone; empty: not recorded.
+        drivers: the oldest driver for each arch; None: the judge knows none; empty: not recorded.
         imports: what importing it came to.
-        smoke: what the recipe's smoke test on a GPU came to; empty: it was not run.
+        runs: what running it on a GPU came to; empty: it was not run.
     """
 
     package: str
@@ -52,13 +80,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     toolkit: str
     torch: str
+    options: dict[str, bool] = {}
     units: int
     cpu_seconds: float
     size: int
     sha256: str
+    wheel: str = ""
     proof: str
+    proved: dict[str, str] = {}
+    drivers: dict[str, str | None] = {}
     imports: str = ""
-    smoke: str = ""
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +130,28 @@ class Catalogue:
             (
                 *(record.package, record.version, record.archs, f"{record.when}, {record.where}", record.python),
                 *(record.toolkit, record.torch or "-", str(record.units), f"{record.cpu_seconds:,.0f}"),
-                *(f"{record.size:,}", record.proof, record.imports or "-", record.smoke or "not run"),
+                *(f"{record.size:,}", record.proof, record.imports or "-", _ran(record)),
             )
             for record in sorted(own, key=lambda record: (Version(record.version), record.archs))
         ]
+
+
+def _ran(record: Record) -> str:
+    return "; ".join(f"{run.gpu}, driver {run.driver}: {run.result}" for run in record.runs) or "not run"
+
+
+def read_run(text: str, when: str) -> Run:
+    """A run from `GPU, DRIVER: RESULT`.
+
+    Raises:
+        UsageError: it has another form, or the driver is none.
+        UnknownGpuError: no GPU of this name is known.
+    """
+    head, colon, result = text.partition(":")
+    gpu, comma, driver = head.partition(",")
+    if not (colon and comma and result.strip()):
+        raise UsageError(f"{text!r} does not say what ran where.", 'Write it as in "H100, 580.95.05: 11 of 11 agree".')
+    return Run(gpu=find_gpu(gpu).name, driver=str(Driver.parse(driver.strip())), when=when, result=result.strip())
 
 
 def read_records(directory: Path) -> tuple[Record, ...]:
@@ -110,16 +160,17 @@ def read_records(directory: Path) -> tuple[Record, ...]:
     Raises:
         UsageError: a file is none.
     """
-    found = []
-    for path in sorted(directory.glob("*.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=Record))
-        except (msgspec.DecodeError, OSError) as error:
-            raise UsageError(f"{path} is no record of a build: {error}.", "Remove it, or make it again.") from error
-    return tuple(found)
+    return tuple(_read(path) for path in sorted(directory.glob("*.json")))
 
 
-def record_of(build: Mapping[str, object], *, where: str, when: str, smoke: str = "") -> Record:
+def _read(path: Path) -> Record:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except (msgspec.DecodeError, OSError) as error:
+        raise UsageError(f"{path} is no record of a build: {error}.", "Remove it, or make it again.") from error
+
+
+def record_of(build: Mapping[str, object], *, where: str, when: str, runs: tuple[Run, ...] = ()) -> Record:
     """The record of what `wheelsmith build --json` printed, or of a store's `build.json`.
 
     Raises:
@@ -138,22 +189,50 @@ def record_of(build: Mapping[str, object], *, where: str, when: str, smoke: str 
             python=tools["python"],
             toolkit=tools["cuda"],
             torch=plan["target"]["torch"] or "",
+            options=plan["options"],
             units=summary["units"],
             cpu_seconds=round(summary["cpu_seconds"], 1),
             size=data["wheel"]["size"],
             sha256=data["wheel"]["sha256"],
+            wheel=data["wheel"]["filename"],
             proof=data["verdict"]["headline"],
+            proved=_by_arch(data["verdict"]["rows"]),
+            drivers=data.get("drivers", {}),
             imports="; ".join(f"{name}: {says}" for name, says in data.get("imports", {}).items()),
-            smoke=smoke,
+            runs=runs,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"This is no record of a build: {error!r}.", "Give what `build --json` printed.") from error
 
 
+def _by_arch(verdict: Sequence[VerdictRow]) -> dict[str, str]:
+    rows: dict[str, list[Row]] = {}
+    for facts in verdict:
+        row = Row(
+            library=facts["library"],
+            arch=Arch.parse(facts["arch"]),
+            outcome=cast("Outcome", facts["outcome"]),
+            served_by=facts["served_by"],
+            only_ptx=facts["only_ptx"],
+            units=facts["units"],
+            lacking=facts["lacking"],
+            allowed=facts["allowed"],
+        )
+        rows.setdefault(facts["arch"], []).append(row)
+    return {arch: headline(own) for arch, own in rows.items()}
+
+
 def write_record(record: Record, directory: Path) -> Path:
-    """Keep it under a name of its own; the newest build of a version counts."""
+    """Keep it under a name of its own: what the newest build of the same wheel's name for the same archs came to.
+
+    What the same wheel, byte for byte, did on GPUs before is kept.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{record.package}-{record.version}.json"
+    tags = "-".join(record.wheel.removesuffix(".whl").split("-")[2:])
+    path = directory / f"{record.package}-{record.version}-{tags}-{record.archs.replace(';', '_')}.json"
+    if path.exists() and (before := _read(path)).sha256 == record.sha256:
+        runs = tuple(dict.fromkeys((*before.runs, *record.runs)))
+        record = msgspec.structs.replace(record, runs=runs)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     return path
 
