@@ -8,9 +8,11 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from wheelsmith.attest.sbom import Material, count_components, make_sbom, package_url
+from wheelsmith.attest.sbom import LicenceFile, Material, count_components, make_sbom, package_url, spdx_id
 from wheelsmith.errors import InvalidWheelError
 
+BSD = """Redistribution and use in source and binary forms, with or without modification, are permitted.
+* Redistributions in binary   form must reproduce the above notice. {}"""
 COMMIT, DIGEST, OTHER = "1" * 40, "2" * 64, "3" * 64
 MATERIALS = (
     Material("compiler", "g++", "g++ (Debian 12.2.0-14) 12.2.0", "pkg:generic/gcc@12.2.0"),
@@ -68,3 +70,44 @@ def test_package_urls_are_escaped():
 def test_anything_else_is_refused(data):
     with pytest.raises(InvalidWheelError, match="the sbom is no CycloneDX SBOM"):
         count_components(data, "the sbom")
+
+
+def test_licences_of_what_was_compiled_in_are_told():
+    boost, mine = LicenceFile("licenses/source/boost/LICENSE_1_0.txt", "BSL-1.0"), LicenceFile("licenses/COPYING")
+    llvm = LicenceFile("licenses/trees/cccl/LICENSE", "Apache-2.0 WITH LLVM-exception")
+    one = Material(
+        "source", "cutlass", "v4", licences=(LicenceFile("licenses/trees/cutlass/LICENSE.txt", "BSD-3-Clause"),)
+    )
+    more = Material("source", "demo", "1.0", licences=(mine, boost, llvm))
+    data = make_sbom("demo", "1.0", [one, more])
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(data.decode()) is None
+    first, second = json.loads(data)["components"]
+    assert first["licenses"] == [{"expression": "BSD-3-Clause"}]
+    assert second["licenses"] == [
+        {"license": {"name": "Apache-2.0 WITH LLVM-exception"}},
+        {"license": {"id": "BSL-1.0"}},
+        {"license": {"name": "as in licenses/COPYING"}},
+    ]
+    assert {"name": "wheelsmith:licence-file", "value": boost.path} in second["properties"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            BSD.format("Neither the name of the copyright holder may be used to endorse or promote products"),
+            "BSD-3-Clause",
+        ),
+        (BSD.format(""), "BSD-2-Clause"),
+        ("Boost Software License - Version 1.0 - August 17th, 2003", "BSL-1.0"),
+        ("Apache License\n   Version 2.0, January 2004", "Apache-2.0"),
+        (
+            "Apache License\n Version 2.0, January 2004 ... LLVM Exceptions to the Apache 2.0 License",
+            "Apache-2.0 WITH LLVM-exception",
+        ),
+        ("Apache License Version 2.0, January 2004\n\n" + BSD.format(""), ""),  # two: not ours to choose
+        ("All rights reserved.", ""),
+    ],
+)
+def test_a_licence_is_recognised_by_its_words_alone(text, expected):
+    assert spdx_id(text.encode()) == expected

@@ -67,3 +67,20 @@ def test_placeholders_and_marks_are_found(recipe_dir, capsys):
     shown = capsys.readouterr().out
     assert "undecided: which?" in shown
     assert "the sha256 is a placeholder: no file has it" in shown
+
+
+def test_a_setup_that_asks_for_a_gpu_is_marked_and_a_switch_in_a_broken_line_is_found(project, tmp_path):
+    asks = SETUP.replace(
+        'FORCE = os.getenv("TOY_FORCE_BUILD", "FALSE") == "TRUE"',
+        "import torch\nif not torch.cuda.is_available(): raise SystemExit",
+    )
+    (project / "setup.py").write_text(asks)
+    draft = wheelsmith.recipe_new(str(project), to=tmp_path / "one").draft
+    assert [text for _, text in draft.undecided] == [
+        "setup.py:10 asks for a GPU, which compiling does not need"
+        " (if not torch.cuda.is_available(): raise SystemExit): patch it out"
+    ]
+    (project / "setup.py").write_text(asks.replace("raise", 'os.getenv(\n  "FORCE_CUDA", "0"\n) or'))
+    draft = wheelsmith.recipe_new(str(project), to=tmp_path / "two").draft
+    assert draft.undecided == ()
+    assert 'FORCE_CUDA = "1" # setup.py:11 reads it' in draft.text

@@ -66,3 +66,17 @@ def test_what_is_not_there_is_an_error() -> None:
 )
 def test_an_exact_pin_gives_way_to_what_was_proved(pin: str, torch: str, companion: str) -> None:
     assert edited(pins={"torch": pin})[:2] == [torch, companion]
+
+
+def test_a_pin_becomes_a_requirement_where_none_was_and_that_is_asked_for() -> None:
+    pins = {"torch": "2.11.0", "cupy": "14.2"}
+    assert edited(pins=pins, missing=("torch", "cupy")) == [
+        "torch==2.11.0",
+        "torchvision",
+        *UNCHANGED[2:],
+        "cupy==14.2",
+    ]
+    bare = b"Name: toy\r\nVersion: 1.0\r\n"
+    assert with_requirements(bare, RequirementEdits({"torch": "2.11.0"}, missing=("torch",))) == (
+        b"Name: toy\r\nVersion: 1.0\r\nRequires-Dist: torch==2.11.0\r\n"
+    )

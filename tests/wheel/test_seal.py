@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
+from email.parser import HeaderParser
 
 import pytest
 
@@ -142,3 +143,34 @@ def test_pip_installs_the_result(tmp_path):
     assert run.stdout == "42 1.0+cu130\n"
     script = subprocess.run([python.with_name("run")], check=True, capture_output=True, text=True)
     assert script.stdout == "ran\n"
+
+
+def test_licence_files_are_named_in_the_metadata(tmp_path):
+    extra = {
+        "licenses/trees/cutlass/LICENSE.txt": b"BSD",
+        "licenses/source/boost/LICENSE_1_0.txt": b"BSL",
+        "sboms/x": b"",
+    }
+    found = {}
+    for case, metadata in {
+        "old": METADATA,
+        "spelled": METADATA.replace("Summary", "Provides-Extra: Some_Extra\r\nSummary"),
+        "own": METADATA.replace("Summary", "License-File: LICENSE\r\nSummary"),
+        "new": METADATA.replace("2.1", "2.5").replace("Summary", "License-File: LICENSE\r\nSummary"),
+        "bare": METADATA.partition("\r\n\r\n")[0] + "\r\n",
+    }.items():
+        wheel = build_wheel(tmp_path / case / NAME, FILES, metadata=metadata)
+        with zipfile.ZipFile(seal(wheel, tmp_path, local_version=None, epoch=EPOCH, extra=extra)) as archive:
+            text = archive.read("demo-1.0.dist-info/METADATA").decode()
+            assert archive.read("demo-1.0.dist-info/licenses/trees/cutlass/LICENSE.txt") == b"BSD"
+        headers = HeaderParser().parsestr(text)
+        assert (headers.get_payload() == "Version: 1.0\r\n") == (case != "bare"), case
+        found[case] = (headers["Metadata-Version"], headers.get_all("License-File"))
+    added = ["source/boost/LICENSE_1_0.txt", "trees/cutlass/LICENSE.txt"]
+    assert found == {
+        "old": ("2.4", added),
+        "spelled": ("2.1", added),  # 2.3 would ask for another spelling of the extra
+        "own": ("2.1", ["LICENSE", *added]),  # 2.4 would look for it in licenses/
+        "new": ("2.5", ["LICENSE", *added]),
+        "bare": ("2.4", added),
+    }

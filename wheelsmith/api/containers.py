@@ -63,7 +63,7 @@ def choose_place(made: Plan, *, container: str = "auto", toolkit: str = "auto", 
         return Place(engine, image or devel_image(cuda), f"--container {container}")
     try:
         with better_remedies(made):
-            found = pick_toolkit(cuda, math=made.target.torch is not None, choice=toolkit)
+            found = pick_toolkit(cuda, math=made.needs_cuda_libraries, choice=toolkit)
     except ToolkitError as error:
         if current or toolkit not in {"auto", "wheels"}:
             raise

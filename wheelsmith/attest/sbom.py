@@ -22,7 +22,29 @@ if TYPE_CHECKING:
 SBOM_FILE = "sboms/wheelsmith.cdx.json"
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:wheelsmith:sbom")
+_SPDX: tuple[tuple[str, tuple[bytes, ...]], ...] = (
+    # https://spdx.org/licenses: words that only a text of this licence has
+    ("Apache-2.0 WITH LLVM-exception", (b"apache license", b"llvm exceptions to the apache 2.0 license")),
+    ("Apache-2.0", (b"apache license", b"version 2.0, january 2004")),
+    ("MIT", (b"permission is hereby granted, free of charge, to any person obtaining a copy", b"the software is")),
+    ("BSD-3-Clause", (b"redistribution and use in source and binary forms", b"endorse or promote products")),
+    ("BSD-2-Clause", (b"redistribution and use in source and binary forms", b"binary form must reproduce")),
+    ("BSL-1.0", (b"boost software license - version 1.0",)),
+    ("MPL-2.0", (b"mozilla public license version 2.0",)),
+    ("Zlib", (b"altered source versions must be plainly marked",)),
+    ("ISC", (b"permission to use, copy, modify, and/or distribute this software for any purpose",)),
+    ("CC0-1.0", (b"cc0 1.0 universal",)),
+)
+_FAMILY = {"Apache-2.0 WITH LLVM-exception": "Apache-2.0", "BSD-3-Clause": "BSD-2-Clause"}  # and what else then fits
 _TYPES = {"source": "library", "requirement": "library", "toolkit": "framework", "compiler": "application"}
+
+
+@dataclass(frozen=True, slots=True)
+class LicenceFile:
+    """A licence in the wheel: its path below `.dist-info/`, and its SPDX expression; empty: not recognised."""
+
+    path: str
+    spdx: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +60,7 @@ class Material:
         sha256: of the file, hex. A lock that admits several files of one release gives several.
         commit: git commit, hex; empty if it is not from git.
         url: where it comes from; empty where that is a matter of configuration or of one machine.
+        licences: the licence files that came with it.
     """
 
     kind: Literal["source", "requirement", "toolkit", "compiler"]
@@ -47,6 +70,15 @@ class Material:
     sha256: tuple[str, ...] = ()
     commit: str = ""
     url: str = ""
+    licences: tuple[LicenceFile, ...] = ()
+
+
+def spdx_id(text: bytes) -> str:
+    """The SPDX expression of a licence's text; empty where none is recognised, or several are."""
+    words = b" ".join(text.lower().split())
+    fitting = [name for name, all_of in _SPDX if all(phrase in words for phrase in all_of)]
+    fitting = [name for name in fitting if name not in {_FAMILY.get(other) for other in fitting}]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def package_url(kind: str, name: str, version: str, **qualifiers: str) -> str:
@@ -90,7 +122,11 @@ def _component(reference: str, item: Material) -> dict[str, Any]:
         "hashes": [{"alg": "SHA-256", "content": digest} for digest in sorted(set(item.sha256))],
         "externalReferences": [{"type": "vcs" if item.commit else "distribution", "url": item.url}] if item.url else [],
         "pedigree": {"commits": [{"uid": item.commit}]} if item.commit else {},
-        "properties": [{"name": "wheelsmith:kind", "value": item.kind}],
+        "licenses": _licences(item),
+        "properties": [
+            {"name": "wheelsmith:kind", "value": item.kind},
+            *({"name": "wheelsmith:licence-file", "value": file.path} for file in item.licences),
+        ],
     }
     return {
         "type": _TYPES[item.kind],
@@ -99,6 +135,19 @@ def _component(reference: str, item: Material) -> dict[str, Any]:
         "scope": "required" if item.kind in {"source", "toolkit"} else "excluded",
         **{key: value for key, value in optional.items() if value},
     }
+
+
+def _licences(item: Material) -> list[dict[str, Any]]:
+    """What the licence files of a component say (CycloneDX: `licenses`): one expression, or a list of identifiers and
+    of the files that were not recognised."""
+    known = sorted({file.spdx for file in item.licences if file.spdx})
+    unknown = sorted(file.path for file in item.licences if not file.spdx)
+    if len(known) == 1 and not unknown:
+        return [{"expression": known[0]}]
+    return [
+        *({"license": {"id": name} if " " not in name else {"name": name}} for name in known),
+        *({"license": {"name": f"as in {path}"}} for path in unknown),
+    ]
 
 
 def count_components(data: bytes, where: str) -> int:

@@ -24,7 +24,7 @@ from wheelsmith.builder.destination import check_name, check_writable
 from wheelsmith.builder.fallbacks import naming_fallbacks
 from wheelsmith.builder.finalize import prove
 from wheelsmith.builder.gaps import naming_gaps
-from wheelsmith.builder.licences import licences
+from wheelsmith.builder.licences import licences, to_add
 from wheelsmith.builder.model import RECORD_VERSION, BuildResult, Made, Settings
 from wheelsmith.builder.page import write_page
 from wheelsmith.builder.signing_key import refuse_key_in_reach
@@ -159,13 +159,13 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         supplies, effort = equip(plan, tools, store, settings, listener)
         compiled = compile_wheel(plan, name, store, supplies=supplies, effort=effort, listener=listener)
         done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")
-    materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler)
+    texts = licences(plan, compiled.wheel.parent.parent, compiled.wheel)
+    materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler, texts)
     with _stage("proof", listener) as done:
         from wheelsmith.attest.provenance import SUFFIX
         from wheelsmith.attest.sbom import SBOM_FILE, make_sbom
 
-        extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials)}
-        extra |= licences(plan, compiled.wheel.parent.parent)
+        extra = {SBOM_FILE: make_sbom(plan.name, plan.wheel_version, materials), **to_add(texts)}
         if plan.limits.choice:
             extra[CHOICES_FILE] = choices_to_bytes(plan.limits.choice)
         with naming_fallbacks(plan, compiled):
@@ -271,9 +271,10 @@ def _toolchain(
     plan: Plan, store: Store, settings: Settings, listener: Listener
 ) -> tuple[BuildEnvironment, CudaToolkit]:
     uv = Uv(settings.offline, settings.index_url, listener, settings.torch_index)
-    math = plan.target.torch is not None
     with _stage("toolchain", listener) as done:
-        toolkit = provide_toolkit(plan.target.cuda, math=math, choice=settings.toolkit, store=store, uv=uv)
+        toolkit = provide_toolkit(
+            plan.target.cuda, math=plan.needs_cuda_libraries, choice=settings.toolkit, store=store, uv=uv
+        )
         environment = provide_environment(plan, store, uv)
         done(
             f"Python {environment.interpreter.version}, CUDA {toolkit.release} ({toolkit.origin})",

@@ -10,12 +10,13 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wheelsmith.attest.provenance import Origin, Run, make_statement
-from wheelsmith.attest.sbom import Material, package_url
+from wheelsmith.attest.sbom import LicenceFile, Material, package_url
 from wheelsmith.distribution import own_version
 from wheelsmith.planning.model import ArchiveSource, GitSource, Plan, SdistSource, Source
 from wheelsmith.planning.pins import locked_pins
@@ -25,6 +26,7 @@ from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler
 
 if TYPE_CHECKING:
+    from wheelsmith.builder.licences import Licence
     from wheelsmith.documents.builds import BuildRecord
     from wheelsmith.documents.plans import PlanFacts
 
@@ -33,11 +35,19 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)+(?=\s*$)")
 
 
 def materials_of(
-    plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler
+    plan: Plan,
+    environment: BuildEnvironment,
+    toolkit: CudaToolkit,
+    compiler: HostCompiler,
+    licences: Iterable[Licence] = (),
 ) -> tuple[Material, ...]:
     """Every source tree, build requirement and tool of a build."""
+    files: dict[str, tuple[LicenceFile, ...]] = {}
+    for item in licences:
+        files[item.source] = (*files.get(item.source, ()), item.file)
     found = [_source(plan.name, plan.version, plan.source)]
     found += [_source(tree.name, "", tree.source) for tree in plan.trees]
+    found = [replace(item, licences=files.get(item.name, ())) for item in found]
     if environment.lock is None:
         pins: Iterable[tuple[str, str, tuple[str, ...]]] = ((name, pin, ()) for name, pin in environment.packages)
     else:

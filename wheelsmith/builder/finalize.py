@@ -6,8 +6,11 @@ In: a plan, the raw wheel, and what it was made by. Out: the sealed wheel and th
 
 from __future__ import annotations
 
+import re
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,8 +67,13 @@ def prove(
     )
     pins = {"torch": _torch_version(plan, tools.environment)} if plan.target.torch else {}
     requires = RequirementEdits(pins, tuple((item.requirement, item.becomes) for item in plan.rewrites))
-    sealed = seal(repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra, requires=requires)
+    seal_it = partial(seal, repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra)
+    sealed = seal_it(requires=requires)
     report = inspect_path(sealed)
+    if _lacks_torch(plan, report):
+        listener(Note("proof", f"its metadata say nothing of torch, which it links: it now requires {pins['torch']}"))
+        sealed = seal_it(requires=replace(requires, missing=("torch",)))
+        report = inspect_path(sealed)
     if report.version != plan.wheel_version:
         raise ContractError(
             f"The wheel's version is {report.version}, not {plan.wheel_version}.",
@@ -95,6 +103,13 @@ def prove(
     if slimmer is not None:
         proof["stripped"] = slimmer
     return sealed, proof
+
+
+def _lacks_torch(plan: Plan, report: WheelReport) -> bool:
+    """Whether it links torch's libraries and does not require torch: installed alone, it could not be imported."""
+    linked = any(name.startswith(("libtorch", "libc10")) for item in report.libraries for name in item.needed)
+    required = any(re.match(r"torch(?![\w.-])", text) for text in report.requires_dist)
+    return plan.target.torch is not None and linked and not required
 
 
 def _drivers(report: WheelReport, plan: Plan) -> dict[str, str | None]:

@@ -1,43 +1,83 @@
-"""The licences of everything that was compiled into a wheel: the project's own trees and those that stand beside it.
+"""The licences of everything that was compiled into a wheel: the project's own, and those of the trees beside it.
 
-In: a plan and the laid-out sources. Out: files for the wheel's `.dist-info/licenses/` (PEP 639). Nothing fails: what
-cannot be read is left out. The project's own licence at its top is its build backend's business.
+In: a plan, the laid-out sources, and the backend's wheel. Out: `Licence`s, and the files that go into the wheel's
+`.dist-info/licenses/` (PEP 639). Nothing fails: what cannot be read is left out. A text that the backend has put into
+`.dist-info` is not put there twice.
 """
 
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.attest.sbom import LicenceFile, spdx_id
 from wheelsmith.fsutil import entries_below, read_plain
 from wheelsmith.planning.model import CANONICAL
 
 if TYPE_CHECKING:
     from wheelsmith.planning.model import Plan
 
-_NAME = re.compile(r"(?:LICEN[CS]E|COPYING|NOTICE|COPYRIGHT)(?:[.-].*)?", re.IGNORECASE)
+_NAME = re.compile(r"(?:LICEN[CS]E|COPYING|NOTICE|COPYRIGHT)(?:[._-].*)?", re.IGNORECASE)
 _CODE = (".py", ".pyc", ".h", ".cpp", ".cu")
 _LARGEST, _MOST = 1 << 20, 400  # bytes of one, and how many
+_FOLDER = "licenses/"
 
 
-def licences(plan: Plan, root: Path) -> dict[str, bytes]:
-    """Path below `.dist-info` and text of each licence file: of the trees, and of what the source vendors.
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """A licence file of a source.
+
+    Attributes:
+        source: the name of the tree, or of the package.
+        file: where it is in the wheel, below `.dist-info/`, and its SPDX identifier.
+        text: its bytes.
+        added: whether it is to be added: the backend's wheel does not have it.
+    """
+
+    source: str
+    file: LicenceFile
+    text: bytes
+    added: bool
+
+
+def licences(plan: Plan, root: Path, wheel: Path) -> tuple[Licence, ...]:
+    """Each licence file of the trees, of the source's own top, and of what the source vendors.
 
     Args:
         plan: what was built.
         root: the directory that stands for the canonical path.
+        wheel: what the build backend made.
     """
-    found: dict[str, bytes] = {}
-    places = [(f"trees/{tree.name}", root / Path(tree.path).relative_to(CANONICAL)) for tree in plan.trees]
-    for label, directory in [*places, ("source", root / "src")]:
+    present = _in_wheel(wheel)
+    places = [(tree.name, f"trees/{tree.name}", root / Path(tree.path).relative_to(CANONICAL)) for tree in plan.trees]
+    found: list[Licence] = []
+    for source, label, directory in [*places, (plan.name, "source", root / "src")]:
         for name, path in _files(directory):
-            if label == "source" and "/" not in name:
+            if len(found) >= _MOST or (text := _text(path)) is None:
                 continue
-            if len(found) < _MOST and (text := _text(path)) is not None:
-                found[f"licenses/{label}/{name}"] = text
-    return found
+            where = present.get(text, f"{_FOLDER}{label}/{name}")
+            found.append(Licence(source, LicenceFile(where, spdx_id(text)), text, text not in present))
+    return tuple(found)
+
+
+def to_add(found: tuple[Licence, ...]) -> dict[str, bytes]:
+    """What the wheel lacks: text by path below `.dist-info`."""
+    return {item.file.path: item.text for item in found if item.added}
+
+
+def _in_wheel(wheel: Path) -> dict[bytes, str]:
+    """The licence files that a wheel has in its `.dist-info`: path below it by text."""
+    present: dict[bytes, str] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for item in archive.infolist():
+            top, _, below = item.filename.partition("/")
+            if top.endswith(".dist-info") and _NAME.fullmatch(below.rpartition("/")[2]) and item.file_size <= _LARGEST:
+                present.setdefault(archive.read(item), below)
+    return present
 
 
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:

@@ -123,7 +123,7 @@ def _toolkits(plan: Plan | None, choice: str) -> tuple[tuple[CudaToolkit | None,
         words = ", ".join(f"{t.release} in {t.root} ({t.origin})" for t in toolkits) or "none installed"
         return toolkits, Check("CUDA toolkit", words)
     try:
-        picked = pick_toolkit(plan.target.cuda, math=plan.target.torch is not None, choice=choice)
+        picked = pick_toolkit(plan.target.cuda, math=plan.needs_cuda_libraries, choice=choice)
     except ToolkitError as error:
         return (), Check("CUDA toolkit", error.cause.rstrip("."), plan.target.cuda, False, error, stops=True)
     found = f"{picked.release} in {picked.root} ({picked.origin})" if picked else "none; assembled from NVIDIA's wheels"

@@ -200,6 +200,8 @@ class PlanFacts(TypedDict):
     options: dict[str, bool]
     rewrites: NotRequired[list[RewriteFacts]]
     """Left out where it is empty."""
+    cuda_libraries: NotRequired[bool]
+    """Its sources include cuBLAS, cuRAND or their like; left out where they do not."""
 
 
 class PlanDocument(PlanFacts):

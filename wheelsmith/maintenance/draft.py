@@ -155,6 +155,8 @@ def _build(project: Project, name: str) -> Iterator[str]:
     yield "[build]"
     items = ", ".join(quoted(text) for text in project.requires)
     yield f"requires = [{items}]"
+    if project.cuda_libraries and not project.torch:
+        yield "cuda_libraries = true # its sources include cuBLAS, cuRAND or their like"
     if project.backend.startswith("scikit_build_core"):
         yield ""
         yield "[build.config_settings]"
@@ -200,6 +202,7 @@ def _patches(project: Project, version: str) -> Iterator[str]:
     """Edits that take archs out of setup.py which torch would else take from TORCH_CUDA_ARCH_LIST."""
     setup = (project.directory / "setup.py").read_text("utf-8", "replace") if project.gencodes else ""
     lines = [item for item in project.gencodes if item.where.startswith("setup.py:")]
+    yield from _asks_for_a_gpu(project)
     if project.kind != "torch" or not lines:
         return
     archs = ", ".join(dict.fromkeys(arch for item in lines for arch in item.archs))
@@ -218,6 +221,18 @@ count = {setup.count(f"+ {holder[1]}")}"""
     yield f"# {UNDECIDED[2:]}archs {archs} are written into {lines[0].where} ({lines[0].line}): patch them out".replace(
         "# undecided", "# undecided", 1
     )
+
+
+def _asks_for_a_gpu(project: Project) -> Iterator[str]:
+    """A mark where setup.py builds for what the machine has, and no variable says otherwise."""
+    if any(switch.meaning == "force" for switch in project.switches) or project.kind != "torch":
+        return
+    setup = (project.directory / "setup.py").read_text("utf-8", "replace")
+    for number, line in enumerate(setup.splitlines(), start=1):
+        if "cuda.is_available()" in line.partition("#")[0]:
+            what = f"setup.py:{number} asks for a GPU, which compiling does not need ({line.strip()})"
+            yield f"{UNDECIDED}{what}: patch it out"
+            return
 
 
 def _wheel(project: Project) -> Iterator[str]:

@@ -37,7 +37,10 @@ _DOWNLOADS = re.compile(r"urlretrieve|urlopen\(|requests\.get\(")
 _THIRD_PARTY = {"numpy", "packaging", "psutil", "pybind11", "cython", "ninja", "mako", "jinja2", "einops", "pccm"}
 _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "skbuild": "scikit-build", "Cython": "cython"}
 _GPU_SUFFIXES = (".cu", ".cuh")
-_MOST_FILES = 60_000
+_CPP_SUFFIXES = (".cpp", ".cc", ".cxx", ".c", ".h", ".hpp", ".pyx")
+_CUDA_INCLUDE = re.compile(r"#\s*include\s*[<\"](?:cublas|cufft|curand|cusolver|cusparse)\w*\.h")
+_CUDA_TARGETS = re.compile(r"CUDA::(?:cublas|cufft|curand|cusolver|cusparse)", re.IGNORECASE)
+_MOST_FILES, _MOST_SOURCES = 60_000, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Project:
         packages: names that can be imported.
         clones: places where it would fetch further sources.
         downloads: places where it would download something, such as a ready wheel.
+        cuda_libraries: whether its sources include cuBLAS, cuRAND or their like.
         missing: source files that setup.py names and that are not there.
         empty: directories that should hold a submodule and hold nothing.
     """
@@ -94,6 +98,7 @@ class Project:
     packages: tuple[str, ...]
     clones: tuple[str, ...]
     downloads: tuple[str, ...]
+    cuda_libraries: bool
     missing: tuple[str, ...]
     empty: tuple[str, ...]
 
@@ -140,9 +145,17 @@ def read_project(directory: Path) -> Project:
         packages=tuple(_packages(directory, metadata.name, pyproject, files)),
         clones=tuple(_places(scripts, _CLONES)),
         downloads=tuple(_places(scripts, _DOWNLOADS)),
+        cuda_libraries=_uses_cuda_libraries(directory, files, cmake),
         missing=tuple(_missing(directory, setup.text)),
         empty=tuple(_empty_submodules(directory)),
     )
+
+
+def _uses_cuda_libraries(directory: Path, files: Iterable[str], cmake: str) -> bool:
+    if _CUDA_TARGETS.search(cmake):
+        return True
+    sources = [name for name in files if name.endswith((*_GPU_SUFFIXES, *_CPP_SUFFIXES))][:_MOST_SOURCES]
+    return any(_CUDA_INCLUDE.search(read_script(directory / name)) for name in sources)
 
 
 class _Setup:

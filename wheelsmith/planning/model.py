@@ -34,7 +34,7 @@ EPOCH = 1577836800
 NIGHTLY = "nightly"
 
 #: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
-_LEFT_OUT = frozenset({"lacks", "unjudged", "choice", "present", "rewrites", "driver"})
+_LEFT_OUT = frozenset({"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +210,12 @@ class Plan:
     limits: Limits = dataclasses.field(default_factory=Limits)
     options: tuple[tuple[str, bool], ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
+    cuda_libraries: bool = False
+
+    @property
+    def needs_cuda_libraries(self) -> bool:
+        """Whether the toolkit must have the headers of cuBLAS, cuRAND and their like: torch's own include them."""
+        return self.cuda_libraries or self.target.torch is not None
 
     @property
     def wheel_version(self) -> str:

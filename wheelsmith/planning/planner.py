@@ -128,6 +128,7 @@ def make_plan(
         exclude=recipe.wheel.exclude,
         imports=recipe.wheel.imports,
         strip=recipe.wheel.strip,
+        cuda_libraries=recipe.build.cuda_libraries,
         limits=recipe.contract.limits(recipe.name),
         options=tuple(sorted(chosen.items())),
         rewrites=tuple(

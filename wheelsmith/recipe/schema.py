@@ -159,6 +159,9 @@ class BuildTable(Table, frozen=True, kw_only=True):
     env: Annotated[dict[str, str], Meta(description="environment variables; templates are filled in")] = field(
         default_factory=dict
     )
+    cuda_libraries: Annotated[
+        bool, Meta(description="its sources include cuBLAS, cuFFT, cuRAND, cuSOLVER or cuSPARSE; with torch always so")
+    ] = False
     ptx: Annotated[bool, Meta(description="whether the build passes a requested +PTX on to nvcc")] = True
     compress: Annotated[
         Literal["none", "speed", "balance", "size"] | None,

@@ -46,12 +46,14 @@ def find_switches(tree: Path) -> tuple[Switch, ...]:
     """The variables that say whether and for what GPU code is built, in the order of their meaning, each once."""
     found: dict[str, Switch] = {}
     for path in build_scripts(tree):
-        for number, line in enumerate(read_script(path).splitlines(), start=1):
-            for groups in _READ.findall(line):
-                name = next(filter(None, groups))
-                if name not in _COMMON and not _OTHERS.search(name) and name not in found:
-                    where = f"{path.relative_to(tree).as_posix()}:{number}"
-                    found[name] = Switch(name, meaning_of(name), where, line.strip()[:160])
+        text = read_script(path)
+        lines = text.split("\n")
+        for match in _READ.finditer(text):  # a call may be broken into lines
+            name = next(filter(None, match.groups()))
+            if name not in _COMMON and not _OTHERS.search(name) and name not in found:
+                number = text.count("\n", 0, match.end())
+                where = f"{path.relative_to(tree).as_posix()}:{number + 1}"
+                found[name] = Switch(name, meaning_of(name), where, lines[number].strip()[:160])
     order = [meaning for meaning, _ in _MEANINGS]
     wanted = [switch for switch in found.values() if switch.meaning in order]
     return tuple(sorted(wanted, key=lambda switch: order.index(switch.meaning)))

@@ -27,6 +27,7 @@ from wheelsmith.errors import (
 from wheelsmith.events import Listener, ToolLine
 from wheelsmith.trust import TLS_REMEDY, is_tls, tool_variables
 
+_NO_WHEELS = re.compile(r"\b([\w.-]+)(?:[=<>!~]\S*)? has no usable wheels")
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
@@ -98,4 +99,10 @@ def _why(words: str, purpose: str, offline: bool) -> WheelsmithError:  # noqa: P
             "Set UV_CACHE_DIR to a directory that you may write to.",
         )
         return StoreError(f"{purpose} failed: {cause}.", remedy, detail=detail)
+    if names := sorted(set(_NO_WHEELS.findall(words))):
+        return EnvironmentBuildError(
+            f"{purpose} failed: the index has {' and '.join(names)} as source only, and a build wants wheels.",
+            "Make its wheel first (`wheelsmith build`, `pip wheel`); UV_FIND_LINKS=DIR says where it lies.",
+            detail=detail,
+        )
     return EnvironmentBuildError(f"{purpose} failed.", "uv's words above say what does not fit.", detail=detail)

@@ -34,10 +34,12 @@ class RequirementEdits:
             version.
         replaced: requirements, by name and extras, with what takes their place (empty: nothing). One that says no
             version takes over specifier and marker.
+        missing: normalized names of `pins` that become requirements where the wheel has none of that name.
     """
 
     pins: Mapping[str, str] = field(default_factory=dict)
     replaced: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def with_requirements(text: bytes, edits: RequirementEdits) -> bytes:
@@ -47,12 +49,15 @@ def with_requirements(text: bytes, edits: RequirementEdits) -> bytes:
         ContractError: neither a requirement that is to be replaced nor its replacement is there.
     """
     end = _END_OF_HEADERS.search(text)
-    headers = text[: end.start()] if end else text
+    headers = text[: end.start()] if end else text.rstrip(b"\r\n")
     body = text[len(headers) :]
     for old, new in edits.replaced:
         headers = _replaced(headers, Requirement(old), Requirement(new) if new else None)
     pins = {name: _specifier(value) for name, value in edits.pins.items()}
-    return _with_pins(headers, pins) + body
+    named = {canonicalize_name(found.name) for _, found in _requirements(headers)}
+    line_end = b"\r\n" if b"\r\n" in headers else b"\n"
+    added = [f"Requires-Dist: {name}{pins[name]}".encode() for name in edits.missing if name not in named]
+    return line_end.join((_with_pins(headers, pins), *added)) + body
 
 
 def _specifier(value: str) -> SpecifierSet:

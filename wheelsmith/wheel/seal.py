@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import ContractError, UsageError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION_LINE = re.compile(rb"^(Version:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
+_LICENSES = "licenses/"
+_HEADER = re.MULTILINE | re.IGNORECASE
+_OLD_METADATA = re.compile(rb"^(Metadata-Version:[ \t]*)(?:1\.\d|2\.[0-3])(?=[ \t]*\r?$)", _HEADER)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 
@@ -65,13 +69,10 @@ def seal(
             return member
 
         dist_info = rename(f"{archive.dist_info}/")
+        metadata = with_requirements(_with_version(archive, suffix), requires or RequirementEdits())
         changes = Changes(
             rename=rename,
-            replace={
-                f"{archive.dist_info}/METADATA": with_requirements(
-                    _with_version(archive, suffix), requires or RequirementEdits()
-                )
-            },
+            replace={f"{archive.dist_info}/METADATA": _with_licences(metadata, extra or {})},
             add={f"{dist_info}{path}": data for path, data in (extra or {}).items()},
         )
         return write_wheel(archive, out_dir / "-".join((name, version + suffix, *rest)), changes, epoch=epoch)
@@ -107,3 +108,24 @@ def _with_version(archive: Archive, suffix: str) -> bytes:
         raise invalid(archive.path.name, f"its METADATA is of version {found[0][1].decode('utf-8', 'replace')}")
     changed = _VERSION_LINE.sub(lambda match: match[1] + match[2] + suffix.encode() + match[3], headers)
     return changed + text[len(headers) :]
+
+
+def _with_licences(text: bytes, extra: Mapping[str, bytes]) -> bytes:
+    """METADATA that names the licence files among `extra` (PEP 639: `License-File`, by their paths below `licenses/`).
+
+    The field is of metadata 2.4. An older METADATA becomes that where nothing in it has another meaning then: no extra
+    with a name that is not normalized (2.3), no licence file of the backend's own outside `licenses/`.
+    """
+    names = sorted(path.removeprefix(_LICENSES) for path in extra if path.startswith(_LICENSES))
+    if not names:
+        return text
+    end = _END_OF_HEADERS.search(text)
+    headers = text[: end.start()] if end else text.rstrip(b"\r\n")
+    body = text[len(headers) :]
+    line_end = b"\r\n" if b"\r\n" in headers else b"\n"
+    own = [name.strip().lower() for name in re.findall(rb"^License-File:([^\r\n]*)", headers, _HEADER)]
+    extras = [name.strip().decode() for name in re.findall(rb"^Provides-Extra:([^\r\n]*)", headers, _HEADER)]
+    if not own and all(canonicalize_name(name) == name for name in extras):
+        headers = _OLD_METADATA.sub(rb"\g<1>2.4", headers)
+    headers += b"".join(line_end + b"License-File: " + name.encode() for name in names)
+    return headers + body
