@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ import wheelsmith
 from tests.support.pages import Block, blocks, commands
 from wheelsmith import variables
 from wheelsmith.cli.main import parser
+from wheelsmith.config import KEYS
 from wheelsmith.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN = [(page, block, command) for page in PAGES for block in blocks(page) for command in commands(block)]
+FILES = [block for page in PAGES for block in blocks(page) if block.language in ("toml", "yaml")]
 STORIES = [
     page for page in PAGES if any(block.language in ("sh", "python") and not block.why for block in blocks(page))
 ]
@@ -55,14 +58,45 @@ def test_every_command_on_every_page_exists_with_its_options(capsys: pytest.Capt
     assert wrong == []
 
 
-def test_every_fenced_example_is_run_or_says_why_not() -> None:
+def test_every_example_is_run_or_says_why_not() -> None:
     silent = [
         f"{page.name}:{block.line}"
         for page in PAGES
         for block in blocks(page)
-        if block.language in ("bash", "shell", "console", "py")
+        if block.language not in ("sh", "python", "toml", "yaml", "text")
+        or (block.language == "text" and re.match(r"(pip|uv|wheelsmith|docker|python3?|make|apt-get) ", block.text))
     ]
-    assert silent == [], "write `sh` or `python`: these are run, unless <!-- not run: why --> stands before them"
+    assert silent == [], (
+        "fence it: `sh` and `python` are run, unless <!-- not run: why --> stands before them; `toml` and `yaml` are"
+        " read; `text` is what a program prints"
+    )
+
+
+def test_what_is_shown_of_files_can_be_read() -> None:
+    for block in FILES:
+        if block.language == "toml":
+            tomllib.loads(block.text)
+        else:
+            yaml = pytest.importorskip("ruamel.yaml", reason="ruamel.yaml is not installed").YAML(typ="safe")
+            assert isinstance(yaml.load(block.text), dict), f"{block.page.name}:{block.line}"
+
+
+def test_what_is_shown_of_recipes_has_the_schema_s_keys() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    parts = [tomllib.loads(block.text) for block in FILES if block.page.name == "recipes.md"]
+    schema = wheelsmith.recipe_schema()
+    jsonschema.validate(parts[0], schema)
+    assert len(parts) > 8
+    for part in parts[1:]:
+        whole = {
+            key: {**parts[0].get(key, {}), **value} if isinstance(value, dict) else value for key, value in part.items()
+        }
+        jsonschema.validate({**parts[0], **whole}, schema)
+
+
+def test_the_mirrors_shown_are_keys_of_the_configuration() -> None:
+    (block,) = (block for block in FILES if block.page.name == "mirrors.md")
+    assert set(tomllib.loads(block.text)) <= set(KEYS)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +109,9 @@ def one_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", STORIES, ids=_name)
 def test_a_page_s_examples_run_from_top_to_bottom(page: Path, tmp_path: Path, one_store: Path) -> None:
     """Each page is one shell session in an empty directory; Python blocks of a page share their names."""
+    for block in blocks(page):
+        if block.title:
+            (tmp_path / block.title).write_text(block.text)
     told = [block for block in blocks(page) if block.language in ("sh", "python") and not block.why]
     script = "\n".join(["set -euo pipefail", *(_shell(told, index) for index in range(len(told)))])
     place = Path(sys.executable).parent

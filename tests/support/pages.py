@@ -4,19 +4,20 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_FENCE = re.compile(r"^```(\w*)\s*$")
+_FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\s*$')
 _NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Code of a page; `language` is empty for an indented block, `why` says why it is not run."""
+    """Code of a page; `language` is empty for an indented block, `why` says why it is not run, `title` names a file."""
 
     page: Path
     line: int
     language: str
     text: str
     why: str
+    title: str = ""
 
 
 def blocks(page: Path) -> list[Block]:
@@ -34,7 +35,8 @@ def blocks(page: Path) -> list[Block]:
                 inner.append(lines[number])
                 number += 1
             note = _NOT_RUN.match(before)
-            found.append(Block(page, start + 1, fence[1], "\n".join(inner) + "\n", note[1] if note else ""))
+            text, why = "\n".join(inner) + "\n", note[1] if note else ""
+            found.append(Block(page, start + 1, fence[1], text, why, fence[2] or ""))
         elif line.startswith("    ") and not before.strip():
             inner = []
             while number < len(lines) and (lines[number].startswith("    ") or not lines[number].strip()):
