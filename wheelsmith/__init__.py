@@ -124,6 +124,7 @@ if TYPE_CHECKING:
     from wheelsmith.errors import EnvironmentBuildError as EnvironmentBuildError
     from wheelsmith.errors import FarmError as FarmError
     from wheelsmith.errors import HashMismatchError as HashMismatchError
+    from wheelsmith.errors import ImageError as ImageError
     from wheelsmith.errors import IndexConflictError as IndexConflictError
     from wheelsmith.errors import InstallError as InstallError
     from wheelsmith.errors import InterruptedBuildError as InterruptedBuildError
@@ -224,10 +225,10 @@ _MODULES = {
     "wheelsmith.documents.table": "DOCUMENTS document_schema",
     "wheelsmith.errors": (
         "BROKEN_PIPE BusyError CompileError ContractError DIFFERS DOES_NOT_FIT DiskFullError EngineError "
-        "EngineNotFoundError EnvironmentBuildError FarmError HashMismatchError IndexConflictError InstallError "
-        "InterruptedBuildError InvalidWheelError IsolationError NetworkError NoCompilerError NotPortableError "
-        "OfflineError PatchError PythonNotFoundError RecipeError SourceError StoreError TargetError "
-        "ToolkitError UnknownGpuError UnknownPackageError UnknownVersionError UsageError "
+        "EngineNotFoundError EnvironmentBuildError FarmError HashMismatchError ImageError IndexConflictError "
+        "InstallError InterruptedBuildError InvalidWheelError IsolationError NetworkError NoCompilerError "
+        "NotPortableError OfflineError PatchError PythonNotFoundError RecipeError SourceError StoreError "
+        "TargetError ToolkitError UnknownGpuError UnknownPackageError UnknownVersionError UsageError "
         "VerificationError WheelsmithError"
     ),
     "wheelsmith.events": (

@@ -185,6 +185,12 @@ class IsolationError(WheelsmithError):
     exit_code = 36
 
 
+class ImageError(WheelsmithError):
+    """The image to build in is not to be had, is of another architecture, or lacks what a build needs."""
+
+    exit_code = 37
+
+
 class CompileError(WheelsmithError):
     """The build backend failed."""
 

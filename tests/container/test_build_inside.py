@@ -39,10 +39,17 @@ with notes.open("a") as file:
 if arguments[0] == "info":
     print("5.4.0 rootless=true")
 elif arguments[:2] == ["image", "inspect"]:
+    if "wheelsmith-builder" not in arguments[-1]:
+        told = os.environ.get("FAKE_BASE", "linux/amd64 [sha256:aa] [PATH=/bin]")
+        print(told)
+        sys.exit(0 if told else 1)
     sys.exit(0 if any('"build"' in line for line in notes.read_text().splitlines()) else 1)
+elif arguments[0] in ("build", "pull") and os.environ.get("FAKE_SAYS"):
+    print(os.environ["FAKE_SAYS"], file=sys.stderr)
+    sys.exit(125)
 elif arguments[0] == "build":
     # The second image, with another Python on top of the first one, has no wheel in its context.
-    sys.exit(1 if os.environ.get("FAKE_NO_PYTHON") and len(context) == 1 or os.environ.get("FAKE_NO_IMAGE") else 0)
+    sys.exit(1 if os.environ.get("FAKE_NO_PYTHON") and len(context) == 1 else 0)
 elif arguments[0] == "run":
     def stop(number, frame):
         notes.with_name("signalled").write_text(signal.Signals(number).name)
@@ -95,9 +102,10 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     assert "for the image's own Python" in err
     assert "progress" in err
 
-    asked, inspected, built, ran = notes(folder)
+    asked, looked, inspected, built, ran = notes(folder)
     assert asked[0][0] == "info"
-    tag = inspected[0][2]
+    assert looked[0][-1] == "docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04"
+    tag = inspected[0][-1]
     assert tag.startswith("localhost/wheelsmith-builder:")
     assert built[0][:5] == ["build", "--file", f"{built[0][-1]}/Dockerfile", "--tag", tag]
     secrets = built[4]
@@ -118,7 +126,7 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
         "HTTPS_PROXY": "http://proxy.example:3128",
         "NETRC": f"{folder}/.netrc",
         "UV_CACHE_DIR": f"{folder}/store/uv",
-        "WHEELSMITH_CONTAINER_IMAGE": "docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04",
+        "WHEELSMITH_CONTAINER_IMAGE": "docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04@5f7043ddffe76895",
         "WHEELSMITH_INDEX_URL": "http://127.0.0.1:8080/simple/",
         "WHEELSMITH_STORE": f"{folder}/store",
     }
@@ -136,7 +144,7 @@ def test_the_same_command_runs_inside_with_the_same_paths_and_its_exit_code(mach
     assert (folder / "dist").is_dir()
 
     start().communicate(timeout=300)
-    assert [note[0][0] for note in notes(folder)[4:]] == ["info", "image", "run"]  # the image is made once
+    assert [note[0][0] for note in notes(folder)[5:]] == ["info", "image", "image", "run"]  # the image is made once
 
 
 def test_isolation_that_the_configuration_requires_is_required_inside(machine, monkeypatch):
@@ -151,7 +159,7 @@ def test_a_python_that_is_asked_for_is_an_image_on_top(machine, monkeypatch):
     folder, start = machine
     monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "https://mirror.example/python")
     start("--python", "3.12").communicate(timeout=300)
-    _, _, _, tools, python, ran = notes(folder)
+    _, _, _, _, tools, python, ran = notes(folder)
     assert python[4]["mirror"] == "https://mirror.example/python"
     assert "mirror" not in tools[4]
     assert python[0][python[0].index("--tag") + 1] in ran[0]
@@ -203,7 +211,7 @@ def test_credentials_are_in_no_command_line_and_no_environment_of_the_engine(mac
     monkeypatch.setenv("WHEELSMITH_CACHE", "redis://:cache-pass@localhost:6379/0")
     monkeypatch.setenv("WHEELSMITH_CACHE_KEY", "k" * 64)
     start("--index-url", "https://me:index-pass@wheels.example/simple/").communicate(timeout=60)
-    built, ran = notes(folder)[2], notes(folder)[-1]
+    built, ran = notes(folder)[3], notes(folder)[-1]
     assert built[4]["index"] == "https://me:index-pass@wheels.example/simple/"
     assert ran[3]["variables"]["WHEELSMITH_CACHE"] == "redis://:cache-pass@localhost:6379/0"
     for arguments, *_ in notes(folder):
@@ -241,7 +249,7 @@ def test_offline_says_what_is_missing_before_anything_starts(machine):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 23
     assert "--offline was given, and the image that builds in docker.io/nvidia/cuda:13.0.1" in err
-    assert [note[0][0] for note in notes(folder)] == ["info", "image"]
+    assert [note[0][0] for note in notes(folder)] == ["info", "image", "image"]
 
 
 def test_an_index_that_cannot_be_written_is_refused_before_the_engine_makes_anything(machine):
@@ -282,14 +290,80 @@ def test_an_engine_that_is_killed_leaves_no_container_and_says_so(machine, monke
     assert not list((folder / "store/orders").iterdir())
 
 
-def test_an_image_of_the_table_that_cannot_be_made_is_said_to_be_untried(machine, monkeypatch):
-    _, start = machine
-    monkeypatch.setenv("FAKE_NO_IMAGE", "1")
+def test_an_image_of_the_table_that_is_fetched_is_said_to_be_untried(machine, monkeypatch):
+    folder, start = machine
+    monkeypatch.setenv("FAKE_BASE", "")
+    monkeypatch.setenv("FAKE_SAYS", "Error: something new")
     process = start()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 35
-    assert "cannot make an image of docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04" in err
+    assert "podman 5.4.0 (rootless) cannot fetch docker.io/nvidia/cuda:13.0.1-devel-ubuntu24.04 (exit code 125)" in err
     assert "wheelsmith's tests never pulled it" in err
+    assert [note[0][0] for note in notes(folder)] == ["info", "image", "pull"]
+
+
+@pytest.mark.parametrize(
+    ("base", "says", "code", "cause"),
+    [
+        ("linux/arm64 [sha256:aa] []", "", 37, "IMAGE is for linux/arm64, and this machine is linux/amd64."),
+        ("", "Error: reading manifest 9 in docker.io/a/b: manifest unknown", 37, "The registry has no IMAGE"),
+        ("", "pull access denied for a/b, repository does not exist", 37, "The registry has no IMAGE"),
+        ("", 'Error: short-name "a" did not resolve to an alias', 37, "as no registry is in the name"),
+        ("", "no image found in manifest list for architecture amd64", 37, "not for this machine's architecture"),
+        (
+            "",
+            "dial tcp: lookup registry-1.docker.io on 1.2.3.4:53: no such host",
+            20,
+            "cannot reach the registry of IMAGE",
+        ),
+        (
+            "",
+            "writing blob: write /x: no space left on device",
+            70,
+            "The disk that podman 5.4.0 (rootless) works on is full",
+        ),
+        (None, "exec /bin/sh: exec format error", 37, "not for this machine's architecture"),
+        (
+            None,
+            "#7 0.2 wheelsmith: this image has Python 3.9.2, and wheelsmith needs",
+            37,
+            "IMAGE has Python 3.9.2, and",
+        ),
+        (None, "E: Failed to fetch x  Temporary failure resolving 'y'", 20, "What IMAGE lacks could not be fetched"),
+        (None, "tar: write: No space left on device", 70, "The disk that podman"),
+        (None, "something new", 35, "cannot make an image of IMAGE (exit code 125)."),
+    ],
+)
+def test_an_image_that_does_not_serve_is_told_from_an_engine_that_fails(machine, monkeypatch, base, says, code, cause):
+    _, start = machine
+    if base is not None:
+        monkeypatch.setenv("FAKE_BASE", base)
+    monkeypatch.setenv("FAKE_SAYS", says)
+    process = start("--container-image", "example.net/a/b:1")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert cause.replace("IMAGE", "example.net/a/b:1") in err
+    assert "what to do:" in err
+
+
+def test_an_image_of_this_machine_that_is_not_there_is_not_asked_for_elsewhere(machine, monkeypatch):
+    folder, start = machine
+    monkeypatch.setenv("FAKE_BASE", "")
+    process = start("--container-image", "localhost/mine:1")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 37
+    assert "localhost/mine:1 is not among the images of podman 5.4.0 (rootless)" in err
+    assert [note[0][0] for note in notes(folder)] == ["info", "image"]
+
+
+def test_a_tag_that_means_another_image_today_is_another_image(machine, monkeypatch):
+    folder, start = machine
+    start().communicate(timeout=60)
+    monkeypatch.setenv("FAKE_BASE", "linux/amd64 [sha256:bb] [PATH=/bin]")
+    start().communicate(timeout=60)
+    runs = [note for note in notes(folder) if note[0][0] == "run"]
+    assert len({next(word for word in note[0] if "wheelsmith-builder" in word) for note in runs}) == 2
+    assert len({note[3]["variables"]["WHEELSMITH_CONTAINER_IMAGE"] for note in runs}) == 2
 
 
 def test_an_index_on_disk_is_refused_while_the_image_is_made(machine):
@@ -298,7 +372,7 @@ def test_an_index_on_disk_is_refused_while_the_image_is_made(machine):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 35
     assert "python3 -m http.server" in err
-    assert [note[0][0] for note in notes(folder)] == ["info", "image"]
+    assert [note[0][0] for note in notes(folder)] == ["info", "image", "image"]
 
 
 @pytest.mark.parametrize(("sent", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])

@@ -2,7 +2,8 @@
 
 In: an engine, a base image, the Python that is asked for. Out: a tag, which is a digest of all that the image is made
 of; the engine makes it the first time. What may hold credentials goes in as secrets, which no layer holds. Fails with
-`EngineError` where the engine does, and with `OfflineError`.
+`ImageError` where the base image lacks what it needs, with `EngineError`, `NetworkError` and `DiskFullError` where the
+engine fails, and with `OfflineError`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.container.baseimages import is_named_here
-from wheelsmith.container.command import ImageBuild, Network, build_command, build_variables, exists_command
+from wheelsmith.container.causes import why
+from wheelsmith.container.command import ImageBuild, Network, build_command, build_variables, describe_command
 from wheelsmith.container.ownwheel import own_wheel
-from wheelsmith.container.process import ask, work
+from wheelsmith.container.process import INTERRUPTED, Answer, ask, watch
 from wheelsmith.container.settings import bundle, netrc, proxies
-from wheelsmith.errors import EngineError, OfflineError
+from wheelsmith.errors import DiskFullError, EngineError, OfflineError
 from wheelsmith.events import Listener, Note, ignore
 
 if TYPE_CHECKING:
     from wheelsmith.container.engines import Engine
-    from wheelsmith.container.process import Ask, Work
+    from wheelsmith.container.process import Ask, Watch
 
 _PREPARE = "prepare.sh"
 _MIRROR = "UV_PYTHON_INSTALL_MIRROR"
@@ -54,6 +55,7 @@ class BuilderImage:
 
     Attributes:
         base: the base image, with the CUDA toolkit.
+        content: a digest of what is in it: a tag may mean another image tomorrow.
         python: `major.minor` that it must have; empty: its own.
         index_url: package index that wheelsmith's own requirements come from; None: pip's built-in one.
         network: while it is made; `none`: it cannot be made.
@@ -61,6 +63,7 @@ class BuilderImage:
     """
 
     base: str
+    content: str
     python: str
     index_url: str | None
     network: Network
@@ -68,21 +71,22 @@ class BuilderImage:
 
 
 def builder_image(
-    engine: Engine, wanted: BuilderImage, *, listener: Listener = ignore, run: Work = work, query: Ask = ask
+    engine: Engine, wanted: BuilderImage, *, listener: Listener = ignore, make: Watch = watch, query: Ask = ask
 ) -> str:
     """The image's tag; the image is there afterwards.
 
     Raises:
-        EngineError: the engine cannot make it.
+        ImageError, EngineError, NetworkError, DiskFullError: it cannot be made.
         OfflineError: it is not there, and there is no network.
+        KeyboardInterrupt: the user stopped it.
     """
     name, wheel = own_wheel()
     content = {name: wheel, _PREPARE: files(__package__).joinpath(_PREPARE).read_bytes()}
     dockerfile = _TOOLS.format(image=wanted.base, wheel=name, extra="[cloud]" if wanted.cloud else "")
-    tools = _tag(dockerfile.encode(), *content.values())
+    tools = _tag(wanted.content.encode(), dockerfile.encode(), *content.values())
     text = _PYTHON.format(image=tools, python=wanted.python)
     tag = _tag(text.encode()) if wanted.python else tools
-    if query(exists_command(engine, tag)).code == 0:
+    if query(describe_command(engine, tag)).code == 0:
         return tag
     if wanted.network == "none":
         raise OfflineError(
@@ -94,25 +98,26 @@ def builder_image(
             f"The image that builds in {wanted.base} cannot be made from {wanted.index_url}, which it does not see.",
             "Serve that directory while it is made: `python3 -m http.server --bind 127.0.0.1` and --index-url.",
         )
-    if tag == tools or query(exists_command(engine, tools)).code != 0:
+    if tag == tools or query(describe_command(engine, tools)).code != 0:
         listener(Note("container", f"making {tools} of {wanted.base}: once for this image and wheelsmith"))
-        if (code := _make(engine, wanted, run, ImageText(tools, dockerfile, content))) != 0:
-            raise EngineError(
-                f"{engine} cannot make an image of {wanted.base} (exit code {code}).",
-                f"See what it says above{_hint(wanted.base)}; --container-image takes an image from a mirror, or one of"
-                " your own.",
+        answer = _make(engine, wanted, make, ImageText(tools, dockerfile, content))
+        if answer.code != 0:
+            raise why(engine, wanted.base, "make", answer.err, query) or EngineError(
+                f"{engine} cannot make an image of {wanted.base} (exit code {answer.code}).",
+                "See what it says above; --container-image takes an image from a mirror, or one of your own.",
             )
-    if tag != tools and (code := _make(engine, wanted, run, ImageText(tag, text, {}))) != 0:
-        raise EngineError(
-            f"Python {wanted.python} is not in {wanted.base}, and uv could not fetch it (exit code {code}).",
-            f"Choose the image's own with --python (it is named above), or set {_MIRROR} to a mirror of"
-            " python-build-standalone's releases.",
+    if tag != tools and (answer := _make(engine, wanted, make, ImageText(tag, text, {}))).code != 0:
+        full = why(engine, wanted.base, "make", answer.err, query)
+        raise (
+            full
+            if isinstance(full, DiskFullError)
+            else EngineError(
+                f"Python {wanted.python} is not in {wanted.base}, and uv could not fetch it (exit code {answer.code}).",
+                f"Choose the image's own with --python (it is named above), or set {_MIRROR} to a mirror of"
+                " python-build-standalone's releases.",
+            )
         )
     return tag
-
-
-def _hint(image: str) -> str:
-    return " (the name follows NVIDIA's scheme; wheelsmith's tests never pulled it)" if is_named_here(image) else ""
 
 
 def _tag(*content: bytes) -> str:
@@ -129,8 +134,8 @@ class ImageText:
     content: Mapping[str, bytes]
 
 
-def _make(engine: Engine, wanted: BuilderImage, run: Work, text: ImageText) -> int:
-    """Have an image made, and return the engine's exit code."""
+def _make(engine: Engine, wanted: BuilderImage, make: Watch, text: ImageText) -> Answer:
+    """Have an image made; the engine's exit code, and what it said."""
     with tempfile.TemporaryDirectory(prefix="wheelsmith-") as directory:
         context, hidden = Path(directory, "context"), Path(directory, "secrets")
         context.mkdir()
@@ -146,8 +151,10 @@ def _make(engine: Engine, wanted: BuilderImage, run: Work, text: ImageText) -> i
         request = ImageBuild(
             context / "Dockerfile", context, text.tag, secrets=secrets, network=wanted.network, inherited=proxies()
         )
-        # Its output is not the command's own: what is asked for comes on stdout.
-        return run(["sh", "-c", 'exec "$@" >&2', "sh", *build_command(engine, request)], build_variables(engine))
+        answer = make(build_command(engine, request), build_variables(engine))
+    if answer.code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return answer
 
 
 def _secrets(wanted: BuilderImage) -> dict[str, bytes | None]:

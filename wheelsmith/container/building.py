@@ -19,16 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wheelsmith.config import IMAGE_VARIABLE
+from wheelsmith.container.base import base_image
 from wheelsmith.container.builder_image import BuilderImage, builder_image
+from wheelsmith.container.causes import storage_is_full
 from wheelsmith.container.command import ContainerRun, Network, run_commands
-from wheelsmith.container.process import ask, work
+from wheelsmith.container.process import ask, watch, work
 from wheelsmith.container.settings import Carried, bundle, netrc
 from wheelsmith.errors import EngineError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
     from wheelsmith.container.engines import Engine
-    from wheelsmith.container.process import Ask, Work
+    from wheelsmith.container.process import Ask, Watch, Work
 
 _ENGINE_FAILED = {125, 126, 127}  # of all three: the engine, not the program
 _KILLED = 128 + 9  # what ran inside, by SIGKILL
@@ -64,17 +66,25 @@ class InsideBuild:
         """The machine's own, where something that is asked listens on loopback; else what the engine gives."""
         if self.offline:
             return "none"
-        return "host" if self.carried.loopback else "default"
+        return "host" if self.carried.on_loopback else "default"
 
 
 def build_inside(
-    engine: Engine, build: InsideBuild, *, listener: Listener = ignore, run: Work = work, query: Ask = ask
+    engine: Engine,
+    build: InsideBuild,
+    *,
+    listener: Listener = ignore,
+    run: Work = work,
+    make: Watch = watch,
+    query: Ask = ask,
 ) -> int:
     """Run it, and return the exit code of the `wheelsmith` in the container.
 
     Raises:
+        ImageError: the base image is not to be had, or does not serve.
         EngineError: the engine could not make the image, or not start the container; it is on another machine; or it
             or what ran inside was killed.
+        NetworkError, DiskFullError: that is why.
         OfflineError: the image has yet to be made, and that needs a network.
         KeyboardInterrupt: the user stopped it and it did not end by itself; the container is removed.
     """
@@ -85,13 +95,25 @@ def build_inside(
             f"{engine} runs on another machine ({engine.elsewhere}), where nothing of this one can be mounted.",
             "Run wheelsmith there, or choose an engine or a context of this machine.",
         )
-    with _order(build) as order:
-        run_commands(engine, _container(build, "", order))  # refuses a path that cannot be mounted, before any work
-        wanted = BuilderImage(build.image, build.python, build.index_url, build.network, build.carried.cloud)
-        image = builder_image(engine, wanted, listener=listener, run=run, query=query)
-        create, start, remove = run_commands(engine, _container(build, image, order))
+    if engine.apart and build.network == "host":
+        raise EngineError(
+            f"{engine} has a network of its own, where what listens on this machine's loopback is not to be reached"
+            f" ({', '.join(build.carried.on_loopback)}).",
+            "Let it listen on an address that others reach, and name that; or choose podman or buildah.",
+        )
+    for directory in (*build.written, *build.carried.written):
+        directory.mkdir(parents=True, exist_ok=True)
+    order = build.written[0] / "orders" / f".{secrets.token_hex(8)}"
+    run_commands(engine, _container(build, "", order))  # refuses a path that cannot be mounted, before any work
+    content = base_image(engine, build.image, offline=build.offline, listener=listener, pull=make, query=query)
+    wanted = BuilderImage(build.image, content, build.python, build.index_url, build.network, build.carried.cloud)
+    image = builder_image(engine, wanted, listener=listener, make=make, query=query)
+    create, start, remove = run_commands(engine, _container(build, image, order))
+    with _written(order, _order(build, content)):
         if create is not None and (answer := query(create)).code != 0:
-            raise EngineError(f"{engine} cannot make a container of {image}.", "See what it says.", detail=answer.err)
+            raise storage_is_full(engine, query) or EngineError(
+                f"{engine} cannot make a container of {image}.", "See what it says.", detail=answer.err
+            )
         code = None
         try:
             code = run(start)
@@ -102,22 +124,17 @@ def build_inside(
         who = f"{engine} was killed by signal {-code}" if code < 0 else "What ran in the container was killed"
         raise EngineError(f"{who}.", "If memory ran out, give --memory or --jobs. The next run continues.")
     if code in _ENGINE_FAILED:
-        raise EngineError(
+        raise storage_is_full(engine, query) or EngineError(
             f"{engine} could not run the container (exit code {code}).", "See what it says above, and whether it runs."
         )
     return code
 
 
-@contextmanager
-def _order(build: InsideBuild) -> Iterator[Path]:
-    """The file that `wheelsmith.container.inside` reads; only its owner can, and it is gone afterwards.
-
-    `Store.collect` removes one that a killed process has left before its container came to read it.
-    """
-    for directory in (*build.written, *build.carried.written):
-        directory.mkdir(parents=True, exist_ok=True)
+def _order(build: InsideBuild, content: str) -> bytes:
+    """What `wheelsmith.container.inside` is to do."""
     store = build.written[0]
-    variables = {"UV_CACHE_DIR": str(store / "uv"), "WHEELSMITH_STORE": str(store), IMAGE_VARIABLE: build.image}
+    image = f"{build.image}@{content}" if content else build.image
+    variables = {"UV_CACHE_DIR": str(store / "uv"), "WHEELSMITH_STORE": str(store), IMAGE_VARIABLE: image}
     if build.index_url:
         variables["WHEELSMITH_INDEX_URL"] = build.index_url
     if sys.stdout.isatty() and sys.stderr.isatty():
@@ -130,12 +147,20 @@ def _order(build: InsideBuild) -> Iterator[Path]:
         "variables": {**build.carried.variables, **variables},
         "authorities": (bundle() or b"").decode("utf-8", "replace"),
     }
-    path = store / "orders" / f".{secrets.token_hex(8)}"
+    return json.dumps(text).encode()
+
+
+@contextmanager
+def _written(path: Path, order: bytes) -> Iterator[None]:
+    """The order as a file that only its owner can read, and that is gone afterwards.
+
+    `Store.collect` removes one that a killed process has left before its container came to read it.
+    """
     path.parent.mkdir(exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(text, file)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(order)
     try:
-        yield path
+        yield
     finally:
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The command lines of docker, podman and buildah for the four things we want of them: build, run, push, look.
+"""The command lines of docker, podman and buildah for what we want of them: build, run, pull, push, look.
 
 In: an `Engine` and frozen requests. Out: lists of arguments. Pure. The client keeps its caller's
 environment, where it finds images, logins and contexts. No variable for a container is in a command line, where every
@@ -18,6 +18,8 @@ from wheelsmith.errors import EngineError
 
 #: `default`: the engine's own; `host`: the machine's, where an index listens on loopback; `none`.
 Network = Literal["default", "host", "none"]
+_SAYS = "{{.Os}}/{{.Architecture}} {{.RootFS.Layers}} {{.Config.Env}}"
+_BUILDAH_SAYS = "{{.OCIv1.OS}}/{{.OCIv1.Architecture}} {{.OCIv1.RootFS.DiffIDs}} {{.OCIv1.Config.Env}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,25 @@ def _mount(path: Path, *, writable: bool) -> list[str]:
     return ["--mount", f"type=bind,source={text},target={text}{'' if writable else ',readonly'}"]
 
 
-def exists_command(engine: Engine, image: str) -> list[str]:
-    """Exit code 0 if the engine holds the image."""
-    kind = ["inspect", "--type", "image"] if engine.name == "buildah" else ["image", "inspect"]
-    return [engine.name, *kind, image]
+def describe_command(engine: Engine, image: str) -> list[str]:
+    """Prints `os/architecture [layers] [variables]` if the engine holds the image; else it fails.
+
+    Layers are digests of what they hold, uncompressed: the same from every engine and store, unlike an image's id.
+    """
+    if engine.name == "buildah":
+        return ["buildah", "inspect", "--type", "image", "--format", _BUILDAH_SAYS, image]
+    return [engine.name, "image", "inspect", "--format", _SAYS, image]
+
+
+def storage_command(engine: Engine) -> list[str]:
+    """Prints the directory where the engine keeps images and containers."""
+    says = {"docker": "{{.DockerRootDir}}", "podman": "{{.Store.GraphRoot}}", "buildah": "{{.store.GraphRoot}}"}
+    return [engine.name, "info", "--format", says[engine.name]]
+
+
+def pull_command(engine: Engine, image: str) -> list[str]:
+    """Fetch an image from the registry that its name says."""
+    return [engine.name, "pull", image]
 
 
 def push_command(engine: Engine, tag: str) -> list[str]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -43,12 +46,14 @@ class Engine:
         version: of its server, if it has one.
         rootless: root inside a container is the caller outside.
         elsewhere: address of its server, if that is on another machine: nothing of this one can be mounted there.
+        apart: what it calls the host's network is not this process's, as of most rootless Docker daemons.
     """
 
     name: EngineName
     version: str
     rootless: bool
     elsewhere: str = ""
+    apart: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}{' (rootless)' if self.rootless else ''}"
@@ -79,7 +84,11 @@ def look_for(name: EngineName, run: Ask = ask, *, building: bool = True) -> Look
         "podman": "rootless=true" in answer.out,
         "buildah": os.geteuid() != 0,
     }[name]
-    return Looked(name, Engine(name, found[0], rootless, _elsewhere(name, run)))
+    address = _address(name, run)
+    parts = urlsplit(address)
+    elsewhere = address if parts.hostname and parts.hostname not in _LOOPBACK else ""
+    apart = name == "docker" and parts.scheme == "unix" and _is_apart(parts.path)
+    return Looked(name, Engine(name, found[0], rootless, elsewhere, apart))
 
 
 def _no_buildkit(run: Ask) -> str:
@@ -94,15 +103,27 @@ def _no_buildkit(run: Ask) -> str:
     )
 
 
-def _elsewhere(name: EngineName, run: Ask) -> str:
+def _address(name: EngineName, run: Ask) -> str:
+    """Of its server; empty: it has none, or does not tell."""
     address = ""
     if name == "docker":
         address = run(("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")).out
         address = os.environ.get("DOCKER_HOST") or address
     elif name == "podman":
         address = os.environ.get("CONTAINER_HOST", "")
-    parts = urlsplit(address.strip())
-    return address.strip() if parts.hostname and parts.hostname not in _LOOPBACK else ""
+    return address.strip()
+
+
+def _is_apart(path: str) -> bool:
+    """Whether who listens on that socket has another network than we; False, where the kernel does not tell."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(path)
+            server, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return Path(f"/proc/{server}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+    except OSError:
+        return False
 
 
 def find_engine(choice: str = "auto", run: Ask = ask, *, building: bool = True) -> tuple[Engine, tuple[Looked, ...]]:

@@ -54,9 +54,10 @@ class Carried:
     urls: tuple[str, ...] = ()
 
     @property
-    def loopback(self) -> bool:
-        """Whether anything of that listens on this machine only."""
-        return any(urlsplit(url).hostname in _LOOPBACK for url in self.urls)
+    def on_loopback(self) -> tuple[str, ...]:
+        """Host and port of what of that listens on this machine only."""
+        places = map(urlsplit, self.urls)
+        return tuple(dict.fromkeys(url.netloc.rpartition("@")[2] for url in places if url.hostname in _LOOPBACK))
 
     @property
     def cloud(self) -> bool:
