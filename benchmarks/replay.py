@@ -143,18 +143,19 @@ def taken(rows: Sequence[tuple[Unit, Cost]], without: str = "sm_90") -> list[tup
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A build as it was: units, wall seconds for each CPU-second of each of them if its passes had not run side by
-    side, processors, and seconds from the first start to the last end."""
+    side, processors, seconds from the first start to the last end, and the units with what was expected of them."""
 
     units: list[tuple[Unit, Cost]]
     waits: dict[str, float]
     cores: int
     seconds: float
+    expected: list[tuple[Unit, Cost]]
 
 
 def recorded(path: Path) -> Recorded:
     """The units of the last run in a timeline that ended well, and were compiled."""
     run = read_record(path)["runs"][-1]
-    units, waits = [], {}
+    units, waits, expected = [], {}, []
     for fact in run["units"]:
         if fact["status"] or fact["cache"] == "hit":
             continue
@@ -162,9 +163,10 @@ def recorded(path: Path) -> Recorded:
         wide = fact["threads"] > 1
         cpu = max(0.01, fact["cpu_seconds"] / (_DEAR if wide else 1.0))
         units.append((unit, Cost(fact["peak"], cpu)))
+        expected.append((unit, Cost(fact["expected_peak"], fact["expected_cpu_seconds"])))
         waits[unit.name] = (fact["end"] - fact["start"]) / (_WIDE if wide else 1.0) / cpu
     begun = min(fact["start"] for fact in run["units"])
-    return Recorded(units, waits, run["jobs"], max(fact["end"] for fact in run["units"]) - begun)
+    return Recorded(units, waits, run["jobs"], max(fact["end"] for fact in run["units"]) - begun, expected)
 
 
 def compare(path: Path, model: Path | None) -> Recorded:
@@ -172,7 +174,8 @@ def compare(path: Path, model: Path | None) -> Recorded:
     build = recorded(path)
     package = read_record(path)["runs"][-1]["name"]
     before = read_rows(model or MODELS / f"{package}.json")
-    for what, rows in (("what was shipped", before), ("true costs", build.units)):
+    models = {"what was expected then": build.expected, "what is shipped": before, "true costs": build.units}
+    for what, rows in models.items():
         levelled = [(replace(unit, level=""), cost) for unit, cost in rows]
         made = replay(build.units, CostModel(10**10, levelled), build.cores, waits=build.waits)
         eta = made.worst()

@@ -30,6 +30,15 @@ def test_when_the_shorter_of_two_passes_has_ended_the_rest_is_as_long_as_its_cpu
     assert forecast.left([Work(1000.0, used=alone, ran=594.0, wide=True)], [], 2) == pytest.approx(66.0)
 
 
+def test_a_unit_that_outlives_what_the_quick_ones_made_of_it_takes_what_was_measured():
+    """Two short units took half of what was expected; the long one does not."""
+    forecast = Forecast()
+    for _ in range(2):
+        forecast.ended(Work(100.0, used=50.0, ran=50.0))
+    assert forecast.left([Work(600.0, used=100.0, ran=100.0)], [], 1) == pytest.approx(343.2, rel=0.001)
+    assert forecast.left([Work(600.0, used=500.0, ran=500.0)], [], 1) == pytest.approx(100.0, rel=0.05)
+
+
 def _run(units: list[tuple[str, str, float, float, float, float]], jobs: int) -> RunFacts:
     facts = [
         {

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,3 +226,35 @@ def test_a_full_disk_has_its_exit_code_and_the_store_stays_sound(toolkit_store, 
     assert "disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "dist").exists()
+
+
+BIG = """__asm__(".section .rodata\\n.globl big\\nbig: .fill 60000000,1,7\\n.text\\n");
+int f(void) { return 3; }
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem needs root")
+def test_a_disk_that_fills_while_it_compiles_and_then_at_the_link_is_named_and_the_build_goes_on(
+    toolkit_store, tmp_path
+):
+    """An object and a library of 60 MB. What a compiler behind the cache says goes to the same full disk at first."""
+    files = {name: text for name, text in toyproject.files().items() if name not in ("two.cu", "three.cu")}
+    cmake = toyproject.CMAKE.replace("CXX CUDA", "C CXX CUDA").replace("one.cu two.cu three.cu", "one.cu big.c")
+    recipe = toyproject.RECIPE.replace("disk_gb = 0.5", "disk_gb = 0.01")
+    recipes = toyproject.make(tmp_path, files | {"big.c": BIG, "CMakeLists.txt": cmake}, recipe)
+    fetched = wheelsmith.plan("toycuda", recipes=[recipes])
+    wheelsmith.fetch(fetched, store=toolkit_store, toolkit="wheels")
+    toolkit = next(toolkit_store.glob("cuda/*/toolkit"))
+    small, rest = tmp_path / "small", f"--recipes {recipes} --toolkit {toolkit} --store {tmp_path}/small"
+    build = f"{sys.executable} -m wheelsmith build toycuda {rest} --index {tmp_path}/dist; echo ended $? >&2"
+    grow = f"mount -o remount,size=$(($(df -k --output=used {small} | tail -1) + %d))k {small}"
+    script = (
+        f"mkdir {small} && mount -t tmpfs none {small} && {sys.executable} -m wheelsmith fetch toycuda {rest};"
+        f"{grow % 70_000}; {build}; {grow % 85_000}; {build}; {grow % 500_000}; {build}; cat {small}/logs/*.log >&2"
+    )
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert re.findall(r"ended (\d+)", done.stderr) == ["70", "70", "0"], done.stderr
+    assert done.stderr.count("wheelsmith: The disk is full.") == 2
+    assert "final link failed: No space left on device" in done.stderr
+    assert "compile    backend ran" in done.stderr
+    assert list((tmp_path / "dist").rglob("toycuda-1.0*.whl"))

@@ -134,7 +134,7 @@ def _run(command: list[str], cached: bool, width: str, jobserver: _socket.socket
     """Run the compiler and report; its wait status, and a descriptor of what it wrote to stderr."""
     errors = os.memfd_create("stderr")
     appending = os.open(f"/proc/self/fd/{errors}", os.O_WRONLY | os.O_APPEND)
-    notes, environment = {}, dict(os.environ)
+    notes, environment, plain = {}, dict(os.environ), command
     if cached:
         command = [*place.CHAIN, *command]
         # What a launcher of the project's own, or the project, has set for its cache is not meant for ours.
@@ -154,6 +154,10 @@ def _run(command: list[str], cached: bool, width: str, jobserver: _socket.socket
     else:
         _, status, usage = os.wait4(child, 0)
     os.close(appending)
+    if cached and os.WIFEXITED(status) and status and not os.fstat(errors).st_size:
+        # A compiler that fails says why; ccache keeps it in files, which a full disk does not take.
+        os.close(errors)
+        return _run(plain, False, width, jobserver)
     seconds = usage.ru_utime + usage.ru_stime if usage else 0.0
     peak = usage.ru_maxrss * 1024 if usage else 0
     size = os.fstat(errors).st_size

@@ -124,6 +124,8 @@ def _played(ends: list[float], waiting: Sequence[tuple[float, int]]) -> float:
 
 def _rest(item: Work, speed: float, crowding: float) -> float:
     whole = item.expected * speed * _dearer(item)
+    if item.used >= whole:  # so it is not as quick as the others were
+        whole = item.expected * _dearer(item)
     if item.used >= whole:
         return item.ran * (_OVERDUE_LIKE if item.doubt else _OVERDUE)
     done = item.used / whole
