@@ -101,6 +101,20 @@ def test_a_header_that_only_the_build_of_another_plan_generates_is_noticed(proje
     assert project.object() == project.truth()
 
 
+def test_what_parts_of_a_build_generate_is_no_new_source_to_the_build_itself(tmp_path):
+    part = Project(tmp_path / "part", tmp_path / "store", names_once=True)
+    part.compile("unit.o", "-DONE")
+    (part.root / "src/generated.h").write_text("")  # by that run
+    part.compile("unit.o", "-DTWO")
+    whole = Project(tmp_path / "whole", tmp_path / "store")
+    whole.compile("unit.o", "-DTWO")
+    assert "direct_cache_hit" in (whole.root / "cache/statistics").read_text()
+    changed = Project(tmp_path / "changed", tmp_path / "store")
+    (changed.root / "src/generated.h").write_text("")
+    changed.compile("unit.o", "-DTWO")
+    assert "preprocessed_cache_hit" in (changed.root / "cache/statistics").read_text()  # which costs a preprocessor
+
+
 def test_a_new_file_that_changes_nothing_costs_no_compile(project):
     project.compile()
     (project.root / "src/first/other.h").write_text("")

@@ -195,11 +195,16 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
     return Made(wheel, record, statement, sum(item.bytes_fetched for item in fetched))
 
 
-def equip(plan: Plan, tools: Tools, store: Store, settings: Settings, listener: Listener) -> tuple[Supplies, Effort]:
-    """What the backend runs with, and what it may use. The sources must be in the store."""
+def equip(
+    plan: Plan, tools: Tools, store: Store, settings: Settings, listener: Listener, *, names_once: bool = False
+) -> tuple[Supplies, Effort]:
+    """What the backend runs with, and what it may use. The sources must be in the store. `names_once`: see
+    `CacheSettings`."""
     open_chain = partial(
         open_cache,
-        settings=CacheSettings(store.root, scope_of(plan), settings.cache, settings.cache_readonly),
+        settings=CacheSettings(
+            store.root, scope_of(plan), settings.cache, settings.cache_readonly, names_once=names_once
+        ),
         toolkit=tools.toolkit,
         packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find
         listener=listener,

@@ -123,7 +123,7 @@ def _compile(
     name = _name(tools.key, worker)
     with store.lock(f"build-{name}", wait=True):
         provide_sources(plan, store, settings, listener)
-        supplies, effort = equip(plan, tools, store, settings, listener)
+        supplies, effort = equip(plan, tools, store, settings, listener, names_once=True)
         effort = replace(effort, selection=selection)
         attempts = compile_units(plan, name, store, supplies=supplies, effort=effort, listener=listener)
     where = "canonical" if tools.isolation.canonical else str(store.root)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -40,7 +41,7 @@ from pathlib import Path
 
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, Note
-from wheelsmith.fsutil import read_plain, remove_tree, sha256_of
+from wheelsmith.fsutil import read_plain, remove_tree, sha256_of, write_fresh
 from wheelsmith.toolchain.ccache.entries import KEY_REMEDY, Directory, Scope, Sealed, load_key
 from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
@@ -58,7 +59,8 @@ _NVCC_PARTS = ("bin/ptxas", "bin/cudafe++", "bin/fatbinary", "bin/nvcc.profile",
 _DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas", "bin/cudafe++")
 _LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
 _PROGRAMS = ("preprocess.py", "device.py")  # of this directory, and run by the build
-_LARGEST_LOG, _LONGEST_NAMES = 64 << 20, 4096  # bytes
+_LARGEST_LOG = 64 << 20  # bytes
+_NAMES = 32  # hexadecimal digits of a digest of names
 _HOST_PARTS = ("cc1plus", "as")
 _BEFORE_SYSTEM = Path("/usr/local/include")  # where a new header may hide one of the system's
 
@@ -165,6 +167,9 @@ class CacheSettings:
         place: directory or URL; None: the store's own directory.
         readonly: nothing new is kept, neither there nor in the store.
         max_size: bytes that entries may take.
+        names_once: whether the names of source files are those of the directory's first run. For directories that
+            nobody but this program's own runs of one plan changes: what a run has generated there is no new source to
+            the next one, and the direct mode answers as in a directory that was just laid out.
     """
 
     store: Path
@@ -172,6 +177,7 @@ class CacheSettings:
     place: str | None = None
     readonly: bool = False
     max_size: int = MAX_SIZE
+    names_once: bool = False
 
 
 @contextmanager
@@ -203,7 +209,8 @@ def open_cache(
     place.mkdir(exist_ok=True)
     for name in ("statistics", "device"):
         (place / name).unlink(missing_ok=True)
-    names = source_names((root / "src", root / "trees", _BEFORE_SYSTEM), packages, toolkit.release)
+    names = _names(root, settings.names_once)
+    names = source_names((_BEFORE_SYSTEM,), names, packages, toolkit.release)
     environment = _variables(f"{seen}/cache", toolkit, names)
     _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
     _write_program(place / "preprocess", _PREPROCESS.format(command=_command("preprocess.py")))
@@ -212,6 +219,19 @@ def open_cache(
     with server.at(place / "socket"):
         binds = tuple(_device_tools(place, toolkit))
         yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds, paths)
+
+
+def _names(root: Path, once: bool) -> str:
+    """The digest of the names of a build's source files."""
+    kept = root / "names"
+    with contextlib.suppress(OSError):
+        text = read_plain(kept, _NAMES).decode("utf-8", "replace") if once else ""
+        if re.fullmatch(f"[0-9a-f]{{{_NAMES}}}", text):
+            return text
+    names = source_names((root / "src", root / "trees"))
+    if once:
+        write_fresh(kept, names)
+    return names
 
 
 def _directory(settings: CacheSettings) -> Path:
@@ -291,7 +311,7 @@ def source_names(directories: Iterable[Path], *more: str) -> str:
             below.sort()
             relative = os.path.relpath(directory, root)
             digest.update("\0".join(["", relative, *sorted(files)]).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:_NAMES]
 
 
 def _ccache() -> Path:
