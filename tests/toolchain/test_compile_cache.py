@@ -115,6 +115,42 @@ def test_what_parts_of_a_build_generate_is_no_new_source_to_the_build_itself(tmp
     assert "preprocessed_cache_hit" in (changed.root / "cache/statistics").read_text()  # which costs a preprocessor
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_header_that_gets_another_name_meanwhile_is_the_same_and_a_changed_one_is_not(project, monkeypatch, changed):
+    """Another store's toolkit, laid out by hard links, gives headers a new ctime while units are compiled."""
+    header = project.root / "src/second/value.h"
+    os.utime(header, (10**9, 10**9))
+    answer = CacheServer._give
+
+    def meanwhile(server: CacheServer, name: str, sink: Any) -> None:
+        time.sleep(0.05)
+        if changed:
+            header.write_text("#define VALUE 7\n ")
+        elif not (project.root / "again.h").exists():
+            os.link(header, project.root / "again.h")
+        answer(server, name, sink)
+
+    monkeypatch.setattr(CacheServer, "_give", meanwhile)
+    use = project.compile()
+    assert (use.misses, use.uncacheable) == ((0, 1) if changed else (1, 0))
+
+
+def test_a_server_that_takes_its_time_is_waited_for(project, monkeypatch):
+    answer = CacheServer._give
+
+    def late(server: CacheServer, name: str, sink: Any) -> None:
+        time.sleep(2)
+        answer(server, name, sink)
+
+    monkeypatch.setattr(CacheServer, "_give", late)
+    monkeypatch.setattr("wheelsmith.toolchain.ccache.cache._PATIENCE", 1)
+    project.compile()
+    assert "remote_storage_timeout" in (project.root / "cache/statistics").read_text()  # the figure counts
+    monkeypatch.setattr("wheelsmith.toolchain.ccache.cache._PATIENCE", 60)
+    project.compile()
+    assert "remote_storage_timeout" not in (project.root / "cache/statistics").read_text()
+
+
 def test_a_new_file_that_changes_nothing_costs_no_compile(project):
     project.compile()
     (project.root / "src/first/other.h").write_text("")

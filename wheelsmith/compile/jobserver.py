@@ -281,6 +281,8 @@ def _cache(note: str) -> str:
 def _why_not(note: str) -> str:
     """Why a unit that was to go through the cache did not; empty: it did. ccache names the counters that it raised,
     below a line with the source's name."""
+    if any(word in ("remote_storage_error", "remote_storage_timeout") for word in note.split()):
+        return "the cache did not answer"
     if any(word.endswith(("cache_hit", "cache_miss")) for word in note.split()):
         return ""
     counters = [

@@ -83,7 +83,7 @@ def connect(where: Where) -> Iterator[Client]:
             client = stack.enter_context(Client(cluster, security=security))
         else:
             client = stack.enter_context(_remote(where, _security(where.tls)))
-        _refuse_versions(client)
+        refuse_versions(client)
         try:
             client.register_plugin(Offer(where.toolkit), name="wheelsmith")
         except Exception as error:  # the worker's own, as it came
@@ -123,7 +123,7 @@ def _remote(where: Where, security: Security | None) -> Client:
         ) from error
 
 
-def _refuse_versions(client: Client) -> None:
+def refuse_versions(client: Client) -> None:
     """Other versions of Dask's own parts fail in the middle, with words that nobody understands."""
     found = client.get_versions()
     own = found["client"]["packages"]
@@ -199,7 +199,8 @@ def fitting(plan: Plan, workers: dict[str, dict[str, float]]) -> list[str]:
     fit = [address for address, text in why.items() if not text]
     if not fit:
         raise FarmError(
-            f"No worker can build {plan.requirement} for CUDA {plan.target.cuda}.",
+            f"No worker can build {plan.requirement} for CUDA {plan.target.cuda}: {min(why.items())[1]}"
+            f"{', and others lack other things' if len(set(why.values())) > 1 else ''}.",
             "Start a worker that has what is lacking.",
             detail="\n".join(f"{address}: {text}" for address, text in sorted(why.items())),
         )

@@ -128,6 +128,7 @@ class FarmRun:
         self._run = uuid.uuid4().hex[:12]
         self._there = workers_of(client)
         self._silent = 0.0
+        self._names: dict[str, str] = {}  # of workers, by address
         self._tasks: Counter[str] = Counter()
         self._cpu: dict[str, float] = defaultdict(float)
         self.cells = [FarmCell(one) for one in planned]
@@ -252,9 +253,9 @@ class FarmRun:
         if answer is not None and answer.failure is not None:
             self._conduct.listener(Note("farm", f"{answer.worker} takes no part: {answer.failure.cause}", True))
         if answer is not None and isinstance(answer.value, Surveyed):
-            job.answers[address] = answer.value
+            job.answers[address], self._names[address] = answer.value, answer.worker
             if job.key is not None and answer.value.key != job.key:
-                self._misfit(answer.worker)
+                self._misfit(address)
         if job.looks:
             return
         if job.key is None:
@@ -262,8 +263,8 @@ class FarmRun:
         else:
             self._refill(job)
 
-    def _misfit(self, worker: str) -> None:
-        text = f"{worker} takes no part: it compiles with other tools than the others"
+    def _misfit(self, address: str) -> None:
+        text = f"{self._names[address]} takes no part: it compiles with other tools than the others"
         self._conduct.listener(Note("farm", text, warning=True))
 
     def _share_out(self, job: _Job) -> None:
@@ -383,4 +384,6 @@ class FarmRun:
 
     def _tell(self) -> None:
         while not self._messages.empty():
-            self._conduct.events(self._messages.get())
+            message = dict(self._messages.get())
+            message["worker"] = message.pop(work.NAME, message.get("worker"))
+            self._conduct.events(message)

@@ -26,7 +26,9 @@ from wheelsmith.planning.model import Plan
 from wheelsmith.store import Store, default_root
 
 TOPIC = "wheelsmith"
+NAME = "worker_name"  # in a message on its way: Dask puts an address under "worker"
 _OFTEN = 2.0  # seconds between two reports of where a compile is
+_ASKS, _VAIN = 5.0, 12  # seconds of a question whether units may start; and after how many without an answer they do
 _PROBE = "0" * 60 + "farm"
 
 
@@ -182,16 +184,21 @@ def _place() -> str:
 
 def _held(name: str) -> Callable[[], bool]:
     """Whether an event of Dask's is not set yet, as far as is known: asked by a thread of its own, as the caller must
-    not wait. Who cannot ask any more lets go: the build then compiles what is not there."""
+    not wait. A question without an answer is asked again, as a farm may be busy; who has asked in vain for long lets
+    go: the build then compiles what is not there."""
     released = threading.Event()
     client = get_client()
 
     def wait() -> None:
-        try:
-            while not Event(name, client=client).wait(timeout=5):
-                pass
-        except Exception:
-            released.set()
+        vain = 0
+        while vain < _VAIN:
+            try:
+                if Event(name, client=client).wait(timeout=_ASKS):
+                    break
+                vain = 0
+            except Exception:  # Dask has many for a scheduler that does not answer
+                vain += 1
+                time.sleep(_ASKS)
         released.set()
 
     threading.Thread(target=wait, daemon=True, name="wheelsmith release").start()
@@ -218,7 +225,7 @@ class _Teller:
         try:
             self._worker.log_event(
                 TOPIC,
-                {"event": kind, "cell": self._cell, "task": self._what, "worker": str(self._worker.name), **facts},
+                {"event": kind, "cell": self._cell, "task": self._what, NAME: str(self._worker.name), **facts},
             )
         except Exception:  # a farm that is going down; the work is worth more than the word about it
             return

@@ -60,6 +60,9 @@ _DEVICE_TOOLS = ("nvvm/bin/cicc", "bin/ptxas", "bin/cudafe++")
 _LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
 _PROGRAMS = ("preprocess.py", "device.py")  # of this directory, and run by the build
 _LARGEST_LOG = 64 << 20  # bytes
+_PATIENCE = (
+    60  # seconds that the server may take; ccache alone gives up after 10, and keeps nothing of what it compiled
+)
 _NAMES = 32  # hexadecimal digits of a digest of names
 _HOST_PARTS = ("cc1plus", "as")
 _BEFORE_SYSTEM = Path("/usr/local/include")  # where a new header may hide one of the system's
@@ -264,12 +267,14 @@ def _variables(place: str, toolkit: CudaToolkit, names: str) -> dict[str, str]:
     return {
         "CCACHE_DIR": f"{place}/ccache",  # its counters; entries are on the server's side
         "CCACHE_REMOTE_ONLY": "1",
-        "CCACHE_REMOTE_STORAGE": f"crsh:{place}/socket",
+        "CCACHE_REMOTE_STORAGE": f"crsh:{place}/socket data-timeout={_PATIENCE}s request-timeout={_PATIENCE}s",
         "CCACHE_CONFIGPATH": "/dev/null",  # neither the user's nor the project's configuration
         "CCACHE_COMPILERCHECK": "content",
         "CCACHE_EXTRAFILES": os.pathsep.join(map(str, _parts(toolkit))),
         "CCACHE_PREFIX_CPP": f"{place}/preprocess",
         "CCACHE_STATSLOG": f"{place}/statistics",
+        # A header that gets another name (toolkits are hard links) is the same; a changed one has a new mtime.
+        "CCACHE_SLOPPINESS": "include_file_ctime",
         "CCACHE_TEMPDIR": f"{place}/tmp",  # noqa: S108 - private to the build
         "OBJC_INCLUDE_PATH": f"/nonexistent/{names}",
         "WHEELSMITH_DEVICE_CACHE": f"{place}/socket",
