@@ -8,7 +8,6 @@ import json
 import runpy
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -58,6 +57,7 @@ def test_ssh_calls_what_there_is():
 
 
 def test_kubernetes_takes_the_cluster():
+    """By the definition that the operator's chart installs: what the API server would hold the file against."""
     data = yaml(EXAMPLES / "kubernetes.yml")
     assert (data["apiVersion"], data["kind"]) == ("kubernetes.dask.org/v1", "DaskCluster")
     for part in ("worker", "scheduler"):
@@ -66,17 +66,24 @@ def test_kubernetes_takes_the_cluster():
     found = importlib.util.find_spec("dask_kubernetes")
     if found is None or found.origin is None:
         pytest.skip("dask-kubernetes is not installed")
-    root = Path(found.origin).parents[1]
-    from referencing import Registry, Resource
-    from referencing.jsonschema import DRAFT4
-
-    def retrieve(uri: str) -> Resource:
-        parts = urlsplit(uri)
-        return Resource.from_contents(yaml(root / parts.netloc / parts.path.lstrip("/")), default_specification=DRAFT4)
-
-    definitions = "python://dask_kubernetes/operator/customresources/templates.yaml"
-    schema = {"$ref": f"{definitions}#/definitions/dask.k8s.api.v1.DaskCluster"}
-    validator = jsonschema.Draft4Validator(schema, registry=Registry(retrieve=retrieve))
+    chart = Path(found.origin).parent / "operator/deployment/helm/dask-kubernetes-operator"
+    (version,) = yaml(chart / "crds/daskcluster.yaml")["spec"]["versions"]
+    assert version["name"] == "v1"
+    validator = jsonschema.Draft202012Validator(version["schema"]["openAPIV3Schema"])
     assert [error.message for error in validator.iter_errors(data)] == []
     del data["spec"]["worker"]["spec"]["containers"][0]["name"]
-    assert [error.message for error in validator.iter_errors(data)] != []
+    assert [error.message for error in validator.iter_errors(data)] == ["'name' is a required property"]
+
+
+@pytest.mark.parametrize("part", ["worker", "scheduler"])
+def test_kubernetes_takes_the_pods_and_the_service(part):
+    """By Kubernetes' own schema, which knows all fields: a misspelt one is an error."""
+    validate = pytest.importorskip("kubernetes_validate")
+    spec = yaml(EXAMPLES / "kubernetes.yml")["spec"][part]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": part}, "spec": spec["spec"]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": part}, "spec": spec.get("service", {})}
+    for made in (pod, service):
+        validate.validate(made, validate.latest_version(), strict=True)
+    pod["spec"]["containers"][0]["securityContexts"] = {}
+    with pytest.raises(validate.ValidationError):
+        validate.validate(pod, validate.latest_version(), strict=True)

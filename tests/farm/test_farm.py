@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import wheelsmith
 from wheelsmith.builder.shards import UnitCost
 from wheelsmith.errors import FarmError, UsageError, VerificationError
+from wheelsmith.farm.cluster import refuse_versions
 from wheelsmith.farm.resources import lacking, needed, offered
 from wheelsmith.farm.simulate import FarmFacts, predict, units_of
 from wheelsmith.farm.split import split
@@ -162,6 +164,52 @@ def test_a_cell_that_cannot_be_is_told_before_a_cluster_is_looked_for(tmp_path):
     path = matrix(tmp_path, "[[package]]\nrequirement = 'cuvec'\ncuda = ['9.2']\n")
     with pytest.raises(wheelsmith.TargetError, match="cannot be built; nothing was started"):
         wheelsmith.farm_build(path, scheduler="tcp://127.0.0.1:9", wait=1.0, index=tmp_path / "dist")
+
+
+class Elsewhere:
+    """A client of a cluster with these versions."""
+
+    def __init__(self, **packages: str | None) -> None:
+        own = {"distributed": "2026.8.0", "msgpack": "1.1.0", "python": "3.11.7.final.0"}
+        self._worker = {"packages": own | packages}
+        self._own = {"packages": own}
+
+    def get_versions(self):
+        return {"client": self._own, "scheduler": self._own, "workers": {"tcp://a:1": self._worker}}
+
+
+@pytest.mark.parametrize(
+    ("packages", "said"),
+    [
+        ({"distributed": "2025.1.0"}, "Worker tcp://a:1 has distributed 2025.1.0, and this machine 2026.8.0."),
+        ({"python": "3.12.1.final.0"}, "Worker tcp://a:1 has python 3.12, and this machine 3.11."),
+        ({"msgpack": None}, "Worker tcp://a:1 has msgpack in no known version, and this machine 1.1.0."),
+    ],
+)
+def test_a_worker_with_another_version_is_refused(packages, said):
+    with pytest.raises(FarmError) as caught:
+        refuse_versions(Elsewhere(**packages))
+    assert caught.value.cause == said
+    refuse_versions(Elsewhere(python="3.11.9.final.0"))
+
+
+def test_workers_without_a_fitting_toolkit_are_told_before_anything_starts(tmp_path):
+    pytest.importorskip("distributed")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(wheelsmith.WheelsmithError) as caught:
+        wheelsmith.farm_build(matrix(tmp_path), toolkit=str(tmp_path / "empty"), index=tmp_path / "dist", wait=60)
+    assert "for CUDA 13.0: it has no CUDA toolkit 13.0." in caught.value.detail
+    assert not (tmp_path / "dist").exists()
+
+
+def test_another_recipe_of_the_same_name_shares_no_objects_with_it(plan, tmp_path):
+    from wheelsmith.toolchain.ccache.entries import scope_of
+
+    task = pack("cell", plan)
+    recipe = task.recipe + b"\n# evil\n"
+    forged = replace(task, recipe=recipe, recipe_sha256=hashlib.sha256(recipe).hexdigest())
+    store = Store(tmp_path)
+    assert scope_of(unpack(forged, store)) != scope_of(unpack(task, store))
 
 
 def test_the_command_line_needs_no_dask():
