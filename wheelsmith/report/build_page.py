@@ -113,11 +113,11 @@ def _slowest(runs: Sequence[RunFacts]) -> Html:
             f"{unit['cpu_seconds'] / whole:.1%}",
             f"{unit['peak'] / 1e9:.2f}",
             f"{unit['start'] - unit['asked']:.1f}",
-            unit["death"] or (unit["cache"] or "–" if unit["status"] == 0 else f"status {unit['status']}"),
+            charts.outcome(unit),
         ]
         for unit in units[:_MOST_ROWS]
     ]
-    columns = ("unit", "archs", "time", "CPU-s", "share", "GB", "waited s", "end")
+    columns = ("unit", "archs", "time", "CPU-s", "share", "GB", "waited s", "outcome")
     caption = f"The {len(rows)} longest of {len(units)} units."
     return join([tag("h2", "The slowest units"), table(caption, columns, rows, numbers=(2, 3, 4, 5, 6))])
 

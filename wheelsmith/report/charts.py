@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wheelsmith.documents.builds import RunFacts, SampleFacts, UnitFacts
 
-_WIDTH, _LEFT, _BOTTOM = 1000.0, 46.0, 18.0
+_WIDTH, _LEFT, _BOTTOM = 1000.0, 62.0, 18.0
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _GB = 1e9
 
@@ -52,7 +52,8 @@ def gantt(run: RunFacts) -> Html:
     )
     numbered = range(0, len(rows), max(1, len(rows) // 8))
     names = (
-        tag("text", str(row + 1), x="40", y=_number(thick * row + thick - 3), text_anchor="end") for row in numbered
+        tag("text", str(row + 1), x="56", y=_number(max(thick * row + thick / 2 + 4, 9)), text_anchor="end")
+        for row in numbered
     )
     key = _key(
         ("unit", "compiled"), ("cached", "from the cache"), ("other", "linked"), ("failed", "failed, or out of memory")
@@ -79,7 +80,7 @@ def memory(run: RunFacts) -> Html:
         tag(
             "text",
             f"{top * part / _GB:.3g} GB",
-            x="40",
+            x="56",
             y=_number(height * (1 - part) + (10 if part else 0)),
             text_anchor="end",
         )
@@ -105,7 +106,7 @@ def running(run: RunFacts) -> Html:
     area = [(line[0][0], height), *line, (line[-1][0], height)] if line else []
     body = [
         *_axis(length, height),
-        tag("text", str(top), x="40", y="10", text_anchor="end"),
+        tag("text", str(top), x="56", y="10", text_anchor="end"),
         tag("polygon", class_="area", points=_points(area)),
         tag("polyline", class_="limit", points=_points(limit)),
     ]
@@ -161,10 +162,18 @@ def _clock(at: int) -> str:
 
 
 def _title(unit: UnitFacts) -> str:
-    end = unit["death"] or (unit["cache"] if unit["status"] == 0 else f"status {unit['status']}")
     archs = f" for {' '.join(unit['archs'])}" if unit["archs"] else ""
     text = f"{unit['name']}{archs}: {seconds(unit['end'] - unit['start'])}, {unit['cpu_seconds']:.1f} CPU-s"
-    return f"{text}, {unit['peak'] / _GB:.2f} GB" + (f", {end}" if end else "")
+    return f"{text}, {unit['peak'] / _GB:.2f} GB, {outcome(unit)}"
+
+
+def outcome(unit: UnitFacts) -> str:
+    """How it ended, in words: where the object comes from, or what it died of."""
+    if unit["death"] or unit["status"] != 0:
+        return unit["death"] or f"status {unit['status']}"
+    if unit["kind"] == "link":
+        return "linked"
+    return {"hit": "from the cache", "part": "in part from the cache"}.get(unit["cache"], "compiled")
 
 
 def _class(unit: UnitFacts) -> str:
