@@ -14,6 +14,7 @@ from wheelsmith.container.building import InsideBuild, build_inside
 from wheelsmith.container.command import ContainerRun, ImageBuild, build_command, run_commands
 from wheelsmith.container.engines import Engine, find_engine
 from wheelsmith.container.process import Answer
+from wheelsmith.container.settings import Carried
 from wheelsmith.errors import EngineError, EngineNotFoundError, ToolkitError, UsageError
 from wheelsmith.gpu.facts import known_toolkits
 
@@ -71,6 +72,44 @@ def test_without_an_engine_the_error_says_why_for_each():
     ]
     with pytest.raises(EngineNotFoundError, match=r"podman does not work on this machine: not installed\."):
         find_engine("podman", answers(podman=ABSENT))
+
+
+OLD_CLIENT = Answer(1, "", 'template: :1:2: executing "" at <.ServerVersion>: reflect: indirection through nil pointer')
+REFUSED = Answer(1, "", "permission denied while trying to connect to the Docker daemon socket at unix:///s: Get x")
+
+
+@pytest.mark.parametrize(
+    ("says", "remedy"),
+    [
+        (
+            Answer(1, "", "Cannot connect to the Docker daemon at unix:///s. Is it running?"),
+            "Start it (`systemctl start",
+        ),
+        (REFUSED, "Join the group docker (`sudo usermod -aG docker $USER`"),
+    ],
+)
+def test_a_docker_that_does_not_answer_says_why_and_what_to_do(says, remedy):
+    def run(command):
+        return says if command[:2] == ("docker", "version") else OLD_CLIENT
+
+    with pytest.raises(EngineNotFoundError) as caught:
+        find_engine("docker", run)
+    assert says.err.rstrip(".") in caught.value.cause
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_a_home_that_podman_cannot_write_is_said():
+    says = Answer(125, "", "Error: creating runtime static files directory: mkdir /ro/.local: read-only file system")
+    with pytest.raises(EngineNotFoundError) as caught:
+        find_engine("podman", answers(podman=says))
+    assert caught.value.remedy.startswith("Set HOME to a directory that it may write to")
+
+
+def test_a_daemon_with_a_network_of_its_own_is_refused_what_listens_on_loopback():
+    engine = Engine("docker", "20.10.24", rootless=True, apart=True)
+    carried = Carried({}, urls=("http://me:secret@127.0.0.1:8080/simple/",))
+    with pytest.raises(EngineError, match=r"not to be reached \(127\.0\.0\.1:8080\)"):
+        build_inside(engine, InsideBuild("i:1", "", (), (Path("/nowhere"),), carried=carried))
 
 
 NO_BUILDX = Answer(1, "", "docker: unknown command: docker buildx")

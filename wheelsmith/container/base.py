@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: What engines call architectures (Go's names), by what the kernel calls them.
 _NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+#: How podman and buildah call an image that no registry has.
+_MADE_HERE = "localhost/"
 
 
 def base_image(
@@ -41,10 +43,11 @@ def base_image(
     its, _, content = told.out.strip().partition(" ") if told.code == 0 else ("", "", "")
     wanted = f"linux/{_NAMES.get(platform.machine(), platform.machine())}"
     if "/" in its and its != wanted:
+        get = "Make it for this one"
+        if not image.startswith(_MADE_HERE):
+            get = f"Fetch the one for this machine (`{engine.name} pull --platform {wanted} {image}`)"
         raise ImageError(
-            f"{image} is for {its}, and this machine is {wanted}.",
-            f"Fetch the one for this machine (`{engine.name} pull --platform {wanted} {image}`), or name another with"
-            " --container-image.",
+            f"{image} is for {its}, and this machine is {wanted}.", f"{get}, or name another with --container-image."
         )
     return hashlib.sha256(content.encode()).hexdigest()[:16] if content else ""
 
@@ -55,7 +58,7 @@ def _fetch(engine: Engine, image: str, *, offline: bool, listener: Listener, pul
             f"--offline was given, and the image that builds in {image} has yet to be made, with a network.",
             "Run once without --offline; `wheelsmith fetch` does not make it.",
         )
-    if image.startswith("localhost/"):
+    if image.startswith(_MADE_HERE):
         raise ImageError(
             f"{image} is not among the images of {engine}: such a name is of an image made on this machine.",
             f"`{engine.name} images` lists them; root's, every user's and every engine's are apart.",

@@ -25,7 +25,7 @@ from wheelsmith.container.causes import storage_is_full
 from wheelsmith.container.command import ContainerRun, Network, run_commands
 from wheelsmith.container.process import ask, watch, work
 from wheelsmith.container.settings import Carried, bundle, netrc
-from wheelsmith.errors import EngineError
+from wheelsmith.errors import EngineError, ImageError
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def build_inside(
         KeyboardInterrupt: the user stopped it and it did not end by itself; the container is removed.
     """
     if _IMAGE.fullmatch(build.image) is None:
-        raise EngineError(f"{build.image!r} is no name of an image.", "Write it as in nvidia/cuda:12.8.1-devel-….")
+        raise ImageError(
+            f"{build.image!r} is no name of an image.", "Write it as in docker.io/nvidia/cuda:12.8.1-devel-ubuntu24.04."
+        )
     if engine.elsewhere:
         raise EngineError(
             f"{engine} runs on another machine ({engine.elsewhere}), where nothing of this one can be mounted.",

@@ -27,6 +27,7 @@ _KINDS: dict[str, type[WheelsmithError]] = {
     "disk": DiskFullError,
     "engine": EngineError,
 }
+_PRUNE = {"docker": "docker image prune", "podman": "podman image prune", "buildah": "buildah rmi --prune"}
 _DRAWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # by an engine that has a terminal
 _LITTLE = 16 << 20  # bytes: with fewer, no container starts
 
@@ -57,7 +58,8 @@ def why(engine: Engine, image: str, doing: Literal["pull", "make"], words: str, 
         found = next((match for pattern in row.patterns if (match := pattern.search(words))), None)
         if found is None or row.when not in {"", doing}:
             continue
-        names = {"image": image, "engine": str(engine), "name": engine.name, **found.groupdict()}
+        names = {"image": image, "engine": str(engine), "name": engine.name, "prune": _PRUNE[engine.name]}
+        names |= found.groupdict()
         names["storage"] = f" ({place})" if "{storage}" in row.cause and (place := storage(engine, query)) else ""
         line = words[words.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0].strip()
         return _KINDS[row.kind](f"{row.cause.format(**names)}.", f"{row.remedy.format(**names)}.", detail=line)
@@ -81,7 +83,7 @@ def storage_is_full(engine: Engine, query: Ask) -> DiskFullError | None:
         return None
     return DiskFullError(
         f"The disk that {engine} works on is full ({place}).",
-        f"Free some space there: `{engine.name} image prune` removes images without a name.",
+        f"Free some space there: `{_PRUNE[engine.name]}` removes images without a name.",
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
-from wheelsmith.container.process import ask
+from wheelsmith.container.process import NOT_FOUND, ask
 from wheelsmith.errors import EngineNotFoundError
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ _QUESTIONS: dict[EngineName, tuple[str, ...]] = {
 _VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
 #: Since this version of docker's client BuildKit is a plug-in of it (Docker Engine release notes, 23.0).
 _BUILDX_APART = 23
+#: What to do about what an engine says when it does not work; the first that fits.
+_REMEDIES = (
+    ("permission denied .*[Dd]ocker", "Join the group docker (`sudo usermod -aG docker $USER`, then log in anew)"),
+    ("Cannot connect to the Docker", "Start it (`systemctl start docker`), or name its address (docker context use)"),
+    ("mkdir .*(?:denied|read-only)|read-only file system", "Set HOME to a directory that it may write to"),
+)
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -76,6 +82,8 @@ def look_for(name: EngineName, run: Ask = ask, *, building: bool = True) -> Look
     answer = run(_QUESTIONS[name])
     found = _VERSION.search(answer.out)
     if answer.code != 0 or found is None:
+        if name == "docker" and answer.code != NOT_FOUND:  # clients up to 20.10 say of themselves that they failed
+            answer = run(("docker", "version", "--format", "{{.Server.Version}}"))
         return Looked(name, None, _phrase(answer.err or answer.out) or f"no answer (exit code {answer.code})")
     if name == "docker" and building and (why := _no_buildkit(run)):
         return Looked(name, None, why)
@@ -148,8 +156,12 @@ def find_engine(choice: str = "auto", run: Ask = ask, *, building: bool = True) 
         )
     raise EngineNotFoundError(
         f"The container engine {choice} does not work on this machine: {looked[0].why_not.rstrip('.')}.",
-        f"Put that right, or choose another: {', '.join(name for name in ENGINES if name != choice)}.",
+        f"{_remedy(looked[0].why_not)}, or choose another: {', '.join(name for name in ENGINES if name != choice)}.",
     )
+
+
+def _remedy(why_not: str) -> str:
+    return next((text for pattern, text in _REMEDIES if re.search(pattern, why_not)), "Put that right")
 
 
 def _phrase(text: str) -> str:

@@ -18,7 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-_NOT_FOUND = 127
+#: What `ask` answers where there is no such program.
+NOT_FOUND = 127
 #: What `work` and `watch` answer after an interrupt: the shell's 128 + SIGINT.
 INTERRUPTED = 130
 _GRACE = 60.0
@@ -61,7 +62,7 @@ def ask(command: Sequence[str], /) -> Answer:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except FileNotFoundError:
-        return Answer(_NOT_FOUND, "", "not installed")
+        return Answer(NOT_FOUND, "", "not installed")
     except PermissionError as error:
         return Answer(126, "", str(error))
     except subprocess.TimeoutExpired:
