@@ -27,8 +27,9 @@ from tests.support.real_engines import (
     dockerd,
     must,
     needs_engines,
-    prepare,
+    own_storage,
     run,
+    wheelsmith,
 )
 from tests.support.recorder import recording
 from tests.support.registry import registry
@@ -54,9 +55,7 @@ BUILD = [
 @pytest.fixture(scope="module", autouse=True)
 def storage() -> Iterator[None]:
     """podman and buildah with the tests' own storage."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in prepare().items():
-            patch.setenv(name, value)
+    with own_storage():
         yield
 
 
@@ -261,10 +260,6 @@ def test_it_builds_without_any_network_from_a_loopback_index(mirror, prepared, t
     )
     off = ("--env", "WHEELSMITH_PREFLIGHT=off")
     assert start(tag, "python3", "-c", "import cuvec; print(cuvec.__version__)", options=off).stdout == "6.0.1\n"
-
-
-def wheelsmith(*words: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "wheelsmith", *words, **more)
 
 
 def inside(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +36,15 @@ def prepare() -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in told.splitlines())
 
 
+@contextlib.contextmanager
+def own_storage() -> Iterator[None]:
+    """podman and buildah with the tests' own storage, for what is started meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in prepare().items():
+            patch.setenv(name, value)
+        yield
+
+
 def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run a command, with its words captured."""
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **more)
@@ -44,6 +55,11 @@ def must(*command: str | Path, **more: object) -> str:
     done = run(*command, **more)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
     return done.stdout
+
+
+def wheelsmith(*words: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
+    """The command line of the wheelsmith that is tested."""
+    return run(sys.executable, "-m", "wheelsmith", *words, **more)
 
 
 def arguments(index_url: str, **more: str) -> list[str]:
