@@ -376,10 +376,11 @@ def served(index: Path, upstream: str) -> Iterator[tuple[str, str]]:
     try:
         import urllib.request
 
-        for _ in range(100):
+        for _ in range(600):
             with contextlib.suppress(OSError), urllib.request.urlopen("http://127.0.0.1:8766/health"):
                 break
-            time.sleep(0.1)
+            assert process.poll() is None
+            time.sleep(0.2)
         yield "http://127.0.0.1:8766/simple/", token
     finally:
         process.terminate()

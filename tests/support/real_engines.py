@@ -77,7 +77,7 @@ def dockerd(folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            for _ in range(100):
+            for _ in range(600):
                 if run("docker", "--host", address, "info", "--format", "{{.ServerVersion}}").stdout.strip():
                     break
                 assert process.poll() is None, (folder / "log").read_text()[-2000:]
