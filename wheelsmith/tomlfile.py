@@ -43,8 +43,11 @@ def read_toml(path: FilePath, table: type[T], error: type[WheelsmithError], reme
     """
     try:
         text = read_whole(path, _LARGEST).decode("utf-8").replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: cannot be read: {problem}.", "Check the file.") from problem
+    except UnicodeDecodeError as problem:
+        byte = f"byte {problem.start} is 0x{problem.object[problem.start]:02x}"
+        raise error(f"{path}: is not UTF-8 text: {byte}.", "Save it as UTF-8.") from problem
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror or problem}.", "Check the file.") from problem
     try:
         if any(map(_is_deep, text.splitlines())):
             raise RecursionError

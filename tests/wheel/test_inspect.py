@@ -102,6 +102,17 @@ def test_a_library_and_a_folder(library, tmp_path):
             inspect_path(path)
 
 
+def test_a_folder_of_wheels(library, tmp_path):
+    (tmp_path / "dist").mkdir()
+    build_wheel(tmp_path / "dist" / NAME, {"demo/z.so": library})
+    (tmp_path / "dist" / "broken-1-py3-none-any.whl").write_bytes(b"PK")
+    (tmp_path / "libfoo.so").write_bytes(library)
+    found = inspect_path(tmp_path)
+    assert [item.path for item in found.libraries] == [f"dist/{NAME}(demo/z.so)", "libfoo.so"]
+    assert found.libraries[0].facts == found.libraries[1].facts
+    assert found.libraries[0].packed is not None
+
+
 def _add(wheel, name, data=b"x", mode=stat.S_IFREG | 0o644, **fields):
     with zipfile.ZipFile(wheel, "a") as archive:
         member = zipfile.ZipInfo(name)

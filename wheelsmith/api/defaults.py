@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wheelsmith.errors import UsageError
+
 if TYPE_CHECKING:
     from wheelsmith.recipe.loader import RecipeBook
     from wheelsmith.store import Store
@@ -23,12 +25,20 @@ PathLike = str | os.PathLike[str]
 
 
 def book(directories: Sequence[PathLike]) -> RecipeBook:
-    """The recipe book: the directories given, WHEELSMITH_RECIPES, the user's, ours; the first that has a name wins."""
+    """The recipe book: the directories given, WHEELSMITH_RECIPES, the user's, ours; the first that has a name wins.
+
+    Raises:
+        UsageError: one of those given is no directory.
+    """
     from platformdirs import user_config_path
 
     from wheelsmith.recipe.loader import RecipeBook
 
     own = [Path(directory) for directory in directories]
+    for path in own:
+        if not path.is_dir():
+            there = f"is a file; its directory is {path.parent}" if path.is_file() else "does not exist"
+            raise UsageError(f"--recipes {path}: {there}.", "Name a directory that holds recipes (NAME.toml).")
     own += [Path(item) for item in os.environ.get("WHEELSMITH_RECIPES", "").split(os.pathsep) if item]
     return RecipeBook([*own, user_config_path("wheelsmith") / "recipes"])
 

@@ -76,16 +76,23 @@ def _rewritten(rewrite: Rewrite) -> str:
 
 
 def _steps(made: Plan) -> list[str]:
+    """What a build of this plan does, and nothing that it does not."""
+    from wheelsmith.toolchain.cuda import versions_in_wheels
+
     environment = "check the running interpreter's packages"
     if made.target.environment == "isolated":
         environment = "install the build requirements by hash into an environment of their own"
+    toolkit = f"find CUDA {made.target.cuda}"
+    if made.target.cuda in versions_in_wheels():
+        toolkit += ", or assemble it from NVIDIA's wheels"
     return [
         f"fetch {_count(1 + len(made.trees), 'source tree')}; verify commit or SHA-256",
         environment,
-        f"find CUDA {made.target.cuda}, or assemble it from NVIDIA's wheels",
-        f"apply {_count(len(made.patches), 'patch', 'es')}, exactly",
+        toolkit,
+        *([f"apply {_count(len(made.patches), 'patch', 'es')}, exactly"] if made.patches else []),
         "run the PEP 517 backend at the canonical path, without network",
-        "strip if the recipe says so, repair with auditwheel, add the SBOM, seal reproducibly, check, publish",
+        f"{'strip, ' if made.strip else ''}repair with auditwheel, add SBOM and licences, seal reproducibly, check,"
+        " publish",
     ]
 
 

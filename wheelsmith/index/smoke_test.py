@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from wheelsmith.errors import InstallError
-from wheelsmith.events import Listener, StageDone, StageStarted, ignore
+from wheelsmith.events import Listener, Note, StageDone, StageStarted, ignore
 from wheelsmith.index.client_process import clean_environment, client_environment, run_tool
 from wheelsmith.index.constraints import Distribution, Environment, constraints, needed
 from wheelsmith.index.layout import Layout
@@ -225,12 +225,13 @@ class _Room:
         nailed = self.folder / "constraints.txt"
         nailed.write_text("\n".join(constraints(layout, project, dependencies, environment)) + "\n")
         self.pip(
-            f"install what {wanted.name} depends on",
+            f"install what {wanted.name} depends on: {', '.join(map(str, dependencies))}",
             ["install", "--constraint", str(nailed)],
             [str(dependency) for dependency in dependencies],
         )
 
     def _run(self, what: str, command: Sequence[str], remedy: str, environment: dict[str, str]) -> list[str]:
+        self.listener(Note(_STAGE, what))
         return run_tool(
             command,
             what=what,

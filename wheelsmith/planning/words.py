@@ -40,7 +40,7 @@ def python_version(text: str) -> str:
     """
     match = _PYTHON.fullmatch(text.strip().casefold())
     if match is None:
-        raise TargetError(f"{text!r} is not a version of Python.", "Write it as major.minor: --python 3.12")
+        raise TargetError(f"{text!r} is not a version of Python 3.", "Write it as major.minor: --python 3.12")
     version = f"3.{int(match['minor'] or match['joined'])}"
     if match["t"]:
         raise TargetError(

@@ -8,7 +8,8 @@ library passes through an unnamed temporary file, never through memory.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from packaging.metadata import parse_email
@@ -17,8 +18,8 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.binary.window import Window
 from wheelsmith.contract import CHOICES_FILE, Choice, choices_from_bytes
-from wheelsmith.errors import UsageError
-from wheelsmith.fsutil import sha256_of
+from wheelsmith.errors import InvalidWheelError, UsageError
+from wheelsmith.fsutil import entries_below, sha256_of
 from wheelsmith.wheel.archive import MAX_LIBRARY, Archive, PackedSizes, invalid, open_archive
 from wheelsmith.wheel.contents import LIBRARY_MAGICS, Unjudged, read_contents
 from wheelsmith.wheel.manylinux import beyond_glibc, manylinux
@@ -27,7 +28,6 @@ from wheelsmith.wheel.report import LibraryReport, WheelReport
 if TYPE_CHECKING:
     import zipfile
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 
 _AT_ONCE = 2
@@ -53,7 +53,7 @@ class _Read:
 
 
 def inspect_path(path: Path) -> WheelReport:
-    """Read a wheel, a single file, or all files below a folder (links are not followed).
+    """Read a wheel, a single file, or all files below a folder, and the wheels in it (links are not followed).
 
     Raises:
         InvalidWheelError: the wheel is not safe to unpack or contradicts itself, or a library is malformed.
@@ -167,9 +167,24 @@ def _read_member(archive: Archive, member: zipfile.ZipInfo) -> _Read:
 
 
 def _contents_below(folder: Path) -> Iterator[_Read]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield _read_file(path, path.relative_to(folder).as_posix())
+    """Each file, and each library of each wheel; what vanishes or may not be read is not judged."""
+    for path in sorted(Path(entry.path) for entry in entries_below(folder) if entry.is_file(follow_symlinks=False)):
+        name = path.relative_to(folder).as_posix()
+        try:
+            yield _read_wheel(path, name) if path.suffix == ".whl" else _read_file(path, name)
+        except OSError as error:
+            yield _Read((), (Unjudged(name, f"a file that cannot be read: {error.strerror or error}"),))
+
+
+def _read_wheel(path: Path, name: str) -> _Read:
+    try:
+        wheel = _inspect_wheel(path)
+    except InvalidWheelError:  # it is judged as any other file is
+        return _read_file(path, name)
+    return _Read(
+        tuple(replace(library, path=f"{name}({library.path})") for library in wheel.libraries),
+        tuple(replace(item, path=f"{name}({item.path})") for item in wheel.unjudged),
+    )
 
 
 def _read_file(path: Path, name: str) -> _Read:
