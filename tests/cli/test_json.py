@@ -69,6 +69,7 @@ LOG = 'a.cu(3): error: identifier "x" is undefined\nninja: build stopped: subcom
         ("plan", ["plan", "vllm==0.15.1", "--gpu", "RTX 5090,A40"]),
         ("plan", ["plan", "cuvec"]),
         ("gpus", ["gpus"]),
+        ("completion", ["completion", "fish"]),
         ("doctor", ["doctor", "--store", "{tmp}/store"]),
         ("recipes-list", ["recipes"]),
         ("recipes-list", ["recipes", "list"]),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.cli import (
     advise,
     build,
+    completion,
     doctor,
     explain,
     farm,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     *(plan, build, matrix, farm, fetch, inspect, fits, advise, publish, verify, rebuild),
-    *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema),
+    *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema, completion),
 )
 
 _EPILOG = """\
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
+    if completion.asked():
+        completion.answer(parser())
     try:
         if os.name == "nt":  # locks, sockets and signals of Unix are used everywhere
             import wheelsmith

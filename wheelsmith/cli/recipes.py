@@ -124,6 +124,14 @@ def _schema(options: argparse.Namespace) -> int:
     return 0
 
 
+def _pinned(releases: list[str]) -> str:
+    """The newest release, and how many others; `--json` has all of them."""
+    from packaging.version import Version
+
+    newest = max(releases, key=Version)
+    return newest if len(releases) == 1 else f"{newest} and {len(releases) - 1} more"
+
+
 def _list(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
@@ -152,7 +160,7 @@ def _list(options: argparse.Namespace) -> int:
         (
             (
                 r.name,
-                ", ".join(r.releases),
+                _pinned(list(r.releases)),
                 str(r.defaults.archs),
                 r.defaults.cuda,
                 r.defaults.torch or "-",

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from wheelsmith.documents.table import Document, JsonValue
     from wheelsmith.documents.wheels import CodeFacts, InspectDocument, VerdictFacts
+
+_LONG = 32  # characters of a word that may be broken
 
 
 def as_json(document: Document | dict[str, JsonValue]) -> None:
@@ -59,7 +62,8 @@ def write(path: Path, data: str | bytes) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table. Off a terminal nothing is cut off, so that output can be searched."""
+    """Print a table, of which nothing is cut off: on a terminal that is too narrow for its words, row by row; off a
+    terminal in one line each, so that output can be searched."""
     rows = [tuple(row) for row in rows]
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     plain = all(cell.isascii() and cell.isprintable() for row in rows for cell in row)
@@ -73,10 +77,36 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str |
     screen = console()
     if not screen.is_terminal:
         screen = console(width=10_000)
-    sheet = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    words = [_longest_word(cells) for cells in zip(columns, *rows, strict=True)]
+    words[1:] = [min(word, _LONG) for word in words[1:]]  # paths and hashes may be broken, names may not
+    if sum(words) + 2 * len(words) > screen.width:
+        _blocks(columns, rows, title, screen.width)
+        return
+    sheet = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        sheet.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         sheet.add_row(*(Text(cell) for cell in row))
     screen.print(sheet)
+
+
+def _longest_word(cells: Iterable[str]) -> int:
+    return max((len(word) for cell in cells for word in cell.split()), default=0)
+
+
+def _blocks(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None, width: int) -> None:
+    """The rows one below the other: the first cell, and below it the others that say something, with their titles."""
+    if title:
+        print(title)
+    label = max(map(len, columns[1:]), default=0)
+    for first, *cells in rows:
+        print(first)
+        for column, cell in zip(columns[1:], cells, strict=True):
+            if cell not in {"", "-"}:
+                start = f"  {column:<{label}}  "
+                room = max(width - len(start), 12)
+                lines = textwrap.wrap(cell, room, break_long_words=False, break_on_hyphens=False)
+                print(start + f"\n{'':<{len(start)}}".join(lines))
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> None:

@@ -151,6 +151,14 @@ class ExplainDocument(ExplainFacts):
     schema_version: int
 
 
+class CompletionDocument(TypedDict):
+    """`wheelsmith completion`: what the shell is to run."""
+
+    schema_version: int
+    shell: str
+    script: str
+
+
 class GpuRow(TypedDict):
     """A GPU that wheelsmith knows by name."""
 

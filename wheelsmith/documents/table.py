@@ -34,6 +34,7 @@ from wheelsmith.documents.indexes import (
     TokensDocument,
 )
 from wheelsmith.documents.machines import (
+    CompletionDocument,
     DoctorDocument,
     EngineDocument,
     ErrorDocument,
@@ -83,6 +84,7 @@ DOCUMENTS: dict[str, type] = {
     "fetch": FetchDocument,
     "fits": FitsDocument,
     "gpus": GpusDocument,
+    "completion": CompletionDocument,
     "image-build": EngineDocument,
     "image-parts": FilesDocument,
     "image-push": EngineDocument,
@@ -140,6 +142,7 @@ Document = (
     | FilesDocument
     | FitsDocument
     | GpusDocument
+    | CompletionDocument
     | ImageSizesDocument
     | IndexChangeDocument
     | IndexExportDocument
