@@ -37,11 +37,11 @@ def configure(commands: Commands[Parser]) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run the command."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
     from wheelsmith.cli import show
 
-    script = argcomplete.shellcode(["wheelsmith"], shell=options.shell)
+    script = shellcode(["wheelsmith"], shell=options.shell)
     if options.json:
         show.as_json({"schema_version": 1, "shell": options.shell, "script": script})
     else:
