@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest --durations 40 --durations-min 5 -m "not torch and not images and not hostile"
 
-# What a change is tried with again and again: no network, no real builds, pip or servers of others.
+# What a change is tried with again and again: about a minute of CPU, no network, compiler, git, pip or server.
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --hypothesis-profile fast -m "not e2e and not torch and not images and not hostile"
 

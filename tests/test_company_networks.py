@@ -16,6 +16,8 @@ from wheelsmith.server.upstream import Upstream, UpstreamError
 from wheelsmith.toolchain.ccache.remote import connect
 from wheelsmith.trust import VARIABLES
 
+pytestmark = pytest.mark.e2e
+
 OTHERS = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 
 

@@ -13,6 +13,8 @@ from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.wheel.inspect import inspect_path
 
+pytestmark = pytest.mark.e2e
+
 
 def members(data: bytes) -> list[tuple[str, bytes]]:
     return [(name, member.read(0, member.size)) for name, member in read_archive(Window.of_bytes(data))]

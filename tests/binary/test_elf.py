@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.shared_object import shared_object
 from tests.support.wheel_makers import PTX, SASS, build_library, entry, region
 from wheelsmith.binary.elf import BinaryFacts, read_elf
 from wheelsmith.errors import InvalidWheelError
@@ -23,7 +24,7 @@ def listed(facts: BinaryFacts | None) -> tuple[tuple[str, Arch, str | None], ...
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory) -> bytes:
+def compiled(tmp_path_factory) -> bytes:
     folder = tmp_path_factory.mktemp("elf")
     build_library(folder / "dependency", name="libdep.so", flags=["-Wl,-soname,libdep.so.1"])
     source = """
@@ -36,11 +37,12 @@ def library(tmp_path_factory) -> bytes:
     return build_library(folder, FATBIN, source=source, flags=flags)
 
 
-def test_facts_of_a_library(library):
-    facts = read_elf(library)
+@pytest.mark.e2e
+def test_facts_of_a_library(compiled):
+    facts = read_elf(compiled)
     assert listed(facts) == CODE
     for code in facts.device_code:
-        assert library[code.offset : code.offset + code.size] == b"payload!"
+        assert compiled[code.offset : code.offset + code.size] == b"payload!"
     assert facts is not None
     assert replace(facts, device_code=()) == BinaryFacts(
         needed=("libdep.so.1", "libm.so.6"),
@@ -53,8 +55,13 @@ def test_facts_of_a_library(library):
     )
 
 
-def test_a_library_without_dependencies_or_gpu_code(tmp_path):
-    assert read_elf(build_library(tmp_path, flags=["-nostdlib"])) == BinaryFacts((), (), None, None, ())
+@pytest.fixture(scope="session")
+def library() -> bytes:
+    return shared_object(FATBIN, needed=["libdep.so.1"], undefined=["exp"])
+
+
+def test_a_library_without_dependencies_or_gpu_code():
+    assert read_elf(shared_object()) == BinaryFacts((), (), None, None, ())
 
 
 def test_what_is_no_elf_file_is_none():
@@ -62,6 +69,7 @@ def test_what_is_no_elf_file_is_none():
     assert read_elf(b"#!/bin/sh\n") is None
 
 
+@pytest.mark.e2e
 def test_relocatable_fatbins_count_in_objects_only(tmp_path):
     section = "__nv_relfatbin"
     assert read_elf(build_library(tmp_path / "so", FATBIN, section=section)).device_code == ()
@@ -108,12 +116,13 @@ def test_a_table_read_again_and_again_ends(library):
         read_elf(bytes(data))
 
 
-def test_a_loop_of_needed_versions_ends(library):
-    table, count = struct.unpack_from("<Q", library, 0x28)[0], struct.unpack_from("<H", library, 0x3C)[0]
+@pytest.mark.e2e
+def test_a_loop_of_needed_versions_ends(compiled):
+    table, count = struct.unpack_from("<Q", compiled, 0x28)[0], struct.unpack_from("<H", compiled, 0x3C)[0]
     sections = [table + index * 64 for index in range(count)]
-    needs = next(at for at in sections if struct.unpack_from("<I", library, at + 4)[0] == 0x6FFFFFFE)
-    start = struct.unpack_from("<Q", library, needs + 0x18)[0]
-    looping = _with(_with(library, needs + 0x2C, "<I", 2**32 - 1), start + 12, "<I", 0)  # sh_info, vn_next
+    needs = next(at for at in sections if struct.unpack_from("<I", compiled, at + 4)[0] == 0x6FFFFFFE)
+    start = struct.unpack_from("<Q", compiled, needs + 0x18)[0]
+    looping = _with(_with(compiled, needs + 0x2C, "<I", 2**32 - 1), start + 12, "<I", 0)  # sh_info, vn_next
     with pytest.raises(InvalidWheelError, match="has no end"):
         read_elf(looping)
 
@@ -140,9 +149,9 @@ def test_any_bytes_after_the_magic_raise_only_our_error(noise):
         read_elf(b"\x7fELF" + noise)
 
 
-def test_a_million_symbols_with_one_long_name_are_refused(tmp_path):
+def test_a_million_symbols_with_one_long_name_are_refused():
     """Reading each name anew would take days."""
-    library = build_library(tmp_path, source="extern int a(void); int f(void){return a();}", flags=["-nostdlib"])
+    library = shared_object(undefined=["a"])
     table, count = struct.unpack_from("<Q", library, 0x28)[0], struct.unpack_from("<H", library, 0x3C)[0]
     sections = [table + index * 64 for index in range(count)]
     symbols = next(at for at in sections if struct.unpack_from("<I", library, at + 4)[0] == 11)

@@ -18,6 +18,8 @@ from wheelsmith.errors import InterruptedBuildError, TargetError, UsageError
 from wheelsmith.events import Event
 from wheelsmith.planning.matrix import expand
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 LOCAL = '\n[wheel]\nlocal_version = "cu{cuda_digits}"\n'
 

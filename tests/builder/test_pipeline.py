@@ -65,6 +65,7 @@ def test_a_wheel_that_breaks_its_contract_is_not_published(tmp_path):
     assert published(tmp_path) == []
 
 
+@pytest.mark.e2e
 @needs_namespaces
 def test_what_the_recipe_says_of_choices_travels_in_the_wheel(tmp_path):
     recipes = pure_build.project(tmp_path / "p")
@@ -78,6 +79,7 @@ def test_what_the_recipe_says_of_choices_travels_in_the_wheel(tmp_path):
         assert [name for name in archive.namelist() if name.endswith(".dist-info/wheelsmith.json")]
 
 
+@pytest.mark.e2e
 def test_what_a_failed_configuring_has_found_out_does_not_outlive_it(tmp_path):
     """As CMake's cache, which keeps the compiler that was not there."""
     inside = """

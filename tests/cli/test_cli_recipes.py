@@ -10,6 +10,8 @@ from tests.support.source_servers import Upstream
 from wheelsmith.cli.main import main
 from wheelsmith.recipe.loader import load_recipe
 
+pytestmark = pytest.mark.e2e
+
 HOST = "https://git.example.invalid/"
 
 RECIPE = """

@@ -57,14 +57,8 @@ def test_a_pipe_is_read_to_its_end_without_being_held(tmp_path):
     script = (
         "for i in $(seq 3000); do echo '[1/9] Building a.o'; done; printf 'FAILED: b.o\\ncc -c b.c -o b.o\\nKilled\\n'"
     )
-    feed = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
-    done = subprocess.run(
-        [sys.executable, "-m", "wheelsmith", "explain", "-"],
-        stdin=feed.stdout,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    feed.wait()
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as feed:
+        command = [sys.executable, "-m", "wheelsmith", "explain", "-"]
+        done = subprocess.run(command, stdin=feed.stdout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("line 3003:")

@@ -15,14 +15,15 @@ from wheelsmith.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
 from tests.support.cubins import REAL, cubin
-from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import PTX, SASS, build_wheel, entry, region
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fits")
     fatbin = region(entry(SASS, 120), entry(SASS, 86)) + region(entry(SASS, 80), entry(PTX, 80, isa=(8, 8)))
-    library = build_library(folder, fatbin, flags=["-nostdlib"])
+    library = shared_object(fatbin)
     name = f"toy-1.0-cp{sys.version_info[0]}{sys.version_info[1]}-abi3-manylinux_2_17_x86_64.whl"
     return build_wheel(folder / name, {"toy/_C.abi3.so": library, "toy/__init__.py": b""})
 
@@ -71,7 +72,7 @@ def test_inspect_writes_a_page_and_a_table(capsys, wheel, tmp_path):
 
 
 def test_inspect_names_what_is_not_judged_and_false_labels(capsys, tmp_path):
-    library = build_library(tmp_path, region(entry(SASS, 120, payload=cubin({"k": REAL}, "86"))))
+    library = shared_object(region(entry(SASS, 120, payload=cubin({"k": REAL}, "86"))))
     files = {"toy/a.so": library, "toy/b.bin": b"7z\xbc\xaf\x27\x1c"}
     assert main(["inspect", str(build_wheel(tmp_path / "toy-1.0-cp312-cp312-linux_x86_64.whl", files))]) == 0
     shown = capsys.readouterr().out

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import wheelsmith
-from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import SASS, build_wheel, entry, region
 from wheelsmith.compat.choices import choices_of, not_taken
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
@@ -32,8 +33,8 @@ RTX_5090 = Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("580.65.06"))
 
 def wheel(folder: Path, told: bytes | None) -> Path:
     """`fa2.so` is for 8.0 and 12.0, `fa3.so` for 9.0; `told`: what the wheel says of that."""
-    fa2 = build_library(folder, region(entry(SASS, 80), entry(SASS, 120)), flags=["-nostdlib"])
-    fa3 = build_library(folder, region(entry(SASS, 90)), flags=["-nostdlib"])
+    fa2 = shared_object(region(entry(SASS, 80), entry(SASS, 120)))
+    fa3 = shared_object(region(entry(SASS, 90)))
     files = {"toy/fa2.so": fa2, "toy/fa3.so": fa3} | ({"toy-1.0.dist-info/wheelsmith.json": told} if told else {})
     return build_wheel(folder / "toy-1.0-cp311-abi3-manylinux_2_17_x86_64.whl", files)
 
@@ -82,7 +83,7 @@ def test_installed_requirements_are_judged_where_they_are_installed(tmp_path):
     )
     assert site.returncode == 0
     python = tmp_path / "venv/bin/python"
-    own = build_library(tmp_path, region(entry(SASS, 120)), flags=["-nostdlib"])
+    own = shared_object(region(entry(SASS, 120)))
     metadata = "Metadata-Version: 2.1\nName: needy\nVersion: 1.0\nRequires-Dist: toy>=1\nRequires-Dist: absent\n"
     needy = build_wheel(
         tmp_path / "needy-1.0-cp311-abi3-manylinux_2_17_x86_64.whl", {"needy/_C.so": own}, metadata=metadata

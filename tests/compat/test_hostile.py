@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from tests.support.cubins import EMPTY, REAL, TRAPPING, cubin
+from tests.support.shared_object import shared_object
 from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
 from wheelsmith.compat.contract import check
 from wheelsmith.compat.judge import judge
@@ -30,7 +31,7 @@ def sass(kernels, arch, *, label=None):
 
 
 def lib(folder, *regions, section=".nv_fatbin"):
-    return build_library(folder / "lib", b"".join(regions), flags=["-nostdlib"], section=section)
+    return shared_object(b"".join(regions), section=section)
 
 
 def hold(folder, files, rules=(), archs=BOTH, limits=None):
@@ -190,7 +191,7 @@ def test_the_headline_says_what_was_found(tmp_path, honest):
     verdict, _ = hold(tmp_path, {"t/a.so": ptx, "t/b.so": honest}, [LibraryRule("t/a.so", "jit")])
     assert verdict.violations == ()
     assert verdict.headline == ("machine code for sm_86; runs on sm_120 after the driver has compiled PTX of t/a.so")
-    plain = build_library(tmp_path / "plain", flags=["-nostdlib"])
+    plain = shared_object()
     verdict, _ = hold(tmp_path, {"t/c.so": plain}, [LibraryRule("t/c.so", "none")])
     assert (verdict.violations, verdict.headline) == ((), "holds no GPU code")
 
@@ -215,6 +216,7 @@ def test_the_judge_reads_the_same_code(tmp_path, regions, answer, says):
     assert any(says in reason.says for reason in fit.reasons)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("name", "answer"), [("_Z1BPf", "partly"), ("_Z1DPf", "yes")])
 def test_a_kernel_that_the_program_registers_is_missed(tmp_path, name, answer):
     """The host's half names the kernels that it can launch; an overload for other GPUs is not among them."""

@@ -49,6 +49,7 @@ def test_unknown_versions_have_no_table():
     assert shipped_exports("2.3.0") is shipped_exports("../2.9.1") is shipped_exports("") is None
 
 
+@pytest.mark.e2e
 def test_exports_are_read_from_a_wheel_and_from_a_folder(tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "torch.cc").write_text(SOURCE)
@@ -85,6 +86,7 @@ def test_a_signature_with_torchs_types_is_torchs():
     assert torch_symbols(["_Z3fooRKN2at6TensorE", "free"]) == ("_Z3fooRKN2at6TensorE",)
 
 
+@pytest.mark.e2e
 def test_weak_and_own_symbols_are_not_asked_of_others(tmp_path):
     from wheelsmith.binary.elf import read_elf
 

@@ -25,6 +25,8 @@ from wheelsmith.documents.builds import RunHead
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Compiling, Event, Note, ToolLine, UnitDone
 
+pytestmark = pytest.mark.e2e
+
 # Says who runs, fails if another one does, and writes its output.
 LONELY = """
 mkdir busy 2>/dev/null || { echo "two at once" >&2; exit 3; }

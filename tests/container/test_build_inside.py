@@ -15,6 +15,8 @@ import pytest
 
 from wheelsmith.container.ownwheel import own_wheel
 
+pytestmark = pytest.mark.e2e
+
 ENGINE = """\
 #!{python}
 import json, os, signal, sys, time

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import PTX, SASS, build_wheel, entry, region
 from wheelsmith.container.preflight import make_preflight
 from wheelsmith.errors import FactsError
 from wheelsmith.wheel.inspect import inspect_path
+
+pytestmark = pytest.mark.e2e
 
 RTX_5090 = "NVIDIA GeForce RTX 5090, 12.0"
 OLD, NEW = "570.124.06", "580.65.06"
@@ -47,7 +50,7 @@ def programs(tmp_path_factory):
         "static": region(entry(SASS, 120)),
     }.items():
         version = "1.0+cu130" if name == "static" else "1.0+cu128"
-        library = build_library(folder, fatbin, flags=["-nostdlib"])
+        library = shared_object(fatbin)
         wheel = build_wheel(
             folder / f"{name}-{version}-cp311-abi3-manylinux_2_17_x86_64.whl", {f"{name}/_C.so": library}
         )

@@ -18,7 +18,8 @@ from wheelsmith.container.render import render_consumer
 from wheelsmith.errors import UsageError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "wheel"))
-from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import PTX, SASS, build_wheel, entry, region
 
 ROOT = Path(__file__).parents[2]
 URL = "https://wheels.example/simple"
@@ -90,7 +91,7 @@ def index(tmp_path_factory):
     import wheelsmith
 
     folder = tmp_path_factory.mktemp("render")
-    library = build_library(folder, region(entry(SASS, 120), entry(PTX, 80, isa=(8, 7))), flags=["-nostdlib"])
+    library = shared_object(region(entry(SASS, 120), entry(PTX, 80, isa=(8, 7))))
     wheel = build_wheel(folder / "toy-1.0+cu128-cp312-abi3-manylinux_2_17_x86_64.whl", {"toy/_C.abi3.so": library})
     wheelsmith.publish([wheel], index=folder / "dist")
     return folder / "dist", hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -140,7 +141,7 @@ def test_render_without_the_directory_judges_the_wheel_that_it_pins(capsys, inde
 def test_of_several_platforms_the_one_of_the_image_is_taken(capsys, tmp_path):
     import wheelsmith
 
-    library = build_library(tmp_path, region(entry(SASS, 86)), flags=["-nostdlib"])
+    library = shared_object(region(entry(SASS, 86)))
     tags = ("win_amd64", "manylinux_2_28_x86_64", "manylinux_2_41_x86_64", "manylinux_2_28_aarch64")
     wheels = [
         build_wheel(tmp_path / f"toy-1.0+cu128-{python}-{abi}-{tag}.whl", {"toy/_C.abi3.so": library})

@@ -6,7 +6,8 @@ from importlib.resources import files
 
 import pytest
 
-from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import SASS, build_wheel, entry, region
 from wheelsmith.cli.main import main
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver, gpu_driver
@@ -60,7 +61,7 @@ def test_a_new_gpu_is_lines_in_one_table(facts, capsys, tmp_path):
     assert main(["plan", "cuvec", "--gpu", "9090", "--cuda", "13.4"]) == 14
     assert "CUDA 13.5 is the first known to" in capsys.readouterr().err
 
-    library = build_library(tmp_path, region(entry(SASS, 980), entry(SASS, 86)), flags=["-nostdlib"])
+    library = shared_object(region(entry(SASS, 980), entry(SASS, 86)))
     wheel = build_wheel(tmp_path / "toy-1.0-cp311-abi3-manylinux_2_17_x86_64.whl", {"toy/_C.abi3.so": library})
     assert main(["fits", str(wheel), "--gpu", "RTX 9080", "--driver", "620.70.06", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["answers"] == {"RTX 9080": "yes"}

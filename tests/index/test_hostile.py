@@ -70,6 +70,7 @@ def _provenance(text: str) -> Callable[[Path], Path]:
     ],
 )
 @pytest.mark.parametrize("where", ["directory", "memory:///"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile says so where it writes what is to be refused
 def test_a_hostile_wheel_is_refused_and_nothing_is_stored(
     tmp_path: Path, make: Callable[[Path], Path], cause: str, where: str
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_wrong_digest_is_refused_and_the_right_one_is_not(tmp_path: Path, wher
     assert listed(storage) == ["pkg"]
 
 
+@pytest.mark.e2e
 def test_a_library_that_needs_a_newer_glibc_than_its_tag_promises(tmp_path: Path) -> None:
     source = tmp_path / "x.c"
     version = '__asm__(".symver new_one,new_one@GLIBC_2.38");\nint new_one(void);\nint g(void) { return new_one(); }\n'

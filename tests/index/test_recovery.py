@@ -17,6 +17,8 @@ from wheelsmith.index.retention import Rules
 from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 
+pytestmark = pytest.mark.e2e
+
 RECORDS = ("records/projects/", "records/publications/", "records/catalog.json")
 
 

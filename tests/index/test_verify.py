@@ -16,6 +16,8 @@ from wheelsmith.index.publish import publish
 from wheelsmith.index.storage import Storage
 from wheelsmith.index.verify import rebuild, verify
 
+pytestmark = pytest.mark.e2e
+
 NAME = "pkg-1.0+cu130-py3-none-any.whl"
 
 

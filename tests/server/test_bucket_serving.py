@@ -20,6 +20,8 @@ from wheelsmith.index.manage import set_status
 from wheelsmith.index.publish import publish
 from wheelsmith.server.source import FRESH
 
+pytestmark = pytest.mark.e2e
+
 BUCKET = "s3://wheels/team/a"
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 

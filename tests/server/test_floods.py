@@ -15,6 +15,8 @@ from wheelsmith.index.publish import publish
 from wheelsmith.server.limits import Gate, address_of
 from wheelsmith.server.timeouts import MAX_HEAD, MAX_URL
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(name="server")
 def server_fixture(tmp_path: Path) -> Iterator[Running]:

@@ -26,6 +26,8 @@ from wheelsmith.index.web.choosing import wheels_of
 from wheelsmith.index.web.site import project_page, render
 from wheelsmith.wheel.inspect import inspect_path
 
+pytestmark = pytest.mark.e2e
+
 
 def _kept(*libraries: str, version: str = "1.0+cu128") -> WheelSummary:
     """A library is units, separated by `|`, each as `8.6 ptx8.6@8.7`."""

@@ -27,6 +27,8 @@ from wheelsmith.server.listing import Listing
 from wheelsmith.server.settings import Settings
 from wheelsmith.server.upstream import Upstream, UpstreamError
 
+pytestmark = pytest.mark.e2e
+
 JSON = "application/vnd.pypi.simple.v1+json"
 NAME = "theirs-1.0-py3-none-any.whl"
 

@@ -25,6 +25,8 @@ from wheelsmith.errors import UsageError
 from wheelsmith.index.clients import CLIENTS, Client, client_config
 from wheelsmith.index.publish import publish
 
+pytestmark = pytest.mark.e2e
+
 URL = "https://wheels.example/simple/"
 
 

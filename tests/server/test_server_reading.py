@@ -14,6 +14,8 @@ from wheelsmith.index.manage import set_status, yank
 from wheelsmith.index.publish import publish
 from wheelsmith.server.caching import choose_page
 
+pytestmark = pytest.mark.e2e
+
 JSON, HTML = "application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.v1+html"
 WHEEL = "/leaf-1.0%2Bcu130-py3-none-any.whl"
 

@@ -17,6 +17,8 @@ from tests.support.running import Running, form, running, until
 from wheelsmith.errors import UsageError
 from wheelsmith.server.tokens import TokenBook
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(name="server")
 def server_fixture(tmp_path: Path) -> Iterator[Running]:

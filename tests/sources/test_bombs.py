@@ -24,6 +24,8 @@ from wheelsmith.sources.http import download, open_session
 from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store
 
+pytestmark = pytest.mark.e2e
+
 
 def header(kind: bytes, size: int) -> bytes:
     info = tarfile.TarInfo("././@LongLink")

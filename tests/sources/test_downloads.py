@@ -24,6 +24,8 @@ from wheelsmith.sources.fetch import fetch
 from wheelsmith.sources.stage import lay_out
 from wheelsmith.store import Store
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

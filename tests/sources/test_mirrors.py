@@ -23,6 +23,8 @@ from wheelsmith.sources.upstream import Submodule
 from wheelsmith.sources.upstream import Upstream as Asking
 from wheelsmith.store import Store
 
+pytestmark = pytest.mark.e2e
+
 HOST = "https://upstream.invalid/"
 
 

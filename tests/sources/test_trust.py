@@ -18,6 +18,8 @@ from wheelsmith.store import Store
 from wheelsmith.toolchain.uv import Uv
 from wheelsmith.trust import VARIABLES, tls_context
 
+pytestmark = pytest.mark.e2e
+
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 

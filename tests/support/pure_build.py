@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support import toyproject
-from tests.support.wheel_makers import SASS, build_library, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import SASS, entry, region
 
 RECIPE = """
 schema_version = 1
@@ -85,7 +86,7 @@ def project(directory: Path, inside: str = "", *, archs: tuple[int, ...] = (86, 
     import base64
 
     directory.mkdir(parents=True, exist_ok=True)
-    library = build_library(directory / "library", region(*(entry(SASS, arch) for arch in archs)))
+    library = shared_object(region(*(entry(SASS, arch) for arch in archs)))
     content = {
         "pyproject.toml": PYPROJECT,
         "backend.py": BACKEND,

@@ -24,6 +24,8 @@ from wheelsmith.toolchain.ccache.entries import Directory, Scope, Sealed, Unauth
 from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
 
+pytestmark = pytest.mark.e2e
+
 DEVICE = Path(str(sys.modules[CacheServer.__module__].__file__)).with_name("device.py")
 
 

@@ -76,6 +76,7 @@ def test_what_is_missing_is_named(site: Site) -> None:
         site.digest("zz_gone", "zz-below>=2")
 
 
+@pytest.mark.e2e
 def test_who_compiles_bytecode_dies_with_wheelsmith(tmp_path):
     from wheelsmith.toolchain import environment
 

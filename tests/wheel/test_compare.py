@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import zipfile
 
+import pytest
+
 from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
 from wheelsmith.wheel.compare import compare
+
+pytestmark = pytest.mark.e2e
 
 NAME = "demo-1.0-py3-none-any.whl"
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests.support.cubins import REAL, cubin
 from tests.support.portable_executables import pe_file
-from tests.support.wheel_makers import LTOIR, SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import LTOIR, SASS, build_wheel, entry, region
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
@@ -129,14 +130,14 @@ def test_the_limit_of_unpacking_is_told(monkeypatch):
 
 
 def test_other_sections_rocm_and_lto_of_a_library(tmp_path):
-    renamed = build_library(tmp_path / "a", FATBIN, section=".nv_fatbiX")
+    renamed = shared_object(FATBIN, section=".nv_fatbiX")
     (code,) = read_contents("a.so", Window.of_bytes(renamed)).items[0].facts.device_code
     assert (code.arch, code.section, code.kernels) == (Arch(8, 6), ".nv_fatbiX", ("k",))
-    rocm = build_library(tmp_path / "b", b"anything", section=".hip_fatbin")
+    rocm = shared_object(b"anything", section=".hip_fatbin")
     assert "ROCm" in read_contents("b.so", Window.of_bytes(rocm)).unjudged[0].reason
-    lto = build_library(tmp_path / "c", region(entry(LTOIR, 90)))
+    lto = shared_object(region(entry(LTOIR, 90)))
     assert read_contents("c.so", Window.of_bytes(lto)).unjudged[0].reason.startswith("1 pieces of LTO IR")
-    appended = read_contents("d.so", Window.of_bytes(build_library(tmp_path / "d") + CUBIN)).items[0]
+    appended = read_contents("d.so", Window.of_bytes(shared_object() + CUBIN)).items[0]
     assert [code.section for code in appended.facts.device_code] == ["no section"]
 
 
@@ -157,7 +158,8 @@ def test_a_wheel_for_windows_with_a_plain_cubin(tmp_path):
 
 
 def test_a_false_label_is_reported(tmp_path):
-    library = build_library(tmp_path, region(entry(SASS, 120, payload=CUBIN)))
+    library = shared_object(region(entry(SASS, 120, payload=CUBIN)))
+    (tmp_path / "lib.so").write_bytes(library)
     (found,) = read_contents("a.so", Window.of_bytes(library)).items
     assert [(code.label, code.arch) for code in found.facts.device_code] == [(Arch(12, 0), Arch(8, 6))]
     (report,) = inspect_path(tmp_path / "lib.so").libraries

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.wheel_makers import ARCH_SPECIFIC, PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.shared_object import shared_object
+from tests.support.wheel_makers import ARCH_SPECIFIC, PTX, SASS, build_wheel, entry, region
 from wheelsmith.errors import InvalidWheelError, UsageError
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.wheel.inspect import inspect_path
@@ -23,7 +24,7 @@ def library(tmp_path_factory) -> bytes:
     fatbin = region(entry(SASS, 120), entry(SASS, 86), entry(PTX, 86, isa=(8, 8))) + region(
         entry(SASS, 86), entry(SASS, 90, ARCH_SPECIFIC)
     )
-    return build_library(tmp_path_factory.mktemp("inspect"), fatbin, flags=["-nostdlib"])
+    return shared_object(fatbin)
 
 
 def test_a_wheel(library, tmp_path):

@@ -4,6 +4,7 @@ import zipfile
 
 import pytest
 
+from tests.support.shared_object import shared_object
 from tests.support.wheel_makers import SASS, build_library, build_wheel, entry, region
 from wheelsmith.errors import InvalidWheelError, NotPortableError
 from wheelsmith.events import Event, ToolLine, ignore
@@ -11,6 +12,8 @@ from wheelsmith.wheel.inspect import inspect_path
 from wheelsmith.wheel.paths import check_paths
 from wheelsmith.wheel.repair import repair
 from wheelsmith.wheel.seal import seal
+
+pytestmark = pytest.mark.e2e
 
 EPOCH = 1_700_000_000
 NAME = "demo-1.0-cp312-cp312-linux_x86_64.whl"
@@ -107,7 +110,7 @@ def test_a_wheel_for_any_platform_passes(tmp_path):
 
 
 def test_a_library_that_record_does_not_list_is_refused(tmp_path):
-    wheel = build_wheel(tmp_path / "in" / NAME, {"demo/a.so": build_library(tmp_path / "a")})
+    wheel = build_wheel(tmp_path / "in" / NAME, {"demo/a.so": shared_object()})
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("demo/hidden.so", build_library(tmp_path / "b", source=USES_LIBC))
     with pytest.raises(InvalidWheelError, match=r"RECORD does not list 'demo/hidden\.so'"):

@@ -12,6 +12,8 @@ from wheelsmith.errors import InvalidWheelError
 from wheelsmith.wheel.inspect import inspect_path
 from wheelsmith.wheel.strip import find_strip, strip_wheel
 
+pytestmark = pytest.mark.e2e
+
 NAME = "demo-1.0-cp311-cp311-linux_x86_64.whl"
 SOURCE = "static int hidden(int x){return x*2;} int f(void){return hidden(21);}"
 

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -161,10 +162,9 @@ def _current(plan: Plan) -> BuildEnvironment:
     found: dict[NormalizedName, Distribution] = {}
     installed: dict[NormalizedName, str] = {}
     for distribution in distributions():  # of two of a name the first on sys.path counts
-        about = distribution.metadata  # read again whenever it is asked for
-        name = canonicalize_name(about["Name"] or "")
+        name, version = _identity(distribution)
         if name and name not in found:
-            found[name], installed[name] = distribution, about["Version"]
+            found[name], installed[name] = distribution, version
     problems = list(_unmet(plan.requires, installed))
     if problems:
         raise EnvironmentBuildError(
@@ -177,6 +177,13 @@ def _current(plan: Plan) -> BuildEnvironment:
     contents = sorted(map(_contents, _closure(plan.requires, found)))
     digest = _digest(*contents, *_headers(Path(sys.prefix)), interpreter.version, sys.prefix)
     return BuildEnvironment(Path(sys.prefix), interpreter, packages, None, digest, reused=True)
+
+
+def _identity(distribution: Distribution) -> tuple[NormalizedName, str]:
+    """Normalized name and version. Only the head is parsed: the description behind it is a hundred times as long."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = HeaderParser().parsestr(text.partition("\n\n")[0])
+    return canonicalize_name(head["Name"] or ""), head["Version"] or ""
 
 
 def _closure(requires: Iterable[str], found: Mapping[NormalizedName, Distribution]) -> Iterator[Distribution]:
