@@ -12,7 +12,7 @@ import wheelsmith
 from wheelsmith.container.baseimages import devel_image
 from wheelsmith.container.building import InsideBuild, build_inside
 from wheelsmith.container.command import ContainerRun, ImageBuild, build_command, run_commands
-from wheelsmith.container.engines import Engine, find_engine
+from wheelsmith.container.engines import Engine, check_cache_mounts, find_engine
 from wheelsmith.container.process import Answer
 from wheelsmith.container.settings import Carried
 from wheelsmith.errors import EngineError, EngineNotFoundError, ToolkitError, UsageError
@@ -258,3 +258,19 @@ def test_auto_goes_into_the_devel_image_and_says_why(bare_machine, tmp_path):
 def test_the_packages_of_this_interpreter_are_in_no_container():
     with pytest.raises(UsageError, match="--env current"):
         wheelsmith.choose_place(wheelsmith.plan("cuvec==6.0.1", environment="current"), container="docker")
+
+
+def test_cache_mounts_that_another_user_has_made_are_refused(tmp_path, monkeypatch):
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("FROM x\nRUN --mount=type=cache,target=/c true\n")
+    check_cache_mounts(PODMAN, dockerfile, {"TMPDIR": str(tmp_path)})  # nobody's yet
+    (tmp_path / "buildah-cache").mkdir()
+    check_cache_mounts(PODMAN, dockerfile, {"TMPDIR": str(tmp_path)})  # ours
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(EngineError, match=r"podman 4\.3\.1 \(rootless\) keeps caches .* another user") as caught:
+        check_cache_mounts(PODMAN, dockerfile, {"TMPDIR": str(tmp_path)})
+    assert "TMPDIR=DIR" in caught.value.remedy
+    check_cache_mounts(replace(PODMAN, version="4.4.0"), dockerfile, {"TMPDIR": str(tmp_path)})
+    check_cache_mounts(DOCKER, dockerfile, {"TMPDIR": str(tmp_path)})
+    dockerfile.write_text("FROM x\n")
+    check_cache_mounts(PODMAN, dockerfile, {"TMPDIR": str(tmp_path)})

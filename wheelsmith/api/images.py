@@ -228,15 +228,18 @@ def image_build(
 
     Raises:
         EngineNotFoundError: it does not work here.
+        EngineError: the caches of its builds are another user's.
     """
     from wheelsmith.container.command import ImageBuild, build_command, build_variables
-    from wheelsmith.container.engines import find_engine
+    from wheelsmith.container.engines import check_cache_mounts, find_engine
     from wheelsmith.container.process import work
     from wheelsmith.container.settings import proxies
 
     found, _ = find_engine(engine)
+    text = Path(dockerfile or Path(directory) / "Dockerfile")
+    check_cache_mounts(found, text)
     request = ImageBuild(
-        dockerfile=Path(dockerfile or Path(directory) / "Dockerfile"),
+        dockerfile=text,
         context=Path(directory),
         tag=tag,
         target=target,

@@ -11,13 +11,15 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
 from wheelsmith.container.process import NOT_FOUND, ask
-from wheelsmith.errors import EngineNotFoundError
+from wheelsmith.errors import EngineError, EngineNotFoundError
 
 if TYPE_CHECKING:
     from wheelsmith.container.process import Ask
@@ -40,6 +42,7 @@ _REMEDIES = (
     ("Cannot connect to the Docker", "Start it (`systemctl start docker`), or name its address (docker context use)"),
     ("mkdir .*(?:denied|read-only)|read-only file system", "Set HOME to a directory that it may write to"),
 )
+_CACHE_APART = {"podman": (4, 4), "buildah": (1, 29)}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -158,6 +161,36 @@ def find_engine(choice: str = "auto", run: Ask = ask, *, building: bool = True) 
         f"The container engine {choice} does not work on this machine: {looked[0].why_not.rstrip('.')}.",
         f"{_remedy(looked[0].why_not)}, or choose another: {', '.join(name for name in ENGINES if name != choice)}.",
     )
+
+
+def check_cache_mounts(engine: Engine, dockerfile: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a build whose cache mounts another user has made, who could put anything into them.
+
+    Up to buildah 1.28 and podman 4.3 all users of a machine share one directory of that name in TMPDIR, whose first one
+    owns it (since then, a user's id is in the name).
+
+    Args:
+        engine: who is to build.
+        dockerfile: what; one that cannot be read is the engine's to refuse.
+        environment: of the engine.
+
+    Raises:
+        EngineError: see above.
+    """
+    shared = Path(environment.get("TMPDIR") or "/var/tmp", "buildah-cache")  # noqa: S108 - where buildah looks
+    if engine.name == "docker" or _two(engine.version) >= _CACHE_APART[engine.name]:
+        return
+    with suppress(OSError):
+        if shared.stat().st_uid != os.geteuid() and b"type=cache" in dockerfile.read_bytes():
+            raise EngineError(
+                f"{engine} keeps caches of builds in {shared}, which another user of this machine owns.",
+                "Give it a place of your own: TMPDIR=DIR in front of the command, with a directory of yours.",
+            )
+
+
+def _two(version: str) -> tuple[int, int]:
+    major, minor, *_ = map(int, re.findall(r"\d+", version))
+    return major, minor
 
 
 def _remedy(why_not: str) -> str:
