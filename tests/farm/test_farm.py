@@ -105,13 +105,17 @@ def test_resources_say_why_a_worker_does_not_fit(plan, tmp_path):
 
 
 def test_the_simulator_on_what_can_be_reckoned_by_hand():
-    facts = FarmFacts(cores=1, configure=10.0, start=0.0, finish=5.0, hit=0.0, latency=0.0, price=2.0, object_bytes=0.0)
+    facts = FarmFacts(
+        cores=1, configure=10.0, start=0.0, finish=5.0, hit=0.0, miss=0.0, latency=0.0, price=2.0, object_bytes=0.0
+    )
     one, two, four = predict(units_of([100.0] * 8), (1, 2, 4), facts)
     assert (one.seconds, one.speed_up) == (815.0, 1.0)
     assert two.seconds == 10.0 + 400.0 + 5.0 + 5.0  # half of the builder's configuring on each
     assert four.seconds == 10.0 + 200.0 + 2.5 + 5.0
     assert four.cost == pytest.approx(4 * 2.0 * four.seconds / 3600)
     assert four.efficiency == pytest.approx(815.0 / 217.5 / 4)
+    (dear,) = predict(units_of([100.0] * 8), (4,), replace(facts, miss=1.0, hit=0.5))
+    assert dear.seconds == 217.5 + 2 * 1.0 + 8 * 0.5
 
 
 def test_nobody_is_faster_than_the_longest_unit_and_a_slow_line_is_waited_for():

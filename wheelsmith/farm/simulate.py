@@ -30,6 +30,7 @@ class FarmFacts:
         start: seconds that each further part costs a worker.
         finish: seconds from the last object to the published wheel.
         hit: CPU-seconds that an object from the cache costs who fetches it.
+        miss: CPU-seconds that one costs who compiles it through the cache, besides compiling: its text is made twice.
         latency: seconds of one request to the cache.
         bandwidth: bytes a second that the cache takes and gives, to all together.
         object_bytes: bytes of an object in the cache, for each CPU-second that it took.
@@ -40,7 +41,8 @@ class FarmFacts:
     configure: float = 15.0
     start: float = 2.0
     finish: float = 5.0
-    hit: float = 0.1
+    hit: float = 0.2
+    miss: float = 0.7
     latency: float = 0.001
     bandwidth: float = 125e6
     object_bytes: float = 40e3
@@ -84,13 +86,13 @@ def with_overheads(facts: FarmFacts, **values: float | None) -> FarmFacts:
 
 
 def _alone(units: Sequence[UnitCost], facts: FarmFacts) -> float:
-    return facts.configure + _on_cores([unit.cpu_seconds for unit in units], facts.cores) + facts.finish
+    return facts.configure + _compiled(units, facts) + facts.finish
 
 
-def _on_cores(seconds: Sequence[float], cores: int) -> float:
-    free = [0.0] * cores
-    for value in sorted(seconds, reverse=True):
-        heapq.heapreplace(free, free[0] + value)
+def _compiled(units: Sequence[UnitCost], facts: FarmFacts) -> float:
+    free = [0.0] * facts.cores
+    for value in sorted((unit.cpu_seconds for unit in units), reverse=True):
+        heapq.heapreplace(free, free[0] + value + facts.miss)
     return max(free)
 
 
@@ -102,7 +104,7 @@ def _together(units: Sequence[UnitCost], workers: int, facts: FarmFacts) -> tupl
     last = facts.configure
     for shard in shards:
         begun = heapq.heappop(free)
-        done = begun + facts.start + _on_cores([unit.cpu_seconds for unit in shard.units], facts.cores)
+        done = begun + facts.start + _compiled(shard.units, facts)
         carried = shard.seconds * facts.object_bytes / facts.bandwidth
         pipe = max(pipe, begun + facts.start) + carried
         done = max(done, pipe) + facts.latency
