@@ -43,8 +43,14 @@ def main() -> int:
     parser.add_argument("--index", default="dist")
     options = parser.parse_args()
     with cluster() as jobs:
-        jobs.adapt(minimum_jobs=1, maximum_jobs=options.workers)
-        result = wheelsmith.farm_build(options.matrix, scheduler=jobs.scheduler_address, index=options.index, wait=3600)
+        jobs.scale(jobs=options.workers)
+        result = wheelsmith.farm_build(
+            options.matrix,
+            scheduler=jobs.scheduler_address,
+            workers=options.workers,
+            index=options.index,
+            wait=3600,  # that the jobs may spend in the queue; then it begins with those that run
+        )
     for cell in result.to_dict()["cells"]:
         print(cell["id"], cell["state"], cell["wheel"] or "")
     return result.exit_code

@@ -28,7 +28,11 @@ def main() -> int:
     options = parser.parse_args()
     with SSHCluster(options.hosts, worker_options=WORKER, scheduler_options=SCHEDULER) as cluster:
         result = wheelsmith.farm_build(
-            options.matrix, scheduler=cluster.scheduler_address, index=options.index, wait=300
+            options.matrix,
+            scheduler=cluster.scheduler_address,
+            workers=len(options.hosts) - 1,
+            index=options.index,
+            wait=300,
         )
     for cell in result.to_dict()["cells"]:
         print(cell["id"], cell["state"], cell["wheel"] or "")

@@ -86,12 +86,11 @@ def test_one_wheel_by_two_workers_and_none_of_a_third_with_other_tools(tmp_path,
                 with Client(there.address, security=security) as second:
                     graph.append(second.run_on_scheduler(tasks_of))
 
-        with Client(there.address, security=security) as first:
-            first.wait_for_workers(3)
         made = wheelsmith.farm_build(
             matrix,
             scheduler=there.address,
             tls=there.tls,
+            workers=3,
             jobs=1,
             split="always",
             wait=120,

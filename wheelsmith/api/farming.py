@@ -90,9 +90,10 @@ def farm_build(
     Args:
         path: a TOML file, as for `build_matrix`.
         scheduler: address of a Dask scheduler; default: a cluster on this machine, for this call.
-        workers: of the cluster on this machine.
+        workers: of the cluster on this machine; of another one, how many are waited for (whoever comes later takes
+            parts, too).
         tls: directory with ca.pem, cert.pem and key.pem, which the scheduler and the workers trust.
-        wait: seconds that a scheduler and its first worker may take to answer.
+        wait: seconds that a scheduler and so many workers may take to answer.
         split: whether one wheel is compiled by many workers: `auto`, where it is long for its share of the farm.
         cells: ids of those that are wanted; none: all.
         skip_refused: build the others where some cells cannot be built; default: start nothing.
@@ -134,7 +135,7 @@ def farm_build(
     with cluster.connect(where) as client:
         from wheelsmith.farm.run import Conduct, FarmRun
 
-        there = cluster.wait_for_workers(client, wait)
+        there = cluster.wait_for_workers(client, wait, workers)
         cluster.refuse_other_wheelsmith(client)
         checked = []
         for one in planned:

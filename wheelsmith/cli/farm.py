@@ -34,9 +34,11 @@ def configure(commands: Commands[Parser]) -> None:
     parser = add_command(group, "build", execute, "build a matrix; a long wheel is compiled by many workers")
     parser.add_argument("matrix", metavar="MATRIX", help="as for `build --matrix`")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask (default: a cluster on this machine)")
-    parser.add_argument("--workers", type=natural, default=1, metavar="N", help="of the cluster on this machine")
+    parser.add_argument(
+        "--workers", type=natural, default=1, metavar="N", help="of the cluster on this machine, or to wait for"
+    )
     parser.add_argument("--tls", metavar="DIR", help="encrypt: ca.pem, cert.pem and key.pem are there")
-    parser.add_argument("--wait", type=float, default=30.0, metavar="S", help="for a scheduler and its first worker")
+    parser.add_argument("--wait", type=float, default=30.0, metavar="S", help="for a scheduler and so many workers")
     parser.add_argument(
         "--split", choices=("auto", "always", "never"), default="auto", help="one wheel by many workers (default: auto)"
     )

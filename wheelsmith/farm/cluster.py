@@ -39,7 +39,7 @@ class Where:
 
     Attributes:
         scheduler: its address, such as `tls://host:8786`; None: one on this machine.
-        workers: how many it shall have there.
+        workers: how many it shall have there, or how many of a cluster that is there are waited for.
         tls: directory with ca.pem, cert.pem and key.pem; None: the connection is not encrypted.
         wait: seconds that a scheduler and its first worker may take to answer.
         toolkit: where the workers' CUDA toolkits come from, as for a build.
@@ -160,8 +160,8 @@ def _differs(who: str, what: str, theirs: str | None, mine: str) -> FarmError:
     )
 
 
-def wait_for_workers(client: Client, wait: float) -> dict[str, dict[str, float]]:
-    """Name and resources of every worker, as soon as there is one.
+def wait_for_workers(client: Client, wait: float, least: int = 1) -> dict[str, dict[str, float]]:
+    """Name and resources of every worker, as soon as there are so many; those that are there in time, if it is one.
 
     Raises:
         FarmError: there is none in time.
@@ -169,11 +169,12 @@ def wait_for_workers(client: Client, wait: float) -> dict[str, dict[str, float]]
     until = time.monotonic() + wait
     while True:
         found = workers_of(client)
-        if found and all("build" in resources for resources in found.values()):
-            return found
+        ready = {name: resources for name, resources in found.items() if "build" in resources}
+        if len(ready) >= least and len(ready) == len(found):
+            return ready
         if time.monotonic() > until:
-            if any("build" in resources for resources in found.values()):
-                return {name: resources for name, resources in found.items() if "build" in resources}
+            if ready:
+                return ready
             what = "no worker" if not found else "no worker that has wheelsmith"
             raise FarmError(
                 f"The scheduler {client.scheduler_info()['address']} has {what}.",
