@@ -20,6 +20,8 @@ pytest.importorskip("distributed")
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(not isolation_here().canonical, reason="no mount namespaces here"),
+    # Dask leaves sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 EXAMPLES = Path(__file__).parents[2] / "examples/farm"

@@ -33,6 +33,9 @@ def test_the_compose_file_is_one():
     assert "redis" not in data["services"]["scheduler"].get("environment", {}).get("WHEELSMITH_CACHE", "")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Port 8787 is already in use", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # dask-jobqueue leaves the files of its keys to the garbage collector
 def test_slurm_gets_a_script_that_a_shell_reads(tmp_path):
     pytest.importorskip("dask_jobqueue")
     from distributed.security import Security

@@ -197,6 +197,8 @@ def test_a_worker_with_another_version_is_refused(packages, said):
     refuse_versions(Elsewhere(python="3.11.9.final.0"))
 
 
+@pytest.mark.e2e
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_workers_without_a_fitting_toolkit_are_told_before_anything_starts(tmp_path):
     pytest.importorskip("distributed")
     (tmp_path / "empty").mkdir()
