@@ -26,6 +26,21 @@ STORIES = [
 ]
 
 
+#: What newcomers looked for, and the page that has it.
+LOOKED_FOR = {
+    "installing": "howto/install.md",
+    "vLLM, from build to serving": "howto/vllm.md",
+    "a first recipe": "tutorial.md#6-a-recipe-of-your-own",
+    "CI": "howto/ci.md",
+    "settings and environment": "reference/environment.md",
+    "TLS and proxies": "howto/company.md",
+    "credentials of buckets": "howto/buckets.md",
+    "why it failed": "diagnostics.md",
+    "Python API": "reference/python.md",
+    "upgrading": "howto/upgrade.md",
+}
+
+
 def _name(value: object) -> str:
     return str(value.relative_to(ROOT)) if isinstance(value, Path) else ""
 
@@ -35,6 +50,11 @@ def _words(command: str) -> list[str]:
     plain = re.split(r" (?:\|\|?|&&|>|2>&1|#)(?: |$)", command.replace("…", "X"))[0]
     words = shlex.split(plain, comments=True)
     return words[next(i for i, word in enumerate(words) if word == "wheelsmith") + 1 :]
+
+
+@pytest.mark.parametrize("what", LOOKED_FOR)
+def test_the_first_page_leads_to_what_newcomers_look_for(what: str) -> None:
+    assert f"]({LOOKED_FOR[what]})" in (ROOT / "docs" / "index.md").read_text("utf-8")
 
 
 def test_the_pages_show_commands() -> None:
