@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from wheelsmith.api.machine import refuse_other_machine as refuse_other_machine
     from wheelsmith.api.machine import timeline as timeline
     from wheelsmith.api.machine import timeline_trace as timeline_trace
+    from wheelsmith.api.machine import toolkits as toolkits
+    from wheelsmith.api.machine import torches as torches
     from wheelsmith.api.matrices import BuildOptions as BuildOptions
     from wheelsmith.api.matrices import Matrix as Matrix
     from wheelsmith.api.matrices import build_matrix as build_matrix
@@ -203,7 +205,8 @@ _MODULES = {
         "client_config index_export index_links index_serve index_token_create index_token_revoke index_tokens"
     ),
     "wheelsmith.api.machine": (
-        "annotation build_page doctor explain failure_page gpus refuse_other_machine timeline timeline_trace"
+        "annotation build_page doctor explain failure_page gpus refuse_other_machine timeline timeline_trace "
+        "toolkits torches"
     ),
     "wheelsmith.api.matrices": "BuildOptions Matrix build_matrix matrix matrix_jobs matrix_report matrix_schema",
     "wheelsmith.api.notebook": "load_ipython_extension notebook_progress",

@@ -45,6 +45,25 @@ def gpus() -> tuple[Gpu, ...]:
     return all_gpus()
 
 
+def toolkits(*, in_wheels: bool = False) -> tuple[str, ...]:
+    """CUDA releases that wheelsmith knows, oldest first.
+
+    Args:
+        in_wheels: only those that are assembled from NVIDIA's wheels where there is no toolkit.
+    """
+    from wheelsmith.gpu.facts import known_toolkits
+    from wheelsmith.toolchain.cuda import versions_in_wheels
+
+    return versions_in_wheels() if in_wheels else known_toolkits()
+
+
+def torches() -> tuple[str, ...]:
+    """The first release of each torch that wheelsmith knows (`2.11.0`), oldest first."""
+    from wheelsmith.gpu.facts import known_torches
+
+    return known_torches()
+
+
 def explain(log: PathLike | IO[bytes]) -> Explanation:
     """The first real failure of a log, its cause and remedy if they are known, and how to repeat what failed.
 

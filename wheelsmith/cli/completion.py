@@ -75,17 +75,17 @@ def _teach(parser: argparse.ArgumentParser) -> None:
 
 def _requirements(prefix: str, parsed_args: argparse.Namespace, **unused: object) -> list[str]:
     """Names of recipes; behind `==` the releases that a recipe pins."""
-    from wheelsmith.api.defaults import book
+    import wheelsmith
     from wheelsmith.errors import WheelsmithError
 
+    name, equals, _ = prefix.partition("==")
     try:
-        recipes = book(getattr(parsed_args, "recipes", None) or [])
-        name, equals, _ = prefix.partition("==")
-        if not equals:
-            return list(recipes.names())
-        return [f"{name}=={version}" for version in recipes.find(name)[0].recipe.releases]
+        found = [one.recipe for one in wheelsmith.recipes(recipes=getattr(parsed_args, "recipes", None) or [])]
     except WheelsmithError:
         return []
+    if not equals:
+        return [recipe.name for recipe in found]
+    return [f"{name}=={version}" for recipe in found if recipe.name == name for version in recipe.releases]
 
 
 def _gpus(prefix: str, **unused: object) -> list[str]:
@@ -97,15 +97,15 @@ def _gpus(prefix: str, **unused: object) -> list[str]:
 
 
 def _toolkits(**unused: object) -> tuple[str, ...]:
-    from wheelsmith.gpu.facts import known_toolkits
+    import wheelsmith
 
-    return known_toolkits()
+    return wheelsmith.toolkits()
 
 
 def _torches(**unused: object) -> tuple[str, ...]:
-    from wheelsmith.gpu.facts import known_torches
+    import wheelsmith
 
-    return (*known_torches(), "nightly")
+    return (*wheelsmith.torches(), "nightly")
 
 
 def _toolkit_choices(**unused: object) -> tuple[str, ...]:

@@ -77,13 +77,13 @@ def _rewritten(rewrite: Rewrite) -> str:
 
 def _steps(made: Plan) -> list[str]:
     """What a build of this plan does, and nothing that it does not."""
-    from wheelsmith.toolchain.cuda import versions_in_wheels
+    import wheelsmith
 
     environment = "check the running interpreter's packages"
     if made.target.environment == "isolated":
         environment = "install the build requirements by hash into an environment of their own"
     toolkit = f"find CUDA {made.target.cuda}"
-    if made.target.cuda in versions_in_wheels():
+    if made.target.cuda in wheelsmith.toolkits(in_wheels=True):
         toolkit += ", or assemble it from NVIDIA's wheels"
     return [
         f"fetch {_count(1 + len(made.trees), 'source tree')}; verify commit or SHA-256",
