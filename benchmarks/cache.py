@@ -1,6 +1,7 @@
 """What the compile cache saves: a second build in another directory, and one more arch.
 
     python -m benchmarks.cache [--toolkit DIR] [--rounds N]
+    python -m benchmarks.cache --more small,cub [--unit FILE.cu --include DIR... --flags "..."] [--archs 86 --added 120]
 
 Five units are compiled as wheelsmith compiles them: at the canonical path, with the cache before nvcc. Every figure is
 CPU-seconds of all processes (user and system), and every ratio is taken within one round; medians are printed.
@@ -9,6 +10,9 @@ CPU-seconds of all processes (user and system), and every ratio is taken within 
 * one arch more: sm_120 added to sm_86 and sm_89, against building for sm_120 alone without a cache. Small units take
   about a second an arch, the large one about ten, as attention kernels do at least. The list of archs is part of the
   names in CUB: there nothing can be used again, and the cache must only cost little.
+
+`--more` measures one arch more alone, with a unit each: what it costs to compile for `--archs`, then with `--added`,
+and all of it without a cache; also for a unit of your own, whose include directories are copied to where it is built.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shlex
+import shutil
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from wheelsmith.compile.sandbox import Room, isolation_here
@@ -69,7 +76,7 @@ def cpu() -> float:
 
 
 def compile_all(
-    tree: Path, store: Path | None, toolkit: CudaToolkit, units: dict[str, str], archs: str
+    tree: Path, store: Path | None, toolkit: CudaToolkit, units: dict[str, str], archs: str, flags: Sequence[str] = ()
 ) -> tuple[float, str]:
     """Compile the units in a tree of their own; CPU-seconds, and what the cache did."""
     for name in ("src", "home", "tmp", "out", "env", "cuda"):
@@ -78,7 +85,7 @@ def compile_all(
         (tree / "src" / name).write_text(text, "utf-8")
     codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs.split()]
     script = 'cd src; for unit in *.cu; do "$@" -c $unit -o $unit.o || exit 1; done'
-    command = [f"{CANONICAL}/cuda/bin/nvcc", "-O3", "-Xcompiler", "-fPIC", *codes]
+    command = [f"{CANONICAL}/cuda/bin/nvcc", "-O3", "-Xcompiler", "-fPIC", *flags, *codes]
     environment = {
         "PATH": f"{CANONICAL}/cuda/bin:{os.environ['PATH']}",
         "NVCC_APPEND_FLAGS": "-objtemp",
@@ -135,17 +142,49 @@ def one_round(root: Path, toolkit: CudaToolkit) -> dict[str, float]:
     return ratios
 
 
+def one_more(root: Path, toolkit: CudaToolkit, unit: tuple[str, str], options: argparse.Namespace) -> None:
+    """Print what one arch more costs for a unit, its name and text."""
+    name, text = unit
+    flags = [*shlex.split(options.flags), *(f"-I{CANONICAL}/src/include{n}" for n in range(len(options.include)))]
+    before, after, spent = options.archs, f"{options.archs} {options.added}", []
+    for number, (archs, store) in enumerate(((before, root / name), (after, root / name), (after, None))):
+        tree = root / f"{name}-{number}"
+        for place, directory in enumerate(options.include):
+            shutil.copytree(directory, tree / f"src/include{place}", symlinks=True)
+        seconds, did = compile_all(tree, store, toolkit, {f"{name}.cu": text}, archs, flags)
+        spent.append(seconds)
+        print(f"  {name} for {archs}: {seconds:.1f} CPU-s {did or 'without a cache'}", flush=True)
+        shutil.rmtree(tree)
+    share = spent[1] / spent[2]
+    print(f"  {name}: {options.added} added costs {share:.0%} of compiling for {after} afresh", flush=True)
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toolkit", default="auto", help="`auto`, or the root of a CUDA 13.0 toolkit")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--more", default="")
+    parser.add_argument("--unit", type=Path)
+    parser.add_argument("--include", type=Path, action="append", default=[])
+    parser.add_argument("--flags", default="")
+    parser.add_argument("--archs", default="86")
+    parser.add_argument("--added", default="120")
     options = parser.parse_args()
     if not isolation_here().canonical:
         raise SystemExit("needs mount namespaces")
     toolkit = pick_toolkit("13.0", math=False, choice=options.toolkit)
     if toolkit is None:
         raise SystemExit("needs an installed CUDA 13.0; name it with --toolkit")
+    known = {"small": SMALL["tiles1.cu"], "large": LARGE["large.cu"], "cub": SORT}
+    chosen = [(name, known[name]) for name in options.more.split(",") if name]
+    if options.unit:
+        chosen.append((options.unit.stem, options.unit.read_text("utf-8")))
+    for unit in chosen:
+        with tempfile.TemporaryDirectory(prefix="wheelsmith-bench-") as name:
+            one_more(Path(name), toolkit, unit, options)
+    if chosen:
+        return
     rounds = []
     for number in range(options.rounds):
         print(f"round {number + 1}", flush=True)

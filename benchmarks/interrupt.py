@@ -1,12 +1,13 @@
 """What an interruption costs: CPU-seconds that were spent and must be spent again.
 
-    python -m benchmarks.interrupt [--moments 3] [--rows 40] [--toolkit auto] [--source DIR]
+    python -m benchmarks.interrupt [--package cuvec==6.0.1] [--archs 8.6] [--moments 0.15,0.45,0.75] [--ways 1,2,term,kill]
+        [--rows 40] [--toolkit auto] [--source DIR] [--whole CPU-SECONDS]
 
-A project of three units for two archs is built whole; then it is built again, interrupted at moments spread over its
-compile, and continued: once by one Ctrl-C (what runs comes to its end), once by two (it is stopped at once). Lost is
-what both runs used together beyond the whole build and the second start. `--rows`: how large the units are; 40: some
-twenty CPU-seconds each, most of it device code. `--source`: a checkout of another version of
-wheelsmith, to compare with; it is run with this Python.
+A package is built whole; then it is built again, interrupted when it has used a share of those CPU-seconds, and
+continued: after one Ctrl-C or SIGTERM (what runs comes to its end), after two Ctrl-C (it is stopped at once), after
+kill -9. Lost is what both runs used together beyond the whole build. Without `--package` it is a project of three
+units; `--rows`: how large they are; 40: some twenty CPU-seconds each, most of it device code. `--source`: a checkout of
+another version of wheelsmith, to compare with; it is run with this Python. `--whole` spares the first build.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.cache import TILES
@@ -33,15 +37,22 @@ def unit(number: int, rows: int = 40) -> str:
     return TILES.replace("SEED", str(number)).replace("tile<16, 64, 16>", f"tile<{rows}, 64, 32>")
 
 
-class Bench:
-    """Builds in a directory of its own with one version of wheelsmith."""
+WAYS = {
+    "1": (signal.SIGINT,),
+    "2": (signal.SIGINT, signal.SIGINT),
+    "term": (signal.SIGTERM,),
+    "kill": (signal.SIGKILL,),
+}
 
-    def __init__(self, root: Path, source: Path, toolkit: str, rows: int) -> None:
-        self.root, self.source, self.toolkit = root, source, toolkit
-        content = toyproject.files() | {
-            f"{name}.cu": unit(n, rows) for n, name in enumerate(("one", "two", "three"), 1)
-        }
-        self.recipes = toyproject.make(root, content)
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Builds in a directory of its own: a package with the version of wheelsmith in `source`; `more`: options."""
+
+    root: Path
+    source: Path
+    package: str
+    more: tuple[str, ...]
 
     def fetch(self, name: str) -> None:
         """Make all that a build needs: sources, environment, toolkit."""
@@ -54,50 +65,45 @@ class Bench:
         return subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
     def _command(self, what: str, name: str) -> list[str | Path]:
-        command: list[str | Path] = [sys.executable, "-m", "wheelsmith", what, "toycuda", "--recipes", self.recipes]
-        return [*command, "--store", self.root / name / "store", "--toolkit", self.toolkit]
+        command: list[str | Path] = [sys.executable, "-m", "wheelsmith", what, self.package, *self.more]
+        return [*command, "--store", self.root / name / "store"]
 
     @property
     def _environment(self) -> dict[str, str]:
         return os.environ | {"PYTHONPATH": str(self.source)}
 
-    def whole(self, name: str) -> tuple[float, float]:
-        """CPU-seconds of a build to its end, and wall seconds from the first unit on."""
+    def whole(self, name: str) -> float:
+        """CPU-seconds of a build to its end."""
         self.fetch(name)
         before, process = _used(), self.start(name)
-        begun = _compiling(process)
         assert process.stderr is not None
-        process.stderr.read()
+        told = process.stderr.read()
         if process.wait() != 0:
-            raise SystemExit("the build failed")
-        return _used() - before, time.monotonic() - begun
+            raise SystemExit(f"the build failed: {told[-2000:].decode()}")
+        return _used() - before
 
-    def interrupted(self, name: str, moment: float, presses: int) -> tuple[float, float]:
-        """CPU-seconds until a build that was interrupted had ended, and seconds that this took."""
+    def interrupted(self, name: str, until: float, signals: Sequence[signal.Signals]) -> tuple[float, float]:
+        """CPU-seconds until a build that was interrupted after so many had ended, and seconds that this took."""
         self.fetch(name)
         before, process = _used(), self.start(name)
-        begun = _compiling(process)
-        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        threading.Thread(target=_drain, args=(process,), daemon=True).start()
+        while tree_seconds(process.pid) < until and process.poll() is None:
+            time.sleep(0.2)
         spent, sent = tree_seconds(process.pid), time.monotonic()
-        for _ in range(presses):
-            process.send_signal(signal.SIGINT)
+        for number in signals:
+            process.send_signal(number)
             time.sleep(0.3)
-        assert process.stderr is not None
-        process.stderr.read()
         status = process.wait()
-        if status != 130:
-            raise SystemExit(f"the build ended with {status} before {moment:.0f} s")
+        if status not in (130, 143, -signal.SIGKILL):
+            raise SystemExit(f"the build ended with {status} before {until:.0f} CPU-s")
         # Of those who were killed nobody counts the time but we, just before.
         return max(spent, _used() - before), time.monotonic() - sent
 
 
-def _compiling(process: subprocess.Popen[bytes]) -> float:
-    """Wait for the build tool to begin; when that was."""
+def _drain(process: subprocess.Popen[bytes]) -> None:
     assert process.stderr is not None
-    for line in process.stderr:
-        if b"Build files have been written" in line:
-            return time.monotonic()
-    raise SystemExit("the build did not begin")
+    while process.stderr.read(1 << 16):
+        pass
 
 
 def _used() -> float:
@@ -120,26 +126,35 @@ def tree_seconds(top: int) -> float:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--moments", type=int, default=3)
+    parser.add_argument("--package", default="")
+    parser.add_argument("--archs", default="")
+    parser.add_argument("--moments", default="0.15,0.45,0.75")
+    parser.add_argument("--ways", default="1,2,term,kill")
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--toolkit", default="auto")
     parser.add_argument("--source", type=Path, default=Path(__file__).parents[1])
+    parser.add_argument("--whole", type=float)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wheelsmith-bench-") as name:
-        bench = Bench(Path(name), options.source.resolve(), options.toolkit, options.rows)
-        full, seconds = bench.whole("whole")
-        print(f"whole: {full:.1f} CPU-s, {seconds:.1f} s from the first unit on", flush=True)
-        for presses in (1, 2):
+        root, package = Path(name), options.package
+        more = ["--toolkit", options.toolkit, *(["--arch", options.archs] if options.archs else [])]
+        if not package:
+            units = {f"{name}.cu": unit(n, options.rows) for n, name in enumerate(("one", "two", "three"), 1)}
+            package = "toycuda"
+            more += ["--recipes", str(toyproject.make(root, toyproject.files() | units))]
+        bench = Bench(root, options.source.resolve(), package, tuple(more))
+        full = options.whole or bench.whole("whole")
+        print(f"whole: {full:.1f} CPU-s", flush=True)
+        for way in options.ways.split(","):
             losses = []
-            for number in range(options.moments):
-                moment = seconds * (number + 0.5) / options.moments * 0.9
-                place = f"{presses}-{number}"
-                spent, waited = bench.interrupted(place, moment, presses)
-                again, _ = bench.whole(place)
+            for moment in map(float, options.moments.split(",")):
+                place = f"{way}-{moment}"
+                spent, waited = bench.interrupted(place, moment * full, WAYS[way])
+                again = bench.whole(place)
                 losses.append(spent + again - full)
-                text = f"after {moment:.0f} s: {spent:.1f} CPU-s, ended {waited:.0f} s later; then {again:.1f} CPU-s"
-                print(f"  {presses} Ctrl-C {text}: lost {losses[-1]:.1f}", flush=True)
-            print(f"{presses} Ctrl-C: {sum(losses) / len(losses):.1f} CPU-s lost on average", flush=True)
+                text = f"after {moment:.0%}: {spent:.1f} CPU-s, ended {waited:.0f} s later; then {again:.1f} CPU-s"
+                print(f"  {way:<4} {text}: lost {losses[-1]:.1f}", flush=True)
+            print(f"{way:<4} {sum(losses) / len(losses):.1f} CPU-s lost on average", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 For packages that CMAKE_CUDA_ARCHITECTURES steers and that need no torch, such as cuvec. Every tool has a home of its
 own, so each begins with empty caches. Printed for each step: seconds, CPU-seconds of all processes, bytes that came
-over the network (counted by a proxy on loopback), bytes that it has on the disk beyond the step before, and
-processes that live on.
+over the network (counted by a proxy on loopback), bytes that it has on the disk beyond the step before, and for which
+GPUs the wheel has code; after a kill also how many processes live on.
 
 * cold; again: the same command; elsewhere: other directories, the same user (what a tool shares by itself: pip's cache,
   wheelsmith's `--cache`; fromager has none); arch: `--more` in place of `--archs`;
@@ -34,6 +34,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import wheelsmith
 from benchmarks.interrupt import tree_seconds
 from wheelsmith.compile.memory import process_tree
 
@@ -162,10 +163,11 @@ class Bench:
         self.cold = self.cold or cpu
         size = sum(path.lstat().st_size for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
         grown, self.size = size - self.size, size
+        code = "" if status else f"   code for {_code(where, self.job.name)}"
         failed = f"   FAILED ({status}): {self.root / f'{step}.log'}" if status else ""
         print(
             f"  {self.tool:<11} {step:<10} {seconds:8.1f} s {cpu:8.1f} CPU-s"
-            f" {self.proxy.received - received:>12,} bytes fetched {grown:>13,} more on disk{failed}",
+            f" {self.proxy.received - received:>12,} bytes fetched {grown:>13,} more on disk{code}{failed}",
             flush=True,
         )
         if status:
@@ -182,6 +184,13 @@ class Bench:
             **{"HTTPS_PROXY": self.proxy.url, "https_proxy": self.proxy.url, "NO_PROXY": "localhost,127.0.0.1"},
             **({"PIP_CERT": certificates} if (certificates := os.environ.get("PIP_CERT")) else {}),
         }
+
+
+def _code(where: Path, name: str) -> str:
+    """For which architectures the newest wheel has machine code."""
+    wheels = [path for path in where.rglob(f"{name}-*.whl") if path.is_file()]
+    newest = wheelsmith.inspect(max(wheels, key=lambda path: path.stat().st_mtime))
+    return ";".join(map(str, sorted({code.arch for code in newest.code if code.kind == "sass"})))
 
 
 def _used() -> float:
