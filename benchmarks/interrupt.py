@@ -1,7 +1,7 @@
 """What an interruption costs: CPU-seconds that were spent and must be spent again.
 
-    python -m benchmarks.interrupt [--package cuvec==6.0.1] [--archs 8.6] [--moments 0.15,0.45,0.75] [--ways 1,2,term,kill]
-        [--rows 40] [--toolkit auto] [--source DIR] [--whole CPU-SECONDS]
+    python -m benchmarks.interrupt [--package cuvec==6.0.1] [--archs 8.6] [--moments 0.15,0.45,0.75]
+        [--ways 1,2,term,kill] [--rows 40] [--toolkit auto] [--source DIR] [--whole CPU-SECONDS]
 
 A package is built whole; then it is built again, interrupted when it has used a share of those CPU-seconds, and
 continued: after one Ctrl-C or SIGTERM (what runs comes to its end), after two Ctrl-C (it is stopped at once), after
