@@ -164,6 +164,15 @@ def test_adding_an_arch_compiles_the_device_code_of_that_arch_only(builder, flag
     assert "host_hit" in (builder.root / "cache/device").read_text().split()  # cudafe++: the host's text is the same
 
 
+@pytest.mark.parametrize("flags", [(), ("-rdc=true", "-lineinfo")])
+def test_the_only_arch_is_not_compiled_again_when_a_second_one_is_added(builder, flags):
+    """nvcc names a pass's files otherwise then; the bytes of the object are its own (`compile` compares them)."""
+    assert builder.compile(*flags, archs=(86,)).device_misses == 2
+    second = builder.compile(*flags, archs=(86, 120))
+    assert (second.hits, second.device_hits, second.device_misses) == (0, 2, 2)
+    assert "host_hit" in (builder.root / "cache/device").read_text().split()
+
+
 def test_host_code_that_asks_for_the_list_of_archs_is_made_again(builder):
     """As CUB's does, in every name; and the bytes are nvcc's own."""
     builder.write(unit=UNIT + "#define LIST(...) #__VA_ARGS__\n#define TEXT(...) LIST(__VA_ARGS__)\n" + LISTED)

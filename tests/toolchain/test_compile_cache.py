@@ -442,15 +442,15 @@ class Tool:
         tool.write_text('#!/bin/sh\necho call >> calls\ncat "$2" > "$4"\necho said; echo told >&2\n[ "$2" != bad ]\n')
         tool.chmod(0o755)
 
-    def __call__(self, source: str, identity: str = "v1") -> tuple[int, str, str]:
+    def __call__(self, source: str, identity: str = "v1", out: str = "out") -> tuple[int, str, str]:
         """Exit status, output file, messages."""
-        (self.directory / "out").unlink(missing_ok=True)
-        command = [sys.executable, "-IS", DEVICE, self.directory / "ptxas", identity, "-x", source, "-o", "out"]
+        (self.directory / out).unlink(missing_ok=True)
+        command = [sys.executable, "-IS", DEVICE, self.directory / "ptxas", identity, "-x", source, "-o", out]
         environment = {"PATH": "/usr/bin:/bin", "WHEELSMITH_DEVICE_CACHE": str(self.directory / "socket")}
         with CacheServer((Level(self.entries, "here"),), ignore, 10**6).at(self.directory / "socket"):
             call = partial(subprocess.run, cwd=self.directory, env=environment, capture_output=True, text=True)
             done = call(command, check=False)
-        return done.returncode, (self.directory / "out").read_text(), done.stdout + done.stderr
+        return done.returncode, (self.directory / out).read_text(), done.stdout + done.stderr
 
     @property
     def calls(self) -> int:
@@ -472,6 +472,26 @@ def test_device_code_depends_on_content_and_tool(tmp_path):
     assert tool("in")[1] == "two"
     tool("in", identity="v2")
     assert tool.calls == 3
+
+
+def test_the_first_arch_is_remembered_when_a_second_one_gives_its_files_other_names(tmp_path):
+    """nvcc says x.ptx where there is one arch, and x.compute_86.ptx where there are more; the tool says it again."""
+    tool = Tool(tmp_path)
+    script = tmp_path / "ptxas"
+    script.write_text(script.read_text().replace("echo said;", 'echo "$2" to "$4";'))
+    for name in ("x", "x.compute_86", "x"):
+        (tmp_path / f"{name}.ptx").write_text("ptx")
+        assert tool(f"{name}.ptx", out=f"{name}.cubin") == (0, "ptx", f"{name}.ptx to {name}.cubin\ntold\n")
+    assert tool.calls == 1
+
+
+@pytest.mark.parametrize("text", ["x.cubin or x.compute_86.cubin", "\x7fELF x.ptx", "\x7fELF x.compute_86.ptx"])
+def test_a_name_that_the_source_says_or_machine_code_holds_stays_as_it_is(tmp_path, text):
+    tool = Tool(tmp_path)
+    for name in ("x", "x.compute_86"):
+        (tmp_path / f"{name}.ptx").write_text(text)
+        assert tool(f"{name}.ptx", out=f"{name}.cubin")[1] == text
+    assert tool.calls == 2
 
 
 def test_a_failed_tool_is_not_remembered(tmp_path):

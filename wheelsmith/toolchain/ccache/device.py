@@ -10,7 +10,9 @@ archs. So when an arch is added, the archs that were there are answered from her
 C++; that text is the same for every list of archs, unless the source asks for the list (CUB does). The host compiler is
 not asked for here: the device code of all archs is a part of what it compiles. The name of an entry is the digest of
 all that goes in: the tool, its arguments, the working directory, and the content of every file among the arguments.
-Standard library only: it starts twice for each unit and arch.
+nvcc names the files of a pass after its arch (`x.compute_86.ptx`), but not where there is only one: that part of a name
+does not count, and in text that the tool writes the names are put in anew. Standard library only: it starts twice for
+each unit and arch.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -34,6 +37,9 @@ _OUTPUTS = {
     "ptxas": ("-o",),
     "cudafe++": ("--gen_c_file_name", "--module_id_file_name"),  # the stub is named to it, and written by cicc
 }
+_OF_ARCH = re.compile(r"\.compute_\d+[a-z]?(?=\.)")
+_SIGN = b"\0name %d\0"  # stands for one in what is kept
+_ELF = b"\x7fELF"
 _GREETING = b"\x01\x01\x00"
 _PATIENCE = 60  # seconds; the server itself waits for a network less long
 
@@ -52,7 +58,7 @@ def main() -> int:
     entry = b""
     with contextlib.suppress(OSError, ValueError, zlib.error):
         entry = _name(tool, identity, arguments, outputs)
-        if _restore(cache, entry, outputs):
+        if _restore(cache, entry, _names(arguments, outputs), outputs):
             _log(f"{kind}_hit")
             return 0
     done = subprocess.run([real, *arguments], capture_output=True, check=False)
@@ -60,7 +66,7 @@ def main() -> int:
     sys.stderr.buffer.write(done.stderr)
     if done.returncode == 0 and entry:
         with contextlib.suppress(OSError):
-            _keep(cache, entry, outputs, done.stdout, done.stderr)
+            _keep(cache, entry, _names(arguments, outputs), outputs, (done.stdout, done.stderr))
         _log(f"{kind}_miss")
     if done.returncode < 0:  # nvcc then says "died due to signal", as without us
         sys.stdout.flush()
@@ -70,23 +76,35 @@ def main() -> int:
 
 
 def _name(tool: str, identity: str, arguments: list[str], outputs: list[Path]) -> bytes:
-    digest = hashlib.sha256()
-    for text in (tool, identity, str(Path.cwd()), *arguments):
-        digest.update(os.fsencode(text) + b"\0")
+    digest, inside = hashlib.sha256(), False
     for path in map(Path, arguments):
         if path not in outputs and path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            data = path.read_bytes()
+            digest.update(hashlib.sha256(data).digest())
+            inside = inside or any(name in data for name in _names(arguments, outputs))
+    # Where the source itself says such a name, nobody could tell it from nvcc's.
+    named = arguments if inside else [_OF_ARCH.sub("", text) for text in arguments]
+    for text in (tool, identity, str(Path.cwd()), *named):
+        digest.update(os.fsencode(text) + b"\0")
     return digest.digest()
 
 
-def _restore(cache: str, entry: bytes, outputs: list[Path]) -> bool:
+def _names(arguments: list[str], outputs: list[Path]) -> list[bytes]:
+    """Of the files of a pass, in the order of the command line."""
+    made = [Path(text) for text in arguments if Path(text) in outputs or text.endswith((".ii", ".ptx", ".stub.c"))]
+    return [os.fsencode(path.name) for path in dict.fromkeys(made)]
+
+
+def _restore(cache: str, entry: bytes, names: list[bytes], outputs: list[Path]) -> bool:
     with _connected(cache) as (connection, answers):
         connection.sendall(b"\x00" + bytes([len(entry)]) + entry)
         if answers.read(1) != b"\x00":
             return False
         (size,) = struct.unpack("=Q", answers.read(8))
-        said, warned, *contents = _unpack(zlib.decompress(answers.read(size)))
+        pieces = list(_unpack(zlib.decompress(answers.read(size))))
+    for number, name in enumerate(names):
+        pieces = [piece.replace(_SIGN % number, name) for piece in pieces]
+    said, warned, *contents = pieces
     for path, data in zip(outputs, contents, strict=True):
         path.write_bytes(data)
     sys.stdout.buffer.write(said)
@@ -94,8 +112,12 @@ def _restore(cache: str, entry: bytes, outputs: list[Path]) -> bool:
     return True
 
 
-def _keep(cache: str, entry: bytes, outputs: list[Path], *messages: bytes) -> None:
-    pieces = [*messages, *(path.read_bytes() for path in outputs)]
+def _keep(cache: str, entry: bytes, names: list[bytes], outputs: list[Path], said: tuple[bytes, bytes]) -> None:
+    pieces = [*said, *(path.read_bytes() for path in outputs)]
+    if any(name in piece for piece in pieces if piece.startswith(_ELF) for name in names):
+        return  # there it has a place of its length
+    for number, name in sorted(enumerate(names), key=lambda item: -len(item[1])):  # one may be the beginning of another
+        pieces = [piece.replace(name, _SIGN % number) for piece in pieces]
     body = zlib.compress(b"".join(len(piece).to_bytes(8, "little") + piece for piece in pieces), 1)
     with _connected(cache) as (connection, answers):
         connection.sendall(b"\x01" + bytes([len(entry)]) + entry + b"\x01" + struct.pack("=Q", len(body)) + body)
