@@ -1,7 +1,8 @@
 """Beside what a user would pick: `pip wheel`, fromager and wheelsmith build one package on one toolkit, in one run.
 
     python -m benchmarks.peers [--package cuvec==6.0.1] [--archs 8.6] [--more "8.6;8.9"] [--toolkit DIR]
-        [--pip PYTHON] [--fromager PROGRAM] [--tools pip,fromager,wheelsmith] [--steps cold,again,elsewhere,arch,kill]
+        [--pip PYTHON] [--fromager PROGRAM] [--prebuilt numpy] [--tools pip,fromager,wheelsmith]
+        [--steps cold,again,elsewhere,arch,kill]
 
 For packages that CMAKE_CUDA_ARCHITECTURES steers and that need no torch, such as cuvec. Every tool has a home of its
 own, so each begins with empty caches. Printed for each step: seconds, CPU-seconds of all processes, bytes that came
@@ -13,7 +14,8 @@ GPUs the wheel has code; after a kill also how many processes live on.
 * kill: elsewhere again with nothing shared, killed (SIGKILL to the command's process group) at half of the CPU-seconds
   of `cold`, and the same command again: what is printed is that second run.
 
-fromager builds what a build requires from source, too, if it is not told otherwise: here all of that is `pre_built`.
+fromager builds what a build requires from source, too, and what the wheel requires, if it is not told otherwise: here
+all of that is `pre_built`; `--prebuilt` names what the wheel requires.
 """
 
 from __future__ import annotations
@@ -94,6 +96,7 @@ class Job:
     toolkit: Path
     pip: str
     fromager: str
+    prebuilt: tuple[str, ...] = ()
 
     def command(self, tool: str, archs: str, place: Path, shared: Path) -> list[str]:
         """The command that builds for `archs` in `place`; what a user's builds share is in `shared`."""
@@ -119,7 +122,7 @@ class Job:
         key, _, value = setting.partition("=")
         (place / f"{self.name}.yaml").write_text(f"config_settings:\n  {key}: {value}\n")
         lock = (ROOT / "recipes/locks" / f"{self.name}.txt").read_text("utf-8")
-        for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE):
+        for name in [*re.findall(r"^([\w.-]+)==", lock, re.MULTILINE), *self.prebuilt]:
             (place / f"{name.lower().replace('-', '_')}.yaml").write_text("variants:\n  cpu:\n    pre_built: true\n")
 
 
@@ -209,9 +212,12 @@ def main() -> None:
     parser.add_argument("--fromager", default="fromager", metavar="PROGRAM")
     parser.add_argument("--tools", default="pip,fromager,wheelsmith")
     parser.add_argument("--steps", default="cold,again,elsewhere,arch,kill")
+    parser.add_argument("--prebuilt", default="numpy")
     options = parser.parse_args()
     name, _, version = options.package.partition("==")
-    job = Job(name, version, options.toolkit.resolve(), options.pip, options.fromager)
+    job = Job(
+        name, version, options.toolkit.resolve(), options.pip, options.fromager, tuple(options.prebuilt.split(","))
+    )
     steps, proxy = options.steps.split(","), CountingProxy()
     print(f"{options.package} for {options.archs}, then {options.more}; {job.toolkit}; {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory(prefix="wheelsmith-peers-") as temporary:
