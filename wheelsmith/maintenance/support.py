@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wheelsmith.documents.recipes import SupportDocument
     from wheelsmith.maintenance.catalogue import Record, Run
 
-_COLUMNS = ("package", "CUDA", "torch", "Python", "driver", "built", "found in the wheel", "run")
+_COLUMNS = ("package", "found in the wheel", "run", "driver", "CUDA", "torch", "Python", "built")
 _HEAD = """\
 # Support matrix
 
@@ -29,10 +29,10 @@ What was built, proved and run, GPU by GPU. Made by `wheelsmith recipes support`
 wrote; the same as data: `wheelsmith recipes support --json`. What is not here was not tried: it may work, and
 `wheelsmith plan` says whether it can be built.
 
-* **Python**: the one that it was built with, and what Pythons take it, as the wheel's name says.
-* **driver**: the oldest one of the tables with which the judge says that the wheel runs; not a driver that was tried.
 * **found in the wheel**: the judge's words about the finished wheel, for this compute capability alone.
 * **run**: on this GPU, with this driver, and what it came to; where it says *not run*, no GPU has seen the wheel.
+* **driver**: the oldest one of the tables with which the judge says that the wheel runs; not a driver that was tried.
+* **Python**: the one that it was built with, and what Pythons take it, as the wheel's name says.
 
 Of each wheel there is more in the [catalogue](catalogue.md): units, CPU-seconds, size.
 """
@@ -138,6 +138,6 @@ def _cells(row: Support) -> tuple[str, ...]:
     cuda, python = (".".join(version.split(".")[:2]) for version in (record.toolkit, record.python))
     return (
         f"{record.package} {record.version}{f' ({row.options})' if row.options else ''}",
-        *(cuda, record.torch or "-", f"{python}{f', `{row.tag}`' if row.tag else ''}"),
-        *(row.driver or "not recorded", record.when, row.proved, ran or "not run"),
+        *(row.proved, ran or "not run", row.driver or "not recorded"),
+        *(cuda, record.torch or "-", f"{python}{f', `{row.tag}`' if row.tag else ''}", record.when),
     )
