@@ -31,6 +31,7 @@ from typing import Any
 
 from tests.support import toyproject
 from tests.support.farming import KEY, Farm, Redis
+from wheelsmith.farm.simulate import FarmFacts, predict, units_of
 
 SCENARIOS = ("alone", "one", "two", "worker", "scheduler", "cache")
 _STUCK = 1500.0  # seconds
@@ -60,6 +61,8 @@ class Bench:
         self.matrix = root / "wheels.toml"
         self.matrix.write_text("schema_version = 1\n[[package]]\nrequirement = 'toycuda'\n")
         self.redis = Redis(root)
+        self.units: list[float] = []
+        self.overhead = 0.0  # CPU-s of a build besides its units
         self._told = root / f"sha256-of-{units}"  # by an earlier run in this directory
         self.sha256 = self._told.read_text() if self._told.is_file() else ""
 
@@ -85,8 +88,11 @@ class Bench:
         facts = json.loads(done)
         self.sha256 = facts["sha256"]
         self._told.write_text(self.sha256)
+        record = self.root / "store-w0" / "logs" / f"{facts['record']['key']}.timeline.json"
+        self.units = [u["cpu_seconds"] for run in json.loads(record.read_text())["runs"] for u in run["units"]]
         summary = facts["record"]["compile"]["summary"]
         wall, all_of_it = time.monotonic() - started, _cpu() - before
+        self.overhead = all_of_it - summary["cpu_seconds"]
         print(f"alone: {wall:.0f} s, units {summary['cpu_seconds']} CPU-s, all {all_of_it:.1f}", flush=True)
 
     def farm(self, name: str, workers: int, trouble: Callable[[Farm, Path], bool] | None = None) -> None:
@@ -129,6 +135,8 @@ class Bench:
             str(events),
             "--json",
         ]
+        farm.wait_for_workers()
+        idle = {name: farm.cpu_seconds(name) for name in farm.workers}
         before, started = _cpu(), time.monotonic()
         with (base / f"out-{run}").open("wb") as out, (base / f"err-{run}").open("wb") as err:
             process = subprocess.Popen([sys.executable, "-m", "wheelsmith", *command], stdout=out, stderr=err)
@@ -140,10 +148,18 @@ class Bench:
                     trouble = None
                 time.sleep(0.2)
         wall = time.monotonic() - started
-        spent = {name: round(farm.cpu_seconds(name), 1) for name in farm.workers}
-        print(f"{base.name}: CPU-s of all processes of each worker, since it started: {spent}")
+        spent = {name: round(farm.cpu_seconds(name) - idle[name], 1) for name in farm.workers}
+        print(f"{base.name}: CPU-s of all processes of each worker: {spent}; predicted {self._predicted(len(spent))}")
         self._say(base.name, (base / f"out-{run}").read_text(), events, (wall, _cpu() - before))
         return process.returncode
+
+    def _predicted(self, workers: int) -> str:
+        """The simulator's seconds for the busiest worker, of the units as one machine compiled them."""
+        if not self.units:
+            return "nothing: one machine has not built it in this run"
+        facts = FarmFacts(cores=1, configure=self.overhead, finish=0.0)
+        (point,) = predict(units_of(self.units), (workers,), facts)
+        return f"{point.seconds:.1f} for the busiest"
 
     def _say(self, name: str, text: str, events: Path, spent: tuple[float, float]) -> None:
         try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import wheelsmith
 from wheelsmith.builder.shards import UnitCost
 from wheelsmith.errors import FarmError, UsageError, VerificationError
+from wheelsmith.events import CellDone
 from wheelsmith.farm.cluster import refuse_versions
 from wheelsmith.farm.resources import lacking, needed, offered
 from wheelsmith.farm.simulate import FarmFacts, predict, units_of
@@ -41,7 +43,7 @@ def test_every_unit_is_in_one_part_and_the_longest_go_first(workers, cores):
 
 
 def test_a_part_is_worth_starting_a_build_tool_for():
-    assert [len(shard.units) for shard in split(units(33.0, 15.0, 5.0, 5.0, 3.0, 2.0, 1.0), 2)] == [1, 2, 4]
+    assert [len(shard.units) for shard in split(units(33.0, 15.0, 5.0, 5.0, 3.0, 2.0, 1.0), 2)] == [1, 5, 1]
     assert split([], 4) == ()
 
 
@@ -216,6 +218,38 @@ def test_another_recipe_of_the_same_name_shares_no_objects_with_it(plan, tmp_pat
     forged = replace(task, recipe=recipe, recipe_sha256=hashlib.sha256(recipe).hexdigest())
     store = Store(tmp_path)
     assert scope_of(unpack(forged, store)) != scope_of(unpack(task, store))
+
+
+class Gone:
+    """A client whose scheduler is lost as soon as there are tasks: all of them are cancelled."""
+
+    status = "closed"
+    scheduler = SimpleNamespace(identity=None)
+    dashboard_link = None
+
+    def sync(self, *arguments, **more):
+        return {"workers": {"tcp://a:1": {"resources": {"build": 1.0}}}}
+
+    def subscribe_topic(self, topic, handler):
+        pass
+
+    def submit(self, *arguments, **more):
+        return SimpleNamespace(status="cancelled", done=lambda: True, cancel=lambda: None)
+
+
+def test_a_scheduler_that_is_lost_is_what_is_said(tmp_path):
+    pytest.importorskip("distributed")
+    from wheelsmith.api.matrices import planned_cells
+    from wheelsmith.farm.run import Conduct, FarmRun
+
+    planned = planned_cells(matrix(tmp_path), cells=(), index=str(tmp_path / "dist"), recipes=())
+    heard = []
+    run = FarmRun(Gone(), planned, Way(str(tmp_path / "dist")), Conduct("never", listener=heard.append))
+    run.run()
+    (cell,) = run.cells
+    assert (cell.state, cell.error.cause) == ("interrupted", "The scheduler is gone.")
+    assert "give the same command" in cell.error.remedy
+    assert [event.state for event in heard if isinstance(event, CellDone)] == ["interrupted"]
 
 
 def test_the_command_line_needs_no_dask():

@@ -57,6 +57,16 @@ class Farm:
         scratch = ["--local-directory", str(self.directory / f"scratch-{name}")]
         self.workers[name] = self._start(name, ["worker", self.address, *options, *scratch], environment)
 
+    def wait_for_workers(self) -> None:
+        """Until the scheduler knows all that were started."""
+        from distributed import Client
+        from distributed.security import Security
+
+        ca, cert, key = (str(self.tls / f"{name}.pem") for name in ("ca", "cert", "key"))
+        security = Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
+        with Client(self.address, security=security, timeout=300) as client:
+            client.wait_for_workers(len(self.workers), timeout=300)
+
     def kill(self, process: subprocess.Popen[bytes] | None) -> None:
         """SIGKILL for a process and all of its session, as a machine that loses its power."""
         if process is not None and process.poll() is None:

@@ -179,8 +179,8 @@ def farm_simulate(
         record: a timeline (of `wheelsmith timeline`), or a cost model.
         workers: numbers of workers.
         cores: of each.
-        configure: seconds until a worker meets its first unit; default: as recorded, else 15.
-        finish: seconds from the last object to the published wheel.
+        configure: seconds until a worker meets its first unit; default: 15.
+        finish: seconds from the last object to the published wheel; default: 5.
         latency: seconds of a request to the cache.
         bandwidth: bytes a second of the cache, for all together.
         price: of a worker, for an hour.

@@ -8,6 +8,7 @@ machine reaches its loopback interface.
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 import time
 import uuid
@@ -68,6 +69,7 @@ def connect(where: Where) -> Iterator[Client]:
     from wheelsmith.farm.plugin import Offer
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_without_tracebacks())
         if where.scheduler is None:
             security = Security.temporary()
             cluster = LocalCluster(
@@ -93,6 +95,18 @@ def connect(where: Where) -> Iterator[Client]:
                 "Install this wheelsmith, with what its extra `farm` needs, on the scheduler and on every worker.",
             ) from error
         yield client
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """What Dask's client logs of a connection that is lost is said by our own errors."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _security(tls: Path | None) -> Security | None:

@@ -335,6 +335,8 @@ class FarmRun:
 
     def _finish(self, job: _Job, state: CellState, error: WheelsmithError | None, *, cancel: bool = True) -> None:
         cell = job.cell
+        if cell.state != "not begun":  # the scheduler was gone, and what it had is cancelled now
+            return
         cell.state, cell.error, cell.seconds = state, error, time.monotonic() - job.begun
         for future in (*job.looks, *job.at_work) if cancel else ():
             with contextlib.suppress(Exception):  # nobody waits for them any more

@@ -39,7 +39,7 @@ class FarmFacts:
 
     cores: int = 1
     configure: float = 15.0
-    start: float = 2.0
+    start: float = 4.0
     finish: float = 5.0
     hit: float = 0.2
     miss: float = 0.7

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from wheelsmith.builder.shards import UnitCost
 
 PARTS_FOR_EACH = 3  # worker
-LEAST_SECONDS = 20.0  # of CPU time in a part: starting a build tool again takes 1 to 3
+LEAST_SECONDS = 30.0  # of CPU time in a part: to start a build again takes 3 to 5
 #: Below this many CPU-seconds one worker builds a plan alone: every other one would configure it first.
 WORTH_SPLITTING = 40.0
 _NEARLY = 0.95
