@@ -84,3 +84,18 @@ def test_a_setup_that_asks_for_a_gpu_is_marked_and_a_switch_in_a_broken_line_is_
     draft = wheelsmith.recipe_new(str(project), to=tmp_path / "two").draft
     assert draft.undecided == ()
     assert 'FORCE_CUDA = "1" # setup.py:11 reads it' in draft.text
+
+
+def test_a_project_without_setup_py_whose_other_scripts_name_archs_is_drafted(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHEELSMITH_STORE", str(tmp_path / "store"))
+    root = tmp_path / "toy"
+    root.mkdir()
+    (root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools", "torch"]\nbuild-backend = "build_backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "toy"\nversion = "1.0"\n'
+    )
+    (root / "build_backend.py").write_text('FLAGS = ["-gencode=arch=compute_90a,code=sm_90a"]\n')
+    (root / "_build_backend.py").write_text('FLAGS = ["-gencode=arch=compute_90a,code=sm_90a"]\n')
+    draft = wheelsmith.recipe_new(str(root), to=tmp_path / "r").draft
+    assert draft.name == "toy"
+    assert wheelsmith.plan("toy", recipes=[tmp_path / "r"]).version == "1.0"

@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 from wheelsmith.gpu.facts import torch_cuda
 from wheelsmith.maintenance.lock import quoted
 from wheelsmith.maintenance.project import Project
-from wheelsmith.sources.switches import Switch
+from wheelsmith.sources.switches import Switch, read_script
 
 #: What stands before a mark.
 UNDECIDED = "# undecided: "
@@ -200,7 +200,7 @@ def _as_switch(switch: Switch) -> str:
 
 def _patches(project: Project, version: str) -> Iterator[str]:
     """Edits that take archs out of setup.py which torch would else take from TORCH_CUDA_ARCH_LIST."""
-    setup = (project.directory / "setup.py").read_text("utf-8", "replace") if project.gencodes else ""
+    setup = read_script(project.directory / "setup.py")
     lines = [item for item in project.gencodes if item.where.startswith("setup.py:")]
     yield from _asks_for_a_gpu(project)
     if project.kind != "torch" or not lines:
@@ -227,7 +227,7 @@ def _asks_for_a_gpu(project: Project) -> Iterator[str]:
     """A mark where setup.py builds for what the machine has, and no variable says otherwise."""
     if any(switch.meaning == "force" for switch in project.switches) or project.kind != "torch":
         return
-    setup = (project.directory / "setup.py").read_text("utf-8", "replace")
+    setup = read_script(project.directory / "setup.py")
     for number, line in enumerate(setup.splitlines(), start=1):
         if "cuda.is_available()" in line.partition("#")[0]:
             what = f"setup.py:{number} asks for a GPU, which compiling does not need ({line.strip()})"
