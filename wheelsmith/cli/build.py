@@ -208,7 +208,7 @@ def _summary(result: BuildResult, index: str) -> None:
     print()
     if result.published is None:
         print("not published. To try it in an empty environment, and to publish it when it is right:")
-        print(f"  wheelsmith try {shlex.quote(str(result.wheel))}")
+        print(f"  wheelsmith try {shlex.quote(str(result.wheel))}{_recipes(plan.recipe)}")
         print(f"  wheelsmith publish {shlex.quote(str(result.wheel))} --index {shlex.quote(index)}")
         return
     if "://" in index:
@@ -219,7 +219,16 @@ def _summary(result: BuildResult, index: str) -> None:
     print("install it with pip (its own dependencies then come from your usual index):")
     print(f"  pip install --index-url {simple} --no-deps '{plan.requirement}'")
     print("or serve the directory with any static web server and give pip that URL. To try it in an empty environment:")
-    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}")
+    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}{_recipes(plan.recipe)}")
+
+
+def _recipes(origin: str) -> str:
+    """The option by which another command finds the recipe: its file says what to import."""
+    from wheelsmith.recipe.loader import shipped_directory
+
+    directory = Path(origin).parent
+    own = directory.is_dir() and directory.resolve() != shipped_directory().resolve()
+    return f" --recipes {shlex.quote(str(directory))}" if own else ""
 
 
 def _found(result: BuildResult) -> list[tuple[str, str]]:
