@@ -174,3 +174,16 @@ def test_licence_files_are_named_in_the_metadata(tmp_path):
         "new": ("2.5", ["LICENSE", *added]),
         "bare": ("2.4", added),
     }
+
+
+def test_licence_files_that_the_backend_put_there_and_did_not_name_are_named(tmp_path):
+    files = {**FILES, "demo-1.0.dist-info/licenses/LICENCE": b"MPL", "demo-1.0.dist-info/licenses/NOTICE": b""}
+    named = METADATA.replace("2.1", "2.4").replace("Summary", "License-File: NOTICE\r\nSummary")
+    for case, metadata, version, names in (
+        ("no", METADATA, "2.4", ["LICENCE", "NOTICE"]),
+        ("one", named, "2.4", ["NOTICE", "LICENCE"]),
+    ):
+        wheel = build_wheel(tmp_path / case / NAME, files, metadata=metadata)
+        with zipfile.ZipFile(seal(wheel, tmp_path, local_version="cu130", epoch=EPOCH)) as archive:
+            headers = HeaderParser().parsestr(archive.read("demo-1.0+cu130.dist-info/METADATA").decode())
+        assert (headers["Metadata-Version"], headers.get_all("License-File")) == (version, names), case

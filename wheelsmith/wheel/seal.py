@@ -20,7 +20,7 @@ from wheelsmith.wheel.requirements import RequirementEdits, with_requirements
 from wheelsmith.wheel.rewrite import Changes, write_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 _VERSION_LINE = re.compile(rb"^(Version:[ \t]*)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE | re.IGNORECASE)
@@ -70,9 +70,11 @@ def seal(
 
         dist_info = rename(f"{archive.dist_info}/")
         metadata = with_requirements(_with_version(archive, suffix), requires or RequirementEdits())
+        below = f"{archive.dist_info}/"
+        present = (item.filename.removeprefix(below) for item in archive.members if item.filename.startswith(below))
         changes = Changes(
             rename=rename,
-            replace={f"{archive.dist_info}/METADATA": _with_licences(metadata, extra or {})},
+            replace={f"{archive.dist_info}/METADATA": _with_licences(metadata, {*present, *(extra or ())})},
             add={f"{dist_info}{path}": data for path, data in (extra or {}).items()},
         )
         return write_wheel(archive, out_dir / "-".join((name, version + suffix, *rest)), changes, epoch=epoch)
@@ -110,21 +112,24 @@ def _with_version(archive: Archive, suffix: str) -> bytes:
     return changed + text[len(headers) :]
 
 
-def _with_licences(text: bytes, extra: Mapping[str, bytes]) -> bytes:
-    """METADATA that names the licence files among `extra` (PEP 639: `License-File`, by their paths below `licenses/`).
+def _with_licences(text: bytes, files: Collection[str]) -> bytes:
+    """METADATA that names each licence file of `.dist-info` (PEP 639: `License-File`, paths below `licenses/`).
 
     The field is of metadata 2.4. An older METADATA becomes that where nothing in it has another meaning then: no extra
     with a name that is not normalized (2.3), no licence file of the backend's own outside `licenses/`.
     """
-    names = sorted(path.removeprefix(_LICENSES) for path in extra if path.startswith(_LICENSES))
-    if not names:
-        return text
     end = _END_OF_HEADERS.search(text)
     headers = text[: end.start()] if end else text.rstrip(b"\r\n")
     body = text[len(headers) :]
     line_end = b"\r\n" if b"\r\n" in headers else b"\n"
-    own = [name.strip().lower() for name in re.findall(rb"^License-File:([^\r\n]*)", headers, _HEADER)]
+    own = [name.strip() for name in re.findall(rb"^License-File:([^\r\n]*)", headers, _HEADER)]
     extras = [name.strip().decode() for name in re.findall(rb"^Provides-Extra:([^\r\n]*)", headers, _HEADER)]
+    names = sorted(
+        path.removeprefix(_LICENSES) for path in files if path.startswith(_LICENSES) and not path.endswith("/")
+    )
+    names = [name for name in names if name.encode() not in own]
+    if not names:
+        return text
     if not own and all(canonicalize_name(name) == name for name in extras):
         headers = _OLD_METADATA.sub(rb"\g<1>2.4", headers)
     headers += b"".join(line_end + b"License-File: " + name.encode() for name in names)
