@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 def doctor(
     what: str | Plan | None = None, *, store: PathLike | None = None, **target: Unpack[TargetOptions]
 ) -> tuple[Check, ...]:
-    """What this machine has, against what a build of `what` needs (None: any build)."""
+    """What this machine has, against what a build of `what` needs (None: any build); before it what a report of a fault
+    must say: versions, system, which variables are set."""
+    from wheelsmith.compile.about import about
     from wheelsmith.compile.preflight import preflight
 
     made = plan(what, **target) if isinstance(what, str) else what
-    return preflight(made, store_root(store))
+    return (*about(), *preflight(made, store_root(store)))
 
 
 def refuse_other_machine() -> None:
