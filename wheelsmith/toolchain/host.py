@@ -86,7 +86,9 @@ def refuse_other_machine() -> None:
     system, processor = platform.system(), platform.machine()
     if system == _SYSTEM and processor in _PROCESSORS:
         return
-    there = "in WSL 2 (`wsl --install`)" if system == "Windows" else "on such a machine, or in a virtual machine of it"
+    there = (
+        "in WSL 2 (`wsl --install`)" if system == "Windows" else "on such a machine (Linux on x86-64), real or virtual"
+    )
     if system == _SYSTEM:
         there = "on an x86-64 machine; wheels for Arm (Grace, Jetson) wheelsmith does not build yet"
     name = {"Darwin": "macOS", "": "this system"}.get(system, system)
