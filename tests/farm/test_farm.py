@@ -15,6 +15,7 @@ import pytest
 
 import wheelsmith
 from wheelsmith.builder.shards import UnitCost
+from wheelsmith.compile.run import Effort
 from wheelsmith.errors import FarmError, UsageError, VerificationError
 from wheelsmith.events import CellDone
 from wheelsmith.farm.cluster import refuse_versions
@@ -218,6 +219,29 @@ def test_another_recipe_of_the_same_name_shares_no_objects_with_it(plan, tmp_pat
     forged = replace(task, recipe=recipe, recipe_sha256=hashlib.sha256(recipe).hexdigest())
     store = Store(tmp_path)
     assert scope_of(unpack(forged, store)) != scope_of(unpack(task, store))
+
+
+def test_a_survey_begins_afresh_and_a_part_goes_on(plan, tmp_path, monkeypatch):
+    """After a lost scheduler the same worker surveys the same plan again: objects of before would hide all units."""
+    import wheelsmith.builder.shards as shards
+
+    store = Store(tmp_path)
+    tools = SimpleNamespace(key="k", isolation=SimpleNamespace(canonical=True))
+    left = store.place("work", "k.parts-w0") / "src/build/unit.o"
+    seen = []
+    monkeypatch.setattr(shards, "prepare", lambda *rest: tools)
+    monkeypatch.setattr(shards, "provide_sources", lambda *rest: ())
+    monkeypatch.setattr(shards, "equip", lambda *rest, **more: (None, Effort()))
+    monkeypatch.setattr(shards, "compile_units", lambda *rest, **more: seen.append(left.exists()) or ())
+    settings = Way("dist").settings({})
+    for run in (
+        lambda: shards.survey(plan, store, settings, print, "w0"),
+        lambda: shards.compile_part(plan, store, settings, print, "w0", shards.Share("k", ("unit.o",))),
+    ):
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.touch()
+        run()
+    assert seen == [False, True]
 
 
 class Gone:

@@ -122,6 +122,8 @@ def _compile(
         )
     name = _name(tools.key, worker)
     with store.lock(f"build-{name}", wait=True):
+        if not selection.outputs:  # to a build tool that goes on, the empty objects of an earlier run are made
+            remove_tree(store.place("work", name))
         provide_sources(plan, store, settings, listener)
         supplies, effort = equip(plan, tools, store, settings, listener, names_once=True)
         effort = replace(effort, selection=selection)
