@@ -389,11 +389,12 @@ def served(index: Path, upstream: str) -> Iterator[tuple[str, str]]:
 
 def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
     (wheel,) = index.glob("*.whl")
+    wanted = "cuvec==" + wheel.name.split("-")[1]  # the local version says for which GPUs
     with served(index, mirror[0]) as (url, token):
         secret = tmp_path / "netrc"
         secret.write_text(f"machine 127.0.0.1 login __token__ password {token}\n")
         common = ["--build-arg", f"RUNTIME_IMAGE={SLIM}", "--secret", f"id=netrc,src={secret}"]
-        example = ["--build-arg", f"INDEX_URL={url}", "--build-arg", "REQUIREMENT=cuvec==6.0.1+cu124"]
+        example = ["--build-arg", f"INDEX_URL={url}", "--build-arg", f"REQUIREMENT={wanted}"]
         sha256 = must("sha256sum", wheel).split()[0]
         consumer = ROOT / "examples/consumer"
         must(
@@ -410,7 +411,7 @@ def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
         assert refused.returncode != 0
         assert "DO NOT MATCH THE HASHES" in refused.stdout + refused.stderr
 
-        command = ["image", "render", "cuvec==6.0.1+cu124", "--index-url", url, "--index", index]
+        command = ["image", "render", wanted, "--index-url", url, "--index", index]
         command += ["--gpu", "RTX 4090,A40", "--preflight", "--base", SLIM, "--output", tmp_path / "image"]
         assert wheelsmith(*command).returncode == 0
         build = ["image", "build", tmp_path / "image", "--engine", "podman", "--network", "host"]
