@@ -41,8 +41,28 @@ def odd(name: str, folder: Path) -> str:
 
 def words(folder: Path, engine: str, image: str) -> list[str | Path]:
     recipes = toyproject.make(folder, toyproject.files())
-    what = ["build", "toycuda", "--recipes", recipes, "--cuda", "12.4", "--gpu", "A40", "--index-url", NOWHERE]
-    where = ["--container", engine, "--container-image", image, "--store", folder / "store", "--index", folder / "dist"]
+    what: list[str | Path] = [
+        "build",
+        "toycuda",
+        "--recipes",
+        recipes,
+        "--cuda",
+        "12.4",
+        "--gpu",
+        "A40",
+        "--index-url",
+        NOWHERE,
+    ]
+    where: list[str | Path] = [
+        "--container",
+        engine,
+        "--container-image",
+        image,
+        "--store",
+        folder / "store",
+        "--index",
+        folder / "dist",
+    ]
     return [*what, *where]
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,9 @@ def test_one_wheel_by_two_workers_and_none_of_a_third_with_other_tools(tmp_path,
         "WHEELSMITH_CACHE_KEY": KEY,
         "AWS_SECRET_ACCESS_KEY": "geheimnis-des-speichers",
     }
-    heard, graph, notes = [], [], []
+    heard: list[dict[str, Any]] = []
+    graph: list[Any] = []
+    notes: list[wheelsmith.Event] = []
 
     with farm(tmp_path / "farm") as there:
         keys = [str(there.tls / name) for name in ("ca.pem", "cert.pem", "key.pem")]

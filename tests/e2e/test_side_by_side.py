@@ -41,8 +41,18 @@ def archs_of(target: Path) -> set[str]:
 
 def install(client: str, page: Path, requirement: str, target: Path) -> str:
     """The version that a real pip or uv installs from one page of the index."""
-    tool = [find_uv_bin(), "pip"] if client == "uv" else [sys.executable, "-m", "pip", "--isolated"]
-    command = [*tool, "install", "--quiet", "--no-deps", "--target", target, "--index-url", page.as_uri(), requirement]
+    tool: list[str] = [find_uv_bin(), "pip"] if client == "uv" else [sys.executable, "-m", "pip", "--isolated"]
+    command = [
+        *tool,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(target),
+        "--index-url",
+        page.as_uri(),
+        requirement,
+    ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
     subprocess.run(command, check=True, env=environment | {"UV_NO_CACHE": "1"}, timeout=120)
     (found,) = target.glob("toycuda-*.dist-info")

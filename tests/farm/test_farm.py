@@ -177,7 +177,7 @@ class Elsewhere:
     """A client of a cluster with these versions."""
 
     def __init__(self, **packages: str | None) -> None:
-        own = {"distributed": "2026.8.0", "msgpack": "1.1.0", "python": "3.11.7.final.0"}
+        own: dict[str, str | None] = {"distributed": "2026.8.0", "msgpack": "1.1.0", "python": "3.11.7.final.0"}
         self._worker = {"packages": own | packages}
         self._own = {"packages": own}
 
@@ -267,7 +267,7 @@ def test_a_scheduler_that_is_lost_is_what_is_said(tmp_path):
     from wheelsmith.farm.run import Conduct, FarmRun
 
     planned = planned_cells(matrix(tmp_path), cells=(), index=str(tmp_path / "dist"), recipes=())
-    heard = []
+    heard: list[wheelsmith.Event] = []
     run = FarmRun(Gone(), planned, Way(str(tmp_path / "dist")), Conduct("never", listener=heard.append))
     run.run()
     (cell,) = run.cells

@@ -52,9 +52,9 @@ def test_a_recipe_that_no_target_can_meet(recipe_dir, capsys, added, words):
 @pytest.mark.parametrize(
     ("options", "code", "cause", "remedy"),
     [
-        (["--python", "banana"], 14, "'banana' is not a version of Python.", "--python 3.12"),
+        (["--python", "banana"], 14, "'banana' is not a version of Python 3.", "--python 3.12"),
         (["--python", "3.12.1"], 14, "'3.12.1' is a patch release", "--python 3.12"),
-        (["--python", ""], 14, "'' is not a version of Python.", "major.minor"),
+        (["--python", ""], 14, "'' is not a version of Python 3.", "major.minor"),
         (["--python", "3.14t"], 14, "the free-threaded Python 3.14", "--python 3.14"),
         (["--torch", "2.9.1"], 14, "toy does not use torch.", "Leave --torch away"),
         (["--cuda", "13"], 14, "CUDA 13 has several releases", "--cuda 13.5"),

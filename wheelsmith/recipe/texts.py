@@ -8,7 +8,7 @@ Schema.
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -125,7 +125,7 @@ class Url(Text):
         if parts.username and parts.scheme != "ssh":
             raise ValueError("a URL here must not hold credentials; put them into ~/.netrc, or use ssh")
         if text.startswith("/"):  # a path of this machine, as git takes it: everything else wants a URL
-            return PurePosixPath(text).as_uri()
+            return Path(text).as_uri()
         if not parts.scheme and ":" not in text:  # git's short form of ssh, user@host:path, has one
             raise ValueError(f"must be a URL or an absolute path, not {text!r}")
         return text
