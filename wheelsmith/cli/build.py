@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         show.as_json(result.to_dict())
     else:
-        _summary(result, options.index)
+        _summary(result, options.index, options.recipes)
     return 0
 
 
@@ -184,7 +185,7 @@ def _matrix(options: argparse.Namespace) -> int:
     return made.exit_code
 
 
-def _summary(result: BuildResult, index: str) -> None:
+def _summary(result: BuildResult, index: str, recipes: Sequence[str]) -> None:
     from wheelsmith.cli import show
 
     plan, tools = result.plan, result.record["toolchain"]
@@ -208,7 +209,7 @@ def _summary(result: BuildResult, index: str) -> None:
     print()
     if result.published is None:
         print("not published. To try it in an empty environment, and to publish it when it is right:")
-        print(f"  wheelsmith try {shlex.quote(str(result.wheel))}{_recipes(plan.recipe)}")
+        print(f"  wheelsmith try {shlex.quote(str(result.wheel))}{_recipes(recipes)}")
         print(f"  wheelsmith publish {shlex.quote(str(result.wheel))} --index {shlex.quote(index)}")
         return
     if "://" in index:
@@ -219,16 +220,12 @@ def _summary(result: BuildResult, index: str) -> None:
     print("install it with pip (its own dependencies then come from your usual index):")
     print(f"  pip install --index-url {simple} --no-deps '{plan.requirement}'")
     print("or serve the directory with any static web server and give pip that URL. To try it in an empty environment:")
-    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}{_recipes(plan.recipe)}")
+    print(f"  wheelsmith try '{plan.requirement}' --index {shlex.quote(index)}{_recipes(recipes)}")
 
 
-def _recipes(origin: str) -> str:
+def _recipes(directories: Sequence[str]) -> str:
     """The option by which another command finds the recipe: its file says what to import."""
-    from wheelsmith.recipe.loader import shipped_directory
-
-    directory = Path(origin).parent
-    own = directory.is_dir() and directory.resolve() != shipped_directory().resolve()
-    return f" --recipes {shlex.quote(str(directory))}" if own else ""
+    return "".join(f" --recipes {shlex.quote(directory)}" for directory in directories)
 
 
 def _found(result: BuildResult) -> list[tuple[str, str]]:
