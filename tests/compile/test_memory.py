@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,16 @@ def test_without_the_list_of_children_parents_are_asked(tmp_path):
         directory.mkdir(parents=True)
         (directory / "stat").write_text(f"{pid} (a ) b) S {parent} 1 1")
     assert process_tree(7, tmp_path) == [7, 8]
+
+
+def test_a_process_that_ends_while_its_children_are_listed_counts_as_gone(monkeypatch):
+    """Linux answers ESRCH then, to open(2) and to stat(2)."""
+    real = Path.read_text
+
+    def read(path, *more, **options):
+        if path.name == "children":
+            raise ProcessLookupError(3, "No such process", str(path))
+        return real(path, *more, **options)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert process_tree(os.getpid()) == [os.getpid()]

@@ -103,11 +103,14 @@ def process_tree(top: int, root: Path = Path("/")) -> list[int]:
     found, parents = [top], None
     for process in found:  # it grows
         listing = root / "proc" / str(process) / "task" / str(process) / "children"
-        if listing.exists():  # CONFIG_PROC_CHILDREN
-            found += [int(word) for word in _read(listing).split()]
-        elif (root / "proc" / str(process)).exists():
-            parents = _children(root) if parents is None else parents
-            found += parents.get(process, [])
+        try:
+            found += [int(word) for word in listing.read_text().split()]
+        except FileNotFoundError:  # it is gone, or there is no CONFIG_PROC_CHILDREN
+            if (root / "proc" / str(process)).is_dir():
+                parents = _children(root) if parents is None else parents
+                found += parents.get(process, [])
+        except OSError:  # it ended just now: ESRCH, which Path.exists() does not take for "no"
+            continue
     return found
 
 
