@@ -5,6 +5,9 @@ git repositories. CUTLASS is the real 4.2.0 (the package nvidia-cutlass); FlashA
 triton_kernels are trivial kernels under upstream's file names, so that CMake plans, and the compiler meets, as many
 units as with the real ones. Everything of vLLM itself is real.
 
+With `[mirrors]` in the configuration file, a tree whose commit a mirror on this machine has stays as it is, and of one
+whose repository alone is there the mirror's newest commit is taken; each is named as what it is.
+
     python -m benchmarks.standins DIR UNPACKED_VLLM
 """
 
@@ -17,8 +20,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from packaging.specifiers import SpecifierSet
 from uv import find_uv_bin
+
+from wheelsmith.config import Mirrors
 
 CUTLASS = "nvidia-cutlass==4.2.0.0"
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -62,7 +70,7 @@ FA2_UNITS, FA3_UNITS = 60, 222
 
 
 def make_standins(directory: Path, source: Path) -> Path:
-    """Write the recipe and its repositories.
+    """Write the recipe and its repositories, all trees of the oldest releases.
 
     Args:
         directory: where to; it is made.
@@ -72,19 +80,98 @@ def make_standins(directory: Path, source: Path) -> Path:
         The directory, for `--recipes`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    makers: dict[str, Callable[[Path], None]] = {
-        "cutlass": _cutlass,
-        "triton": lambda root: _write(root / "python/triton_kernels/triton_kernels/__init__.py", "STAND_IN = True\n"),
-        "vllm-flash-attn": _flash_attention,
-        "flashmla": lambda root: _expected(root, source / "cmake/external_projects/flashmla.cmake", "flashmla"),
-        "qutlass": lambda root: _expected(root, source / "cmake/external_projects/qutlass.cmake", "qutlass"),
-        "submodule": lambda root: _write(root / "include/README", "unused\n"),
-    }
-    places = {name: _repository(directory / "trees" / name, make) for name, make in makers.items()}
+    places = {name: _repository(directory / "trees" / name, make) for name, make in _makers(source).items()}
     text = (RECIPES / "vllm.toml").read_text("utf-8").replace('lock = "locks/vllm.txt"\n', "")
     head, *blocks = text.split("[[tree]]\n")
     (directory / "vllm.toml").write_text("[[tree]]\n".join((head, *(_at(block, places) for block in blocks))), "utf-8")
     return directory
+
+
+def make_partly(directory: Path, source: Path, version: str, mirrors: Mirrors) -> dict[str, str]:
+    """As `make_standins` for one release: what mirrors on this machine have is taken from there.
+
+    Returns:
+        What each tree of the release is: `real`, `the newest commit of the mirror` with its id, or `stand-in`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    makers = _makers(source)
+    text = (RECIPES / "vllm.toml").read_text("utf-8").replace('lock = "locks/vllm.txt"\n', "")
+    head, *blocks = text.split("[[tree]]\n")
+    said: dict[str, str] = {}
+    for number, block in enumerate(blocks):
+        said_here = dict(
+            re.findall(r'^(name|versions|url|commit) = "([^"]*)"', block.partition("\n\n")[0], re.MULTILINE)
+        )
+        if not SpecifierSet(said_here.get("versions", "")).contains(version):
+            continue
+        name, url, commit = said_here["name"], said_here["url"], said_here.get("commit")
+        mirror = next((place for place in map(_local, mirrors.of(url)) if place is not None), None)
+        if mirror is not None and commit is not None and _has(mirror, commit):
+            blocks[number], lacks = _held(block, mirror, url, commit)
+            said[name] = f"real{lacks}"
+        elif mirror is not None and name not in {"flashmla", "qutlass"}:
+            newest = _ask(mirror, "rev-parse", "HEAD")
+            blocks[number], lacks = _held(block, mirror, url, newest)
+            said[name] = f"the newest commit of the mirror, {newest[:8]}{lacks}"
+        else:
+            place = _repository(directory / "trees" / f"{name}-{version}", makers.get(name, makers["submodule"]))
+            blocks[number] = re.sub(r"^sparse = .*\n", "", _pinned(block, str(place[0]), place[1]), flags=re.MULTILINE)
+            said[name] = "stand-in"
+    (directory / "vllm.toml").write_text("[[tree]]\n".join((head, *blocks)), "utf-8")
+    return said
+
+
+def _held(block: str, mirror: Path, url: str, commit: str) -> tuple[str, str]:
+    """A tree's block at a commit of a mirror, and what the mirror lacks of it: then the rest is asked for by name."""
+    block = _pinned(block, url, commit)
+    if "\nsparse = " in block:
+        return block, ""
+    listed = _ask(mirror, "rev-list", "--objects", "--missing=print", f"{commit}^{{tree}}").splitlines()
+    absent = {line[1:] for line in listed if line.startswith("?")}
+    if not absent:
+        return block, ""
+    entries = (line.partition("\t") for line in _ask(mirror, "ls-tree", "-r", commit).splitlines())
+    lost = {path.partition("/")[0] for info, _, path in entries if info.split()[2] in absent}
+    kept = [name for name in _ask(mirror, "ls-tree", "--name-only", commit).splitlines() if name not in lost]
+    sparse = ", ".join(f'"{name}"' for name in kept)
+    return block.replace(f'commit = "{commit}"', f'commit = "{commit}"\nsparse = [{sparse}]', 1), (
+        f", without {', '.join(sorted(lost))}"
+    )
+
+
+def _pinned(block: str, url: str, commit: str) -> str:
+    """A tree's block with another place and commit, and no tag."""
+    block = re.sub(r"^(?:commit|tag) = .*\n", "", block, flags=re.MULTILINE)
+    return re.sub(r"^url = .*$", f'url = "{url}"\ncommit = "{commit}"', block, count=1, flags=re.MULTILINE)
+
+
+def _local(place: str) -> Path | None:
+    parts = urlsplit(place)
+    path = Path(url2pathname(parts.path) if parts.scheme == "file" else place)
+    return path if parts.scheme in {"", "file"} and path.is_dir() else None
+
+
+def _ask(repository: Path, *words: str) -> str:
+    command = ["git", "-c", "safe.directory=*", "--git-dir", str(repository), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _has(repository: Path, commit: str) -> bool:
+    command = ["git", "-c", "safe.directory=*", "--git-dir", str(repository), "cat-file", "-e", f"{commit}^{{tree}}"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def _makers(source: Path) -> dict[str, Callable[[Path], None]]:
+    def expected(name: str) -> Callable[[Path], None]:
+        return lambda root: _expected(root, source / f"cmake/external_projects/{name}.cmake", name)
+
+    return {
+        "cutlass": _cutlass,
+        "triton": lambda root: _write(root / "python/triton_kernels/triton_kernels/__init__.py", "STAND_IN = True\n"),
+        "vllm-flash-attn": _flash_attention,
+        **{name: expected(name) for name in ("flashmla", "qutlass", "flashkda", "deepselect")},
+        "submodule": lambda root: _write(root / "include/README", "unused\n"),
+    }
 
 
 def _at(block: str, places: dict[str, tuple[Path, str]]) -> str:
@@ -93,9 +180,7 @@ def _at(block: str, places: dict[str, tuple[Path, str]]) -> str:
     assert name is not None
     kind = "submodule" if "inside =" in block else name[1].removesuffix("-0.14")
     path, commit = places.get(kind, places["submodule"])  # trees of newer versions have no stand-in yet
-    for key, value in (("url", str(path)), ("commit", commit)):
-        block = re.sub(rf'^{key} = "[^"]*"', f'{key} = "{value}"', block, count=1, flags=re.MULTILINE)
-    block = re.sub(r"^tag = .*\n", "", block, count=1, flags=re.MULTILINE)
+    block = _pinned(block, str(path), commit)
     return block.replace(', "tools/util/include"', "")
 
 
@@ -125,7 +210,8 @@ def _flash_attention(root: Path) -> None:
 
 def _expected(root: Path, cmake: Path, project: str) -> None:
     """Every source that a CMake file lists below the project's directory."""
-    listed = re.findall(rf"\$\{{{project}_SOURCE_DIR\}}/(\S+\.(?:cu|cpp))", cmake.read_text("utf-8"))
+    text = cmake.read_text("utf-8") if cmake.is_file() else ""  # the oldest releases have fewer trees
+    listed = re.findall(rf"\$\{{{project}_SOURCE_DIR\}}/([^\s*]+\.(?:cu|cpp))", text)
     for number, name in enumerate(sorted(set(listed))):
         kernel = name.endswith(".cu")
         _write(root / name, _KERNEL.format(name=f"{project}_{number}") if kernel else f"int {project}_{number};\n")

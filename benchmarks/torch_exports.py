@@ -1,4 +1,4 @@
-"""Make the tables `wheelsmith/wheel/torch/<version>.exports` from torch wheels or from an installed torch.
+"""Make the tables `wheelsmith/compat/torch/<version>.exports` from torch wheels or from an installed torch.
 
 pip download --no-deps --python-version 3.12 --platform manylinux_2_28_x86_64 --only-binary :all: torch==2.10.0
 python benchmarks/torch_exports.py torch-2.10.0-*.whl …
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wheelsmith.compat.torch_abi import exports_of_directory, exports_of_wheel
 
-TARGET = Path(__file__).parents[1] / "wheelsmith" / "wheel" / "torch"
+TARGET = Path(__file__).parents[1] / "wheelsmith" / "compat" / "torch"
 
 
 def main() -> None:

@@ -5,12 +5,15 @@ the stand-ins of `benchmarks.standins` in place of what a package index does not
 the build was about to run. The files of FlashAttention-2 and -3 are stand-ins in content, not in number. Needs network
 to a package index, 10 GB of disk and a few minutes; compiles nothing.
 
-    python -m benchmarks.vllm_units [VERSION] [ARCHS]
+    python -m benchmarks.vllm_units [VERSION] [ARCHS] [TORCH] [STORE]
+
+With `[mirrors]` in the configuration file, real trees take the place of stand-ins: see `benchmarks.standins`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import subprocess
 import sys
@@ -19,10 +22,11 @@ from collections import Counter
 from pathlib import Path
 
 import wheelsmith
-from benchmarks.standins import make_standins
+from benchmarks.standins import make_partly
+from wheelsmith.config import load_config
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Event, ToolLine, ignore
-from wheelsmith.planning.model import SdistSource
+from wheelsmith.planning.model import Expectation, SdistSource
 from wheelsmith.sources import archive, sdist
 from wheelsmith.store import Store
 
@@ -39,16 +43,19 @@ def _stop(event: Event, /) -> None:
         raise KeyboardInterrupt
 
 
-def count(version: str, archs: str, recipes: Path, store: Path, *, standalone: bool) -> dict[str, Counter[str]]:
+def count(
+    version: str, archs: str, torch: str, recipes: Path, store: Path, *, standalone: bool
+) -> dict[str, Counter[str]]:
     """For each extension: `units`, and device passes by arch as nvcc's `code=` names them."""
     plan = wheelsmith.plan(
         f"vllm=={version}",
         arch=archs,
         cuda=CUDA,
-        torch=TORCH,
+        torch=torch,
         recipes=[recipes],
         options={"standalone": standalone},
     )
+    plan = dataclasses.replace(plan, expect=Expectation(3.0, 12.0, 0.0))  # nothing is compiled
     known = set(store.glob(BUILD_FILES))
     with tempfile.TemporaryDirectory() as index, contextlib.suppress(InterruptedBuildError):
         wheelsmith.build(plan, store=store, index=index, jobs=1, toolkit="wheels", listener=_stop)
@@ -61,7 +68,7 @@ def count(version: str, archs: str, recipes: Path, store: Path, *, standalone: b
 def count_units(ninja: Path, build: Path, source: Path, left_out: set[str]) -> dict[str, Counter[str]]:
     """For each extension that setup.py names, what `build` would compile, see `count`."""
     text = (source / "setup.py").read_text("utf-8")
-    targets = set(re.findall(r'CMakeExtension\(name="vllm\.(?:vllm_flash_attn\.)?(\w+)"', text)) - left_out
+    targets = set(re.findall(r'CMakeExtension\(\s*name="vllm\.(?:\w+\.)?(\w+)"', text)) - left_out
     found: dict[str, Counter[str]] = {}
     for target in sorted(targets):
         command_list = [str(ninja), "-C", str(build), "-t", "commands", target]
@@ -78,20 +85,23 @@ def count_units(ninja: Path, build: Path, source: Path, left_out: set[str]) -> d
 
 def main() -> None:
     """Print a table for both ways, and the ratio."""
-    version, archs = (*sys.argv[1:], *("0.16.0", "8.6;12.0")[len(sys.argv) - 1 :])
+    defaults = ("0.16.0", "8.6;12.0", TORCH)
+    version, archs, torch = (*sys.argv[1:4], *defaults[len(sys.argv[1:4]) :])
     totals = {}
     with tempfile.TemporaryDirectory(prefix="wheelsmith-units-") as temporary:
         place = Path(temporary)
-        store = place / "store"
+        store = Path(sys.argv[4]).absolute() if len(sys.argv) > 4 else place / "store"
         plan = wheelsmith.plan(f"vllm=={version}")
         assert isinstance(plan.source, SdistSource), "0.15.1 has none: its neighbours differ by one source file"
         sdist.fetch(plan.source, Store(store), None, ignore)
         archive.lay_out(plan.source, Store(store), place / "source")
-        recipes = make_standins(place / "recipes", place / "source")
+        recipes = place / "recipes"
+        for tree, kind in make_partly(recipes, place / "source", version, load_config().mirrors).items():
+            print(f"{tree:<26} {kind}", flush=True)
         for standalone in (False, True):
-            found = count(version, archs, recipes, store, standalone=standalone)
+            found = count(version, archs, torch, recipes, store, standalone=standalone)
             name = "recipe" if standalone else "upstream"
-            print(f"\n{name}: vLLM {version} for {archs}")
+            print(f"\n{name}: vLLM {version} for {archs}, torch {torch}")
             for target, counts in found.items():
                 codes = "  ".join(f"{code}:{number}" for code, number in sorted(counts.items()) if code != "units")
                 print(f"  {target:<22} {counts['units']:>4} units   {codes}")

@@ -22,7 +22,7 @@ from wheelsmith.planning.model import CANONICAL, EPOCH, NIGHTLY, Plan
 if TYPE_CHECKING:
     from wheelsmith.builder.tools import Tools
     from wheelsmith.compat.torch_abi import TorchExports
-    from wheelsmith.documents.builds import ProofFacts, StripFacts
+    from wheelsmith.documents.builds import ProofFacts, StripFacts, TorchRangeFacts
     from wheelsmith.store import Store
     from wheelsmith.toolchain.environment import BuildEnvironment
     from wheelsmith.wheel.report import WheelReport
@@ -66,6 +66,8 @@ def prove(
         listener=listener,
     )
     pins = {"torch": _torch_version(plan, tools.environment)} if plan.target.torch else {}
+    served = _served(plan, repaired, pins["torch"], listener) if pins and plan.serves_torch else None
+    pins |= {} if served is None else {"torch": served["requires"]}
     requires = RequirementEdits(pins, tuple((item.requirement, item.becomes) for item in plan.rewrites))
     seal_it = partial(seal, repaired, work, local_version=plan.local_version, epoch=EPOCH, extra=extra)
     sealed = seal_it(requires=requires)
@@ -102,6 +104,8 @@ def prove(
     }
     if slimmer is not None:
         proof["stripped"] = slimmer
+    if served is not None:
+        proof["torch"] = served
     return sealed, proof
 
 
@@ -110,6 +114,16 @@ def _lacks_torch(plan: Plan, report: WheelReport) -> bool:
     linked = any(name.startswith(("libtorch", "libc10")) for item in report.libraries for name in item.needed)
     required = any(re.match(r"torch(?![\w.-])", text) for text in report.requires_dist)
     return plan.target.torch is not None and linked and not required
+
+
+def _served(plan: Plan, wheel: Path, built: str, listener: Listener) -> TorchRangeFacts:
+    """The torch versions that the wheel is to require, and how that is known."""
+    from wheelsmith.compat.torch_range import torch_range
+    from wheelsmith.wheel.inspect import inspect_path
+
+    found = torch_range(inspect_path(wheel), built, plan.serves_torch)
+    listener(Note("proof", f"requires torch {found.requires}: {found.why}"))
+    return {"requires": found.requires, "proved": list(found.proved), "why": found.why}
 
 
 def _drivers(report: WheelReport, plan: Plan) -> dict[str, str | None]:

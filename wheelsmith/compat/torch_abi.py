@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from wheelsmith.binary.abi import torch_symbols
 from wheelsmith.binary.elf import exported_symbols
 from wheelsmith.binary.window import Window
@@ -84,6 +86,13 @@ def shipped_exports(version: str) -> TorchExports | None:
         return None
     table = files(__package__).joinpath("torch", f"{public}.exports")
     return TorchExports.from_bytes(table.read_bytes()) if table.is_file() else None
+
+
+def shipped_versions() -> tuple[str, ...]:
+    """The torch versions that have a table here, the oldest first."""
+    tables = files(__package__).joinpath("torch").iterdir()
+    names = (table.name.removesuffix(".exports") for table in tables if table.name.endswith(".exports"))
+    return tuple(sorted(names, key=Version))
 
 
 def exports_of_wheel(wheel: Path) -> TorchExports:

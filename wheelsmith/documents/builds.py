@@ -102,6 +102,14 @@ class StripFacts(TypedDict):
     bytes_after: int
 
 
+class TorchRangeFacts(TypedDict):
+    """The torch versions that the wheel requires, and which of them were compared symbol by symbol."""
+
+    requires: str
+    proved: list[str]
+    why: str
+
+
 class ProofFacts(TypedDict):
     """What was checked in the finished wheel, and what was done to it for that."""
 
@@ -112,6 +120,7 @@ class ProofFacts(TypedDict):
     imports: NotRequired[dict[str, str]]
     """What came of importing each module without a GPU: `imported`, or why that was not checked."""
     stripped: NotRequired[StripFacts]
+    torch: NotRequired[TorchRangeFacts]
 
 
 class BuildRecord(ProofFacts):

@@ -202,6 +202,8 @@ class PlanFacts(TypedDict):
     """Left out where it is empty."""
     cuda_libraries: NotRequired[bool]
     """Its sources include cuBLAS, cuRAND or their like; left out where they do not."""
+    serves_torch: NotRequired[str]
+    """The torch versions that the wheel shall require as far as that is proved; left out where it is empty."""
 
 
 class PlanDocument(PlanFacts):

@@ -34,7 +34,9 @@ EPOCH = 1577836800
 NIGHTLY = "nightly"
 
 #: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
-_LEFT_OUT = frozenset({"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries"})
+_LEFT_OUT = frozenset(
+    {"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries", "serves_torch"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class Plan:
     options: tuple[tuple[str, bool], ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     cuda_libraries: bool = False
+    serves_torch: str = ""  # the torch versions (PEP 440) that the wheel shall require as far as that is proved
 
     @property
     def needs_cuda_libraries(self) -> bool:

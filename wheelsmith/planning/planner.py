@@ -136,6 +136,7 @@ def make_plan(
             for table in recipe.rewrite
             if applies(table.versions, version) and applies(table.cuda, target.cuda)
         ),
+        serves_torch=recipe.wheel.serves_torch or "",
         expect=_expectation(recipe),
         recipe=loaded.origin,
         warnings=warnings + ((lock_warning,) if lock_warning else ()),

@@ -34,6 +34,7 @@ class RangeTable(Table, frozen=True, kw_only=True):
     torch: Annotated[
         VersionText | None, Meta(description="in place of [defaults] torch; [wheel] torch becomes == this")
     ] = None
+    serves_torch: Annotated[Specifier | None, Meta(description="in place of [wheel] serves_torch")] = None
     requires: Annotated[
         tuple[RequirementText, ...] | None, Meta(description="in place of [build] requires, without torch")
     ] = None
@@ -42,7 +43,7 @@ class RangeTable(Table, frozen=True, kw_only=True):
     present: Annotated[tuple[str, ...], Meta(description="further files for [contract] present")] = ()
 
     def __post_init__(self) -> None:
-        said = (self.python, self.default_python, self.cuda, self.torch, self.requires, self.lock)
+        said = (self.python, self.default_python, self.cuda, self.torch, self.requires, self.lock, self.serves_torch)
         if not self.env and not self.present and all(value is None for value in said):
             raise ValueError("says nothing but versions")
 

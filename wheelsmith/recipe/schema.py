@@ -189,6 +189,14 @@ class WheelTable(Table, frozen=True, kw_only=True):
     ] = ()
     imports: Annotated[tuple[str, ...], Meta(description="modules that import without a GPU")] = ()
     torch: Annotated[Specifier | None, Meta(description="what its own metadata require of torch (PEP 440)")] = None
+    serves_torch: Annotated[
+        Specifier | None,
+        Meta(
+            description="torch versions that one wheel is to serve through torch's stable ABI: it requires those of"
+            " them that define every symbol it needs, and exactly the one it was built against where a library uses"
+            " more"
+        ),
+    ] = None
     smoke: Annotated[
         str | None,
         Meta(
@@ -396,6 +404,7 @@ class Recipe(Table, frozen=True, kw_only=True):
                 env=build.env | item.env,
             )
             wheel = replace(wheel, torch=Specifier(f"=={item.torch}")) if item.torch else wheel
+            wheel = replace(wheel, serves_torch=item.serves_torch or wheel.serves_torch)
             python = item.python or python
             present += item.present
         contract = replace(self.contract, present=present)
