@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,21 @@ settings.register_profile("fast", settings.get_profile("wheelsmith"), max_exampl
 settings.load_profile("wheelsmith")
 
 
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def _places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("places")
+
+
 @pytest.fixture(autouse=True)
-def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_places(_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's store, recipes or configuration."""
-    monkeypatch.setenv("WHEELSMITH_STORE", str(tmp_path_factory.mktemp("store")))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    own = _places / str(next(_NUMBERS))  # pytest's own numbering reads all directories that there are, for each test
+    for variable, name in (("WHEELSMITH_STORE", "store"), ("XDG_CONFIG_HOME", "config")):
+        (own / name).mkdir(parents=True)
+        monkeypatch.setenv(variable, str(own / name))
     monkeypatch.delenv("WHEELSMITH_RECIPES", raising=False)
     monkeypatch.delenv("WHEELSMITH_FACTS", raising=False)
 

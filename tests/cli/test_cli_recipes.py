@@ -184,7 +184,7 @@ def test_offline_a_mirror_on_this_machine_answers_and_without_it_what_was_not_tr
     assert world.run("bump", "toy", "1.1", "--offline", "--source", str(world.toy.path)) == 3
     assert "decide 1 question." in capsys.readouterr().out
     assert world.run("bump", "toy", "1.2", "--offline") == 23
-    assert world.run("lock", "toy", "--source", "/nonexistent") == 2
+    assert world.run("lock", "toy", "--source", str(world.toy.path / "gone")) == 2
 
 
 def test_mirror_writes_a_directory_that_serves(world, tmp_path, capsys, monkeypatch):

@@ -56,12 +56,12 @@ def test_one_gpu_after_another_and_no_recipe_of_a_directory_that_is_not_there():
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_runs_in_its_shell(shell):
+def test_the_script_runs_in_its_shell(shell, tmp_path):
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"there is no {shell}")
     script = subprocess.run([PROGRAM, "completion", shell], capture_output=True, text=True, check=True).stdout
-    environment = os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}", "HOME": "/nonexistent"}
+    environment = os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     ask = {
         "bash": "complete -p wheelsmith",
         "zsh": "echo $_comps[wheelsmith]",
