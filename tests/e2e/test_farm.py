@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-EXAMPLES = Path(__file__).parents[2] / "examples/farm"
+EXAMPLES = Path(__file__).parents[2] / "examples/dask"
 
 
 def tasks_of(dask_scheduler) -> bytes:
@@ -130,7 +130,7 @@ def test_one_wheel_by_two_workers_and_none_of_a_third_with_other_tools(tmp_path,
 
 
 def test_the_example_for_ssh_builds_through_ssh(tmp_path):
-    """`examples/farm/ssh.py` as it is: sshd on loopback stands for two hosts."""
+    """`examples/dask/ssh.py` as it is: sshd on loopback stands for two hosts."""
     pytest.importorskip("asyncssh")
     if os.geteuid() != 0 or shutil.which("sshd", path="/usr/sbin:/usr/bin") is None:
         pytest.skip("no sshd that could be started here")

@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLES = Path(__file__).parents[2] / "examples/farm"
+EXAMPLES = Path(__file__).parents[2] / "examples/dask"
 
 
 def yaml(path: Path):
