@@ -63,7 +63,10 @@ def main() -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         code = command([*words, *(["--store", store[0]] if store else [])])
-    steps = json.loads(printed.getvalue())["steps"]
+    answer = json.loads(printed.getvalue())
+    if "steps" not in answer:
+        raise SystemExit(f"no step, exit code {code}: {answer['error']['cause']} {answer['error']['remedy']}")
+    steps = answer["steps"]
     questions = set(asked)
     alone = whole = 0
     for step in steps:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recipes import write_recipe
-from wheelsmith.errors import RecipeError
+from wheelsmith.errors import NetworkError, RecipeError
 from wheelsmith.maintenance.lock import lock_trees
 from wheelsmith.maintenance.lock_text import with_lock, with_release
 from wheelsmith.recipe.loader import load_recipe
@@ -211,3 +211,42 @@ def test_scripts_that_clone_are_pointed_out(toy):
     (toy.parent / "project/setup.py").write_text('# git clone x\nsubprocess.run(["git", "clone", URL])\n')
     result = lock(toy, cmake(declare("alpha", A, "ALPHA_SRC")), Upstream({}, {}))
     assert result.warnings == ('setup.py:2: clones by itself: subprocess.run(["git", "clone", URL])',)
+
+
+class Silent(Upstream):
+    """Hosts of which one does not answer."""
+
+    def __init__(self, tags: dict[str, str], inner: dict[str, list[Inner]], silent: str) -> None:
+        super().__init__(tags, inner)
+        self.silent, self.asked = silent, []
+
+    def _answer(self, url: str) -> None:
+        self.asked.append(url)
+        if self.silent in url:
+            raise NetworkError(f"{url} cannot be reached.", "Try again later.")
+
+    def commit_of(self, url: str, ref: str) -> str:
+        self._answer(url)
+        return super().commit_of(url, ref)
+
+    def submodules(self, url: str, commit: str, tag: str | None = None) -> list[Inner]:
+        self._answer(url)
+        return super().submodules(url, commit, tag)
+
+
+def test_a_host_that_does_not_answer_costs_its_own_trees_and_is_asked_once(toy):
+    upstream = Silent({"https://example.org/alpha.git@v2": D}, {D: [SUB]}, "old")
+    text = cmake(declare("alpha", "v2", "ALPHA_SRC"), declare("old", "v9"))
+    result = lock(toy, text, upstream)
+    assert states(result) == {"alpha": "changed", "alpha-sub": "same", "old": "changed"}
+    assert [tree.commit for tree in result.trees] == [D, B, None]
+    assert result.trees[2].note == "not reached: which commit v9 is was not asked"
+    assert result.unreached == ("https://example.org/old.git cannot be reached.",)
+    assert result.warnings[-1:] == result.unreached
+    assert upstream.asked.count("https://example.org/old.git") == 1
+
+
+def test_submodules_of_a_new_commit_that_nobody_could_be_asked_about_are_named(toy):
+    result = lock(toy, cmake(declare("alpha", E, "ALPHA_SRC"), declare("old", C)), Silent({}, {}, "alpha"))
+    assert states(result) == {"alpha": "changed", "alpha-sub": "not checked", "old": "same"}
+    assert result.unseen == ("alpha",)

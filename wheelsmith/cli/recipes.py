@@ -244,7 +244,7 @@ def _lock(options: argparse.Namespace) -> int:
     import wheelsmith
     from wheelsmith.cli import show
     from wheelsmith.cli.progress import Reporter
-    from wheelsmith.errors import DIFFERS
+    from wheelsmith.errors import DIFFERS, NetworkError
 
     with Reporter(quiet=options.quiet) as listener:
         lock = wheelsmith.recipe_lock(options.requirement, listener=listener, **_reading(options))
@@ -254,6 +254,8 @@ def _lock(options: argparse.Namespace) -> int:
         _show_lock(lock)
         if options.write and lock.changes:
             print("\nThe recipe was changed.")
+    if lock.unreached:
+        return NetworkError.exit_code
     return DIFFERS if lock.changes and not options.write else 0
 
 

@@ -1,8 +1,9 @@
 """What a project's build would fetch, against what its recipe pins.
 
 In: a recipe, a version, the directory of that version's source, and somebody who asks upstream. Out: a `Lock`: every
-tree with its commit, how it stands to the recipe, and what could not be found out. Nothing is written. Fails as asking
-does (`NetworkError`, `SourceError`). Offline, nobody asks: tags are compared by name, and submodules are not looked at.
+tree with its commit, how it stands to the recipe, and what could not be found out. Nothing is written. Fails with
+`SourceError`, as asking does. Offline, nobody asks: tags are compared by name, and submodules are not looked at; so it
+is with a host that cannot be reached, and with that tree alone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 from wheelsmith.cmake.trees import Declared, read_trees
-from wheelsmith.errors import OfflineError
+from wheelsmith.errors import NetworkError, OfflineError
 from wheelsmith.recipe.schema import applies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wheelsmith.documents.recipes import LockDocument, LockedTreeFacts
     from wheelsmith.recipe.schema import GitTable, Recipe, TreeTable
@@ -30,6 +31,7 @@ SCHEMA_VERSION = 1
 _SCRIPTS = ("cmake", "csrc", "scripts")
 _CLONE = re.compile(r"""\bgit["',\s]+(?:clone|submodule["',\s]+update)\b""")
 
+T = TypeVar("T")
 State = Literal["same", "changed", "new", "gone", "left out", "not checked"]
 
 
@@ -121,6 +123,7 @@ class Lock:
     trees: tuple[LockedTree, ...]
     warnings: tuple[str, ...]
     unseen: tuple[str, ...] = ()  # new or changed trees whose submodules could not be looked at
+    unreached: tuple[str, ...] = ()  # why a host could not be asked, a sentence for each tree or submodule
 
     @property
     def changes(self) -> tuple[LockedTree, ...]:
@@ -161,7 +164,7 @@ def lock_trees(
         given: CMake variables, as -D would set them.
 
     Raises:
-        NetworkError, SourceError: as asking does, or there is no CMakeLists.txt to read.
+        SourceError: as asking does, or there is no CMakeLists.txt to read.
     """
     return _Locking(recipe, version, ask).lock(project, submodules, given or {})
 
@@ -172,6 +175,7 @@ class _Locking:
         self._left = {index: table for index, table in enumerate(recipe.tree) if applies(table.versions, version)}
         self._warnings: list[str] = []
         self._unseen: list[str] = []
+        self._unreached: dict[str, str] = {}  # by URL
 
     def lock(self, project: Path, submodules: Sequence[Inner] | None, given: Mapping[str, str]) -> Lock:
         trees: list[LockedTree] = []
@@ -186,7 +190,24 @@ class _Locking:
         if submodules is None and (project / ".gitmodules").is_file():
             self._warnings.append(".gitmodules: the source is no git checkout, so its submodules' commits are unknown.")
         trees += [self._gone(index, table) for index, table in self._left.items()]
-        return Lock(self._recipe.name, self._version, tuple(trees), tuple(self._warnings), tuple(self._unseen))
+        unreached = tuple(dict.fromkeys(self._unreached.values()))
+        warnings = (*self._warnings, *unreached)
+        return Lock(self._recipe.name, self._version, tuple(trees), warnings, tuple(self._unseen), unreached)
+
+    def _hear(self, url: str, question: Callable[[Asks], T]) -> T | None:
+        """The answer; None: nobody may be asked, or nobody answers there. A host is tried once for each URL."""
+        if self._ask is None or url in self._unreached:
+            return None
+        try:
+            return question(self._ask)
+        except NetworkError as error:
+            self._unreached[url] = error.cause
+        except OfflineError:
+            pass
+        return None
+
+    def _why(self, url: str) -> str:
+        return "not reached" if url in self._unreached else "offline"
 
     def _declared(self, declared: Declared) -> Iterator[LockedTree]:
         if declared.archive:
@@ -215,14 +236,11 @@ class _Locking:
         yield LockedTree(name, state, url, commit, tag, was, "", env, sparse, declared.where, note, index)
         if commit is None or not declared.submodules:
             return
-        try:
-            found = None if self._ask is None else self._ask.submodules(url, commit, tag)
-        except OfflineError:
-            found = None
+        found = self._hear(url, lambda ask: ask.submodules(url, commit, tag))
         if found is None:
             if state != "same":
                 self._unseen.append(name)
-            yield from self._unchecked(name)
+            yield from self._unchecked(name, self._why(url))
         else:
             yield from self._inner(name, found, pinned=state == "same", sparse=sparse)
 
@@ -230,14 +248,13 @@ class _Locking:
         """The commit that the project wants, and a note."""
         if declared.commit or declared.ref is None:
             return declared.commit, "" if declared.commit else "the project names no commit and no tag"
-        if self._ask is not None:
-            try:
-                return self._ask.commit_of(url, declared.ref), ""
-            except OfflineError:
-                pass
-        if table is not None and table.git is not None and table.git.tag == declared.ref:
-            return table.git.commit, f"offline: {declared.ref} is taken for what the recipe says"
-        return None, f"offline: which commit {declared.ref} is was not asked"
+        ref = declared.ref
+        if found := self._hear(url, lambda ask: ask.commit_of(url, ref)):
+            return found, ""
+        why = self._why(url)
+        if table is not None and table.git is not None and table.git.tag == ref:
+            return table.git.commit, f"{why}: {ref} is taken for what the recipe says"
+        return None, f"{why}: which commit {ref} is was not asked"
 
     def _handing(self, declared: Declared) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
         """How a new tree would be handed over."""
@@ -275,20 +292,23 @@ class _Locking:
             yield LockedTree(
                 name, state, url, item.commit, None, was, place, (), (), f"submodule {item.path}", "", index
             )
-            if state != "left out" and self._ask is not None:
-                try:
-                    inner = self._ask.submodules(url, item.commit)
-                except OfflineError:
-                    continue
-                yield from self._inner(
-                    place, inner, pinned=state == "same", sparse=table.git.sparse if table and table.git else ()
-                )
+            if state == "left out":
+                continue
+            if (inner := self._submodules(url, item.commit)) is None:
+                if state != "same" and url in self._unreached:
+                    self._unseen.append(name)
+                continue
+            kept = table.git.sparse if table and table.git else ()
+            yield from self._inner(place, inner, pinned=state == "same", sparse=kept)
 
-    def _unchecked(self, outer: str) -> Iterator[LockedTree]:
+    def _submodules(self, url: str, commit: str) -> Sequence[Inner] | None:
+        return self._hear(url, lambda ask: ask.submodules(url, commit))
+
+    def _unchecked(self, outer: str, why: str) -> Iterator[LockedTree]:
         for index, table in [(i, t) for i, t in self._left.items() if (t.inside or "").startswith(f"{outer}/")]:
             del self._left[index]
             if table.git is not None:
-                note = "offline: submodules are not looked at"
+                note = f"{why}: submodules are not looked at"
                 yield _of_table(index, table, "not checked", note)
 
     def _gone(self, index: int, table: TreeTable) -> LockedTree:
