@@ -72,11 +72,6 @@ def test_a_plan_that_travels_is_the_same_or_refused(plan, tmp_path):
         unpack(replace(task, lock=f"{task.lock}\n"), store)
 
 
-def test_what_stands_for_this_machine_does_not_travel(plan):
-    with pytest.raises(UsageError, match="running interpreter"):
-        pack("cell", replace(plan, target=replace(plan.target, environment="current")))
-
-
 def test_no_password_travels(monkeypatch):
     with pytest.raises(UsageError, match="password") as caught:
         refuse_secret("compile cache", "redis://farm:geheim@host/0")

@@ -81,6 +81,7 @@ def farm_build(
     require_isolation: bool = False,
     index_url: str | None = None,
     toolkit: str = "auto",
+    environment: Literal["isolated", "current"] = "isolated",
     recipes: Sequence[PathLike] = (),
     listener: Listener = ignore,
     events: Callable[[Mapping[str, object]], None] = _nobody,
@@ -103,6 +104,8 @@ def farm_build(
             each worker's WHEELSMITH_CACHE says, else the store's own. Its key is in each worker's environment.
         jobs: compilers at once on each worker; default: what fits.
         offline, require_isolation, index_url, toolkit: see `build`.
+        environment: see `build`; `current` is each worker's own, and only workers with the same packages that the
+            plan requires, in the same place, share a wheel.
         recipes: directories whose recipes go before the shipped ones.
         listener: told of cells, and of what a person should know.
         events: told of what every worker tells: `event`, `cell`, `task`, `worker`, and the event's own values.
@@ -126,7 +129,7 @@ def farm_build(
     place = cache if cache is None or "://" in cache else str(Path(cache).absolute())
     refuse_secret("compile cache", place)
     refuse_secret("index", where_index)
-    planned = planned_cells(path, cells=cells, index=where_index, recipes=recipes)
+    planned = planned_cells(path, cells=cells, index=where_index, environment=environment, recipes=recipes)
     if not skip_refused and (error := refused(planned, os.fspath(path))) is not None:
         raise error
     root = None if store is None else str(Path(store).absolute())

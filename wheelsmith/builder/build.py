@@ -203,7 +203,12 @@ def equip(
     open_chain = partial(
         open_cache,
         settings=CacheSettings(
-            store.root, scope_of(plan), settings.cache, settings.cache_readonly, names_once=names_once
+            store.root,
+            scope_of(plan),
+            settings.cache,
+            settings.cache_readonly,
+            names_once=names_once,
+            last=settings.last,
         ),
         toolkit=tools.toolkit,
         packages=f"{tools.environment.digest} {plan.digest}",  # what else #include could find

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wheelsmith.documents.builds import BuildDocument, BuildRecord
     from wheelsmith.index.publish import Published
     from wheelsmith.planning.model import Plan
+    from wheelsmith.toolchain.ccache.entries import Entries
 
 RECORD_VERSION = 1
 
@@ -84,6 +85,7 @@ class Settings:
     require_isolation: bool = False  # refuse to build where a build cannot be confined
     publish: bool = True  # whether the wheel goes into the index, where its name is taken for good
     held: Callable[[], bool] = bool  # whether no compiler may start yet: others fill the cache at the moment
+    last: Entries | None = None  # who is asked for objects that are in no cache; None: nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,12 @@ def configure(commands: Commands[Parser]) -> None:
     parser.add_argument(
         "--toolkit", metavar="auto|wheels|DIR", default="auto", help="where the CUDA toolkits come from"
     )
+    parser.add_argument(
+        "--env",
+        choices=("isolated", "current"),
+        default="isolated",
+        help="build with locked requirements of its own (default), or with the packages of the workers' interpreter",
+    )
     parser.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     add_isolation(parser)
@@ -110,6 +116,7 @@ def execute(options: argparse.Namespace) -> int:
             require_isolation=options.require_isolation,
             index_url=options.index_url,
             toolkit=options.toolkit,
+            environment=options.env,
             recipes=options.recipes,
             listener=listener,
             events=_Teller(listener, sink),

@@ -80,13 +80,8 @@ def pack(cell: str, plan: Plan) -> PlanTask:
     """Make a plan ready to travel.
 
     Raises:
-        UsageError: it cannot: its recipe cannot be read, or it stands for what this machine has.
+        UsageError: its recipe cannot be read.
     """
-    if plan.target.environment != "isolated":
-        raise UsageError(
-            f"{plan.name} is planned for the running interpreter's packages, which other machines do not have.",
-            "Leave --env current away.",
-        )
     try:
         recipe = Path(plan.recipe).read_bytes()
     except OSError as error:

@@ -8,11 +8,13 @@ scheduler while it happens. This module needs Dask; nothing imports it but a far
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distributed import Event, get_client, get_worker
 
@@ -25,11 +27,15 @@ from wheelsmith.farm.task import PlanTask, Way, unpack
 from wheelsmith.planning.model import Plan
 from wheelsmith.store import Store, default_root
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 TOPIC = "wheelsmith"
 NAME = "worker_name"  # in a message on its way: Dask puts an address under "worker"
 _OFTEN = 2.0  # seconds between two reports of where a compile is
 _ASKS, _VAIN = 5.0, 12  # seconds of a question whether units may start; and after how many without an answer they do
 _PROBE = "0" * 60 + "farm"
+_ENTRY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{3,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +106,10 @@ def assemble(task: PlanTask, way: Way, released: str | None) -> Answer:
     """Build and publish. `released`: the name of a Dask event; no unit starts before it is set."""
 
     def make(plan: Plan, store: Store, listener: Listener) -> Built:
-        held = bool if released is None else _held(released)
-        result = run_build(plan, store, way.settings(dict(os.environ), held), listener)
+        settings = way.settings(dict(os.environ), bool if released is None else _held(released))
+        if released is not None and settings.cache is not None and "://" in settings.cache:
+            settings = replace(settings, last=_Others(get_client(), way))
+        result = run_build(plan, store, settings, listener)
         record = result.record
         use, summary = record["compile"]["cache"], record["compile"]["summary"]
         forget_parts(record["key"], store, _place())
@@ -122,16 +130,15 @@ def assemble(task: PlanTask, way: Way, released: str | None) -> Answer:
 
 def shared(way: Way, word: str, write: bool) -> str | None:
     """Whether workers see one cache: the first writes a word there, the others read it. None: it is there."""
-    from wheelsmith.toolchain.ccache.cache import check_setting
+    from wheelsmith.toolchain.ccache.cache import check_setting, entries_here
     from wheelsmith.toolchain.ccache.entries import Directory, Scope, Sealed, load_key
     from wheelsmith.toolchain.ccache.remote import connect
 
     where = way.settings(dict(os.environ)).cache
     try:
         check_setting(where)
-        if where is None:
-            where = str(_store(way).root / "objects")
-        entries = connect(where) if "://" in where else Directory(Path(where).absolute())
+        remote = where is not None and "://" in where
+        entries = connect(str(where)) if remote else Directory(entries_here(_store(way).root, where))
         sealed = Sealed(entries, Scope("farm", "f" * 32), load_key())
         if write:
             sealed.put(_PROBE, word.encode())
@@ -140,6 +147,16 @@ def shared(way: Way, word: str, write: bool) -> str | None:
         return error.cause
     except Exception as error:
         return f"{type(error).__name__} {error}"
+
+
+def kept(way: Way, name: str) -> bytes | None:
+    """An entry as this worker keeps it by itself, sealed, whatever has become of the shared cache."""
+    from wheelsmith.toolchain.ccache.cache import entries_here
+    from wheelsmith.toolchain.ccache.entries import Directory
+
+    if not _ENTRY.fullmatch(name):
+        return None
+    return Directory(entries_here(_store(way).root, way.settings(dict(os.environ)).cache)).get(name)
 
 
 def sees_index(way: Way, token: str) -> bool:
@@ -180,6 +197,25 @@ def _store(way: Way) -> Store:
 def _place() -> str:
     """A name for this worker's own work directories: stores may be shared by workers of one host."""
     return "".join(c if c.isalnum() else "-" for c in str(get_worker().name))[-40:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Entries that other workers keep by themselves: a shared cache may be gone, or have dropped them."""
+
+    client: Client
+    way: Way
+
+    def get(self, name: str) -> bytes | None:
+        """The entry, of whoever has it."""
+        try:
+            found = self.client.run(kept, self.way, name, on_error="ignore")
+        except Exception as error:  # Dask has many for a farm that goes down
+            raise OSError(f"{type(error).__name__} {error}"[:200]) from error
+        return next((data for data in found.values() if data is not None), None)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Nothing: everybody keeps what he has compiled."""
 
 
 def _held(name: str) -> Callable[[], bool]:

@@ -43,7 +43,7 @@ from pathlib import Path
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Listener, Note
 from wheelsmith.fsutil import read_plain, remove_tree, sha256_of, write_fresh
-from wheelsmith.toolchain.ccache.entries import KEY_REMEDY, Directory, Scope, Sealed, load_key
+from wheelsmith.toolchain.ccache.entries import KEY_REMEDY, Directory, Entries, Scope, Sealed, load_key
 from wheelsmith.toolchain.ccache.server import CacheServer, Level
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.host import BUILD_PATH
@@ -174,6 +174,7 @@ class CacheSettings:
         names_once: whether the names of source files are those of the directory's first run. For directories that
             nobody but this program's own runs of one plan changes: what a run has generated there is no new source to
             the next one, and the direct mode answers as in a directory that was just laid out.
+        last: who is asked for what is nowhere else; None: nobody.
     """
 
     store: Path
@@ -182,6 +183,7 @@ class CacheSettings:
     readonly: bool = False
     max_size: int = MAX_SIZE
     names_once: bool = False
+    last: Entries | None = None
 
 
 @contextmanager
@@ -206,7 +208,7 @@ def open_cache(
     place = root / "cache"
     server = None if (why_not := _why_not(seen)) else _server(settings, listener)
     if server is None:
-        why_not = why_not or f"{_directory(settings)} cannot be used"
+        why_not = why_not or f"{entries_here(settings.store, settings.place)} cannot be used"
         listener(Note("compile", f"no compile cache: {why_not}", warning=True))
         yield None
         return
@@ -253,17 +255,16 @@ def _names(root: Path, once: bool) -> str:
     return names
 
 
-def _directory(settings: CacheSettings) -> Path:
-    if settings.place is None or "://" in settings.place:
-        return settings.store / _OURS
-    return Path(settings.place).absolute()
+def entries_here(store: Path, place: str | None) -> Path:
+    """The directory that has this machine's entries, for a store and a setting."""
+    return store / _OURS if place is None or "://" in place else Path(place).absolute()
 
 
 def _server(settings: CacheSettings, listener: Listener) -> CacheServer | None:
     """The server of a build's cache; None: its directory is of no use."""
     from wheelsmith.toolchain.ccache.remote import connect, shown
 
-    key, directory = load_key(), _directory(settings)
+    key, directory = load_key(), entries_here(settings.store, settings.place)
     writable = _writable(directory)
     if writable is None:
         return None
@@ -276,7 +277,8 @@ def _server(settings: CacheSettings, listener: Listener) -> CacheServer | None:
     if settings.place is not None and "://" in settings.place:
         levels.append(Level(Sealed(connect(settings.place), settings.scope, key), shown(settings.place)))
     keeps = not settings.readonly and (writable or len(levels) > 1)
-    return CacheServer(tuple(levels), listener, settings.max_size if keeps else 0)
+    last = None if settings.last is None else Level(Sealed(settings.last, settings.scope, key), "of the other machines")
+    return CacheServer(tuple(levels), listener, settings.max_size if keeps else 0, last)
 
 
 def _variables(place: str, socket: str, toolkit: CudaToolkit, names: str) -> dict[str, str]:

@@ -84,6 +84,7 @@ class CacheServer:
 
     Attributes:
         levels: where entries are; what is found in a farther place is kept in the nearer ones.
+        last: who is asked for what no level has, and given nothing; None: nobody.
         listener: told of places that fail and of entries that are not believed.
         budget: bytes of new entries that this build may still have kept; 0: the cache is read-only.
     """
@@ -91,6 +92,7 @@ class CacheServer:
     levels: tuple[Level, ...]
     listener: Listener
     budget: int
+    last: Level | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST_CLIENTS))
     _readers: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST_READERS))
@@ -204,7 +206,11 @@ class CacheServer:
                     for nearer in self.levels[:depth]:
                         nearer.put(name, data, self.listener)
                 return data
-        return None
+        data = None if self.last is None else self.last.get(name, self.listener)
+        if data is not None and self.budget:
+            for level in self.levels:
+                level.put(name, data, self.listener)
+        return data
 
     def _put(self, name: str, data: bytes) -> bool:
         with self._lock:
