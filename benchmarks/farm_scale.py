@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import secrets
@@ -97,21 +98,20 @@ class Network:
             self.close()
 
     def _make(self) -> None:
-        from pyroute2 import IPRoute, NetNS, netns
-
-        with IPRoute() as here:
+        pyroute2 = importlib.import_module("pyroute2")
+        with pyroute2.IPRoute() as here:
             here.link("add", ifname="farmbridge", kind="bridge")
             (bridge,) = here.link_lookup(ifname="farmbridge")
             here.addr("add", index=bridge, address=HOST, prefixlen=24)
             here.link("set", index=bridge, state="up")
             for number, name in enumerate(self._names):
-                netns.create(name)
+                pyroute2.netns.create(name)
                 here.link("add", ifname=f"fa{number}", kind="veth", peer=f"fb{number}")
                 (outer,) = here.link_lookup(ifname=f"fa{number}")
                 (inner,) = here.link_lookup(ifname=f"fb{number}")
                 here.link("set", index=outer, master=bridge, state="up")
                 here.link("set", index=inner, net_ns_fd=name)
-                with NetNS(name) as there:
+                with pyroute2.NetNS(name) as there:
                     (inner,) = there.link_lookup(ifname=f"fb{number}")
                     there.addr("add", index=inner, address=f"10.87.0.{10 + number}", prefixlen=24)
                     there.link("set", index=inner, state="up")
@@ -129,12 +129,11 @@ class Network:
     def close(self) -> None:
         """Remove it."""
         with contextlib.suppress(Exception):
-            from pyroute2 import IPRoute, netns
-
+            pyroute2 = importlib.import_module("pyroute2")
             for name in self._names:
                 with contextlib.suppress(Exception):
-                    netns.remove(name)
-            with IPRoute() as here:
+                    pyroute2.netns.remove(name)
+            with pyroute2.IPRoute() as here:
                 here.link("del", index=here.link_lookup(ifname="farmbridge")[0])
 
 
@@ -406,7 +405,9 @@ def _predictions(out: Path, results: list[dict[str, Any]], cores: int) -> list[d
     counts = sorted({r["workers"] for r in results if r["name"].startswith("n")} | {1})
     said = []
     for point in predict(units_of(units), counts, facts):
-        real = next((r["walls"] for r in results if r["workers"] == point.workers and "killed" not in r), [])
+        real: list[float] = next(
+            (r["walls"] for r in results if r["workers"] == point.workers and "killed" not in r), []
+        )
         error = round(point.seconds / real[0] - 1, 4) if real else None
         said.append({"workers": point.workers, "predicted": round(point.seconds, 1), "real": real, "error": error})
     return [{"configure": round(facts.configure, 1), "finish": round(facts.finish, 1)}, *said]
@@ -499,7 +500,7 @@ def _all(options: argparse.Namespace) -> int:
             for one in [pool.submit(farm, count) for count in counts if count > 1]:
                 one.result()
             free = [cores for count in counts if count > 1 for cores in places[count]]
-            waves = []
+            waves: list[tuple[str, list[str]]] = []
             while kills and len(free) >= options.kills and len(waves) < len(kills):
                 waves.append((kills[len(waves)], free[: options.kills]))
                 free = free[options.kills :]

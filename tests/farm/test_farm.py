@@ -279,3 +279,31 @@ def test_the_command_line_needs_no_dask():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1].split() == []
+
+
+def test_what_the_shared_cache_has_lost_comes_from_the_worker_that_made_it(tmp_path):
+    """Redis was killed: its entries are gone, and nobody can ask it; each worker keeps what it has compiled."""
+    pytest.importorskip("distributed")
+    from wheelsmith.farm.worker import _Others, kept
+    from wheelsmith.toolchain.ccache.entries import Directory, Scope, Sealed
+    from wheelsmith.toolchain.ccache.server import CacheServer, Level
+
+    scope, key, names = Scope("ours", "a" * 32), b"k" * 32, ["0" * 40, "1" * 40, "2" * 40]
+    ways = [Way("dist", "redis://gone", str(tmp_path / worker)) for worker in "ab"]
+    stores = [Directory(tmp_path / worker / "objects") for worker in "ab"]
+    Sealed(stores[0], scope, key).put(names[0], b"object")
+    Sealed(stores[0], scope, b"another key" * 3).put(names[1], b"evil")
+
+    class Gone:
+        def get(self, name):
+            raise OSError("connection refused")
+
+        def put(self, name, data):
+            raise OSError("connection refused")
+
+    client = SimpleNamespace(run=lambda function, way, name, on_error: {w.store: kept(w, name) for w in ways})
+    levels = tuple(Level(Sealed(one, scope, key), "here") for one in (stores[1], Gone()))
+    server = CacheServer(levels, print, 10**6, Level(Sealed(_Others(client, ways[1]), scope, key), "others"))
+    assert [server._get(name) for name in names] == [b"object", None, None]
+    assert Sealed(stores[1], scope, key).get(names[0]) == b"object"  # and is here for the next time
+    assert kept(ways[0], "../a/objects/secret") is None
