@@ -16,7 +16,6 @@ import argparse
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,27 +33,37 @@ if TYPE_CHECKING:
     from wheelsmith.documents.builds import RunFacts, UnitFacts
 
 _LOOKS = 200
-_BINS, _ROUNDS = 60, 40
+_BINS, _ROUNDS = 60, 15
 _FREE = 10**15
 
 
 class Rate:
-    """CPU-seconds that a compiler gets in each wall second, over time: fitted to what units used in all."""
+    """CPU-seconds that a compiler gets in each wall second, over time: fitted to what units used in all. On a crowded
+    machine some get a processor and some do not: a unit's rate is the common one times its own luck, but never above
+    one for each of its passes."""
 
     def __init__(self, units: Sequence[UnitFacts], end: float) -> None:
         self._step = end / _BINS or 1.0
-        rates = [1.0] * _BINS
+        self._rates = [1.0] * _BINS
+        self._luck: dict[str, float] = {}
         spans = [(unit, self._shares(unit["start"], unit["end"])) for unit in units if unit["cpu_seconds"] > 1.0]
         for _ in range(_ROUNDS):
-            above, below = [0.0] * _BINS, [0.0] * _BINS
+            given, seconds = [0.0] * _BINS, [0.0] * _BINS
             for unit, shares in spans:
-                ratio = unit["cpu_seconds"] / sum(rates[number] * seconds for number, seconds in shares)
-                for number, seconds in shares:
-                    above[number] += seconds * ratio
-                    below[number] += seconds
-            rates = [rate * a / b if b else rate for rate, a, b in zip(rates, above, below, strict=True)]
-        self._rates = rates
-        self._sums = [0.0, *accumulate(rate * self._step for rate in rates)]
+                luck = self._luck[unit["name"]] = self._fit(unit, shares)
+                for number, length in shares:
+                    given[number] += length * min(1.0, luck * self._rates[number])
+                    seconds[number] += length
+            self._rates = [g / s if s else rate for rate, g, s in zip(self._rates, given, seconds, strict=True)]
+
+    def _fit(self, unit: UnitFacts, shares: list[tuple[int, float]]) -> float:
+        """How much luck a unit had, to use what it used."""
+        low, high, wanted = 0.0, 100.0, unit["cpu_seconds"] / max(1, unit["threads"])
+        for _ in range(30):
+            middle = (low + high) / 2
+            got = sum(seconds * min(1.0, middle * self._rates[number]) for number, seconds in shares)
+            low, high = (middle, high) if got < wanted else (low, middle)
+        return high
 
     def _shares(self, start: float, end: float) -> list[tuple[int, float]]:
         shares = []
@@ -64,16 +73,14 @@ class Rate:
                 shares.append((number, seconds))
         return shares or [(min(_BINS - 1, int(start / self._step)), 0.001)]
 
-    def until(self, moment: float) -> float:
-        """CPU-seconds that a compiler would have had since the beginning."""
-        number = min(_BINS - 1, int(moment / self._step))
-        return self._sums[number] + self._rates[number] * (moment - number * self._step)
+    def _until(self, unit: UnitFacts, moment: float) -> float:
+        luck = self._luck.get(unit["name"], 1.0)
+        return sum(s * min(1.0, luck * self._rates[number]) for number, s in self._shares(unit["start"], moment))
 
     def usage(self, unit: UnitFacts, moment: float) -> Usage:
         """What a unit had used at a moment of its run."""
-        begun = self.until(unit["start"])
-        whole = self.until(unit["end"]) - begun
-        done = min(1.0, (self.until(moment) - begun) / whole if whole > 0 else 1.0)
+        whole = self._until(unit, unit["end"])
+        done = min(1.0, self._until(unit, moment) / whole if whole > 0 else 1.0)
         share, passes = progress(done, unit["threads"] > 1)
         return Usage(0, unit["cpu_seconds"] * share, passes)
 
@@ -141,11 +148,16 @@ def main() -> None:
     parser.add_argument("record", nargs="+", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--nothing", action="store_true")
+    parser.add_argument("--expect", type=float, default=0.0, metavar="CPU-MINUTES")
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     for path in options.record:
         run = read_record(path)["runs"][-1]
-        model = CostModel(10**10) if options.nothing else known(options.model or MODELS / f"{run['name']}.json")
+        model = (
+            CostModel(10**10, whole=60 * options.expect)
+            if options.nothing
+            else known(options.model or MODELS / f"{run['name']}.json")
+        )
         looks = retell(run, model)
         whole = looks[-1].at + looks[-1].left
         if options.all:

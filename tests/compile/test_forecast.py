@@ -1,5 +1,6 @@
 """The time left, where others use the machine, and where passes run side by side."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,3 +67,21 @@ def test_a_record_is_told_anew_and_what_is_left_when_all_have_come_are_links():
     looks = retell(run, CostModel(1, [*costs, (Unit("other.cu", "cuda", ("sm_86",)), Cost(1, 900.0))]))
     off = [abs(look.told - look.left) for look in looks if look.told is not None and 5 < look.at < 100]
     assert max(off) == pytest.approx(3.0)  # of the link, which follows
+
+
+def test_where_nobody_has_measured_the_units_share_what_the_recipe_says_of_the_whole():
+    """720 CPU-seconds for two units: 360 each, until one of them takes 500 and leaves 220, or ends after 13."""
+    guess = Work(40.0, guessed=True)
+    forecast = Forecast()
+    assert forecast.left([guess, guess], [], 2) is None
+    assert forecast.left([guess, guess], [], 2, whole=720.0) == 360.0
+    assert forecast.left([replace(guess, used=500.0, ran=500.0), guess], [], 2, whole=720.0) == 220.0
+    forecast.ended(replace(guess, used=13.0, ran=13.0))
+    assert forecast.left([replace(guess, used=507.0, ran=507.0)], [], 2, whole=720.0) == 200.0
+    forecast.ended(replace(guess, used=800.0, ran=800.0))
+    assert forecast.left([guess], [], 2, whole=720.0) == pytest.approx(813 / 2)  # more than the recipe says: as those
+
+
+def test_a_model_of_the_package_is_believed_rather_than_the_recipe():
+    unit, cost = Unit("a.cu", "cuda", ("sm_86",)), Cost(1, 100.0)
+    assert (CostModel(1, whole=720.0).whole, CostModel(1, shipped=[(unit, cost)], whole=720.0).whole) == (720.0, 0.0)

@@ -60,12 +60,17 @@ class _Fit:
 
 class CostModel:
     """The costs of one package's units. `prior` is what one compiler takes at its peak, in bytes, as far as the recipe
-    knows: what holds until something is measured. `shipped` is what others measured: it is not written again."""
+    knows: what holds until something is measured; so does `whole`, the CPU-seconds of all units (0: not known).
+    `shipped` is what others measured: it is not written again."""
 
     def __init__(
-        self, prior: int, costs: Iterable[tuple[Unit, Cost]] = (), shipped: Iterable[tuple[Unit, Cost]] = ()
+        self,
+        prior: int,
+        costs: Iterable[tuple[Unit, Cost]] = (),
+        shipped: Iterable[tuple[Unit, Cost]] = (),
+        whole: float = 0.0,
     ) -> None:
-        self._prior = prior
+        self._prior, self.whole = prior, whole
         self._costs: dict[_Key, dict[tuple[tuple[str, ...], str], Cost]] = defaultdict(dict)
         self._counts: dict[Kind, int] = defaultdict(int)  # measurements of each kind
         self._own: set[_Key] = set()
@@ -77,6 +82,8 @@ class CostModel:
         self._own.clear()
         for unit, cost in costs:
             self._keep(unit, cost)
+        if self._costs:
+            self.whole = 0.0
 
     def estimate(self, unit: Unit) -> Cost:
         """What a unit will take: as last time; else as for other archs; else as its like; else the prior."""
@@ -183,9 +190,9 @@ class CostModel:
         write_atomic(path, json.dumps(self.to_dict(), indent=0).encode())
 
 
-def load_model(prior: int, own: Path, shipped: Path | None = None) -> CostModel:
-    """The model of what was measured here, and else of what was shipped."""
-    return CostModel(prior, read_rows(own), [] if shipped is None else read_rows(shipped))
+def load_model(prior: int, own: Path, shipped: Path | None = None, whole: float = 0.0) -> CostModel:
+    """The model of what was measured here, and else of what was shipped; `prior` and `whole`: see `CostModel`."""
+    return CostModel(prior, read_rows(own), [] if shipped is None else read_rows(shipped), whole)
 
 
 def read_rows(path: Path) -> list[tuple[Unit, Cost]]:

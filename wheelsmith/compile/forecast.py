@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wheelsmith.compile.admission import goes_wide
 
@@ -46,6 +46,11 @@ class Work:
     passes: int = 1
     doubt: float = 0.0
 
+    @property
+    def measured(self) -> bool:
+        """Whether its time is that of the very unit; of links, which are short, it counts as known."""
+        return not (self.guessed or self.doubt)
+
 
 class Forecast:
     """Remembers how expectations were met in this build."""
@@ -53,9 +58,11 @@ class Forecast:
     def __init__(self) -> None:
         self._expected = self._used = 0.0
         self._ideal = self._wall = 0.0  # wall seconds of late, if nobody else used the machine, and as it was
+        self._spent = self._weight = 0.0  # CPU-seconds of all units that ended well, and as they were expected
 
     def ended(self, work: Work) -> None:
         """A unit ended well."""
+        self._spent, self._weight = self._spent + work.used, self._weight + work.expected
         if not work.guessed:
             self._expected = self._expected * _FORGET + work.expected
             self._used = self._used * _FORGET + work.used / _dearer(work)
@@ -83,11 +90,16 @@ class Forecast:
         """Wall seconds for each one that would be enough if nobody else used the machine, of late."""
         return max(1.0, self._wall / self._ideal) if self._ideal > _ENOUGH else 1.0
 
-    def left(self, running: Sequence[Work], waiting: Sequence[Work], slots: int) -> float | None:
-        """Seconds until all is done; None: most of the work is guessed."""
+    def left(self, running: Sequence[Work], waiting: Sequence[Work], slots: int, whole: float = 0.0) -> float | None:
+        """Seconds until all is done; None: most of the work is guessed. `whole`: CPU-seconds that all units take, ended
+        ones included, as far as somebody has said so: what the guessed ones share; 0: nobody has."""
+        factor = self._factor([*running, *waiting], whole)
+        if factor is not None:
+            done = min(1.0, self._spent / whole)
+            running, waiting = ([_settled(item, factor, done) for item in items] for items in (running, waiting))
         work = [*running, *waiting]
         guessed = sum(item.expected for item in work if item.guessed)
-        if not work or guessed > _GUESSES * sum(item.expected for item in work):
+        if not work or (factor is None and guessed > _GUESSES * sum(item.expected for item in work)):
             return None
         speed, crowding = self.speed(running, max(item.expected for item in work)), self.crowding
         ends = [0.0] * max(0, slots - sum(item.width for item in running))
@@ -95,6 +107,21 @@ class Forecast:
             ends += [_rest(item, speed, crowding)] * item.width
         order = sorted(waiting, key=lambda item: (not item.guessed, -item.expected - item.doubt))
         return _played(ends, [(item.expected * speed * crowding, item.passes) for item in order])
+
+    def _factor(self, work: Sequence[Work], whole: float) -> float | None:
+        """What unmeasured work is to be multiplied by, so that all that was and is makes up the whole; if more was used
+        than that, so that it is as what has ended. None: the whole is not known."""
+        if not whole:
+            return None
+        rest = whole - self._spent - sum(item.expected for item in work if item.measured)
+        free = [item for item in work if not item.measured]
+        while free and rest > 0:
+            factor = rest / sum(item.expected for item in free)
+            if not (longer := [item for item in free if item.used > item.expected * factor]):
+                return factor
+            free = [item for item in free if item not in longer]  # they take from what is left for the others
+            rest -= sum(item.used for item in longer)
+        return self._spent / self._weight if self._weight else None
 
     def rest(self, running: Sequence[Work]) -> float | None:
         """Seconds until the last of the running ones ends; None: one of them is a guess."""
@@ -127,11 +154,18 @@ def _rest(item: Work, speed: float, crowding: float) -> float:
     if item.used >= whole:  # so it is not as quick as the others were
         whole = item.expected * _dearer(item)
     if item.used >= whole:
-        return item.ran * (_OVERDUE_LIKE if item.doubt else _OVERDUE)
+        return item.ran * (_OVERDUE if item.measured else _OVERDUE_LIKE)
     done = item.used / whole
     if item.wide:  # twice as much in each second, until the shorter pass has ended
         done = max(done * (1 + _SHORTER) / 2, done * (1 + _SHORTER) - _SHORTER)
     return (1 - done) * whole * _share(item) * crowding
+
+
+def _settled(item: Work, factor: float, done: float) -> Work:
+    """A unit as the whole tells; the more is done, the more its like tells, if it has any."""
+    if item.measured:
+        return item
+    return replace(item, expected=item.expected * factor ** (1.0 if item.guessed else 1.0 - done))
 
 
 def _share(item: Work) -> float:

@@ -298,7 +298,8 @@ def _schedule(
     plan: Plan, work: _Work, capacity: Capacity, effort: Effort, cached: bool, listener: Listener
 ) -> Governed:
     costs = work.store.place("models", f"{plan.name}.json")
-    model = load_model(int(plan.expect.memory_gb * GB), costs, effort.known_costs)
+    whole = 60 * plan.expect.cpu_minutes
+    model = load_model(int(plan.expect.memory_gb * GB), costs, effort.known_costs, whole)
     head: RunHead = {
         "name": plan.name,
         "version": plan.version,

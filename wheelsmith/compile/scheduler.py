@@ -314,7 +314,7 @@ class Scheduler:
             return None
         # Where memory is short, fewer run than may.
         slots = sum(work.width for work in running) if running and waiting else self.slots
-        return self._forecast.left(running, [*waiting, *unseen], slots)
+        return self._forecast.left(running, [*waiting, *unseen], slots, self.model.whole)
 
     def _unseen(self) -> Sequence[Work]:
         """The units that are still to come: as many as the build tool has steps left, the longest of those that earlier
@@ -368,4 +368,4 @@ class Scheduler:
 
 
 def _work(unit: Unit, cost: Cost) -> Work:
-    return Work(cost.cpu_seconds, cost.basis == "nothing", passes=unit.passes)
+    return Work(cost.cpu_seconds, cost.basis == "nothing" and unit.kind != "link", passes=unit.passes)
