@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -49,12 +49,12 @@ from wheelsmith.toolchain.ccache.entries import load_key, scope_of
 from wheelsmith.toolchain.cuda import CudaToolkit, provide_toolkit
 from wheelsmith.toolchain.environment import BuildEnvironment, provide_environment
 from wheelsmith.toolchain.host import HostCompiler, find_host_compiler
+from wheelsmith.toolchain.rust import rust_for
 from wheelsmith.toolchain.uv import Uv
 
 if TYPE_CHECKING:
     from wheelsmith.documents.builds import BuildRecord, CacheFacts, ToolchainFacts
     from wheelsmith.sources.model import Fetched
-    from wheelsmith.wheel.strip import StripTool
 
 
 def run_fetch(plan: Plan, store: Store, settings: Settings, listener: Listener) -> int:
@@ -138,8 +138,11 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
         strip = find_strip()
     environment, toolkit = _toolchain(plan, store, settings, listener)
     compiler, _ = try_host_compiler(plan, find_host_compiler(settings.host_compiler), toolkit, store.root)
-    key = _build_key(plan, environment, toolkit, compiler, strip)
-    tools = Tools(environment, toolkit, compiler, strip, isolation, key)
+    rust = rust_for(plan)
+    key = _build_key(
+        plan, environment, toolkit, compiler, [strip.version if strip else "", rust.version if rust else ""]
+    )
+    tools = Tools(environment, toolkit, compiler, strip, isolation, key, rust)
     if settings.sign is not None:
         refuse_key_in_reach(settings.sign, tools, store)
     return tools
@@ -148,6 +151,7 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
 def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Settings, listener: Listener) -> Made:
     """Fetch, compile and prove in the work directory `name`, which stays until the caller removes it."""
     from wheelsmith.builder.dependencies import materials_of, statement_of
+    from wheelsmith.sources.crates import crates_of
 
     started = _now()
     fetched = provide_sources(plan, store, settings, listener)
@@ -160,7 +164,7 @@ def make_wheel(plan: Plan, name: str, tools: Tools, store: Store, settings: Sett
         compiled = compile_wheel(plan, name, store, supplies=supplies, effort=effort, listener=listener)
         done(f"backend ran {compiled.seconds:.1f} s; {compiled.summary}")
     texts = licences(plan, compiled.wheel.parent.parent, compiled.wheel)
-    materials = materials_of(plan, tools.environment, tools.toolkit, tools.compiler, texts)
+    materials = materials_of(plan, tools, crates_of(plan, store), texts)
     with _stage("proof", listener) as done:
         from wheelsmith.attest.provenance import SUFFIX
         from wheelsmith.attest.sbom import SBOM_FILE, make_sbom
@@ -220,6 +224,7 @@ def equip(
         tools.isolation,
         lambda directory: _lay_out(plan, store, directory),
         tools.compiler,
+        tools.rust,
     )
     effort = Effort(
         settings.jobs,
@@ -294,16 +299,14 @@ def _toolchain(
 
 
 def _build_key(
-    plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler, strip: StripTool | None
+    plan: Plan, environment: BuildEnvironment, toolkit: CudaToolkit, compiler: HostCompiler, more: Sequence[str]
 ) -> str:
     """What the work directory and the wheel depend on: the plan, and the tools that a machine brings itself.
 
     That is also where they are, and in which image: what CMake has found out in one holds in no other.
     """
     parts = [plan.digest, environment.digest, toolkit.release, toolkit.identity, os.environ.get(IMAGE_VARIABLE, "")]
-    parts += [compiler.facts, compiler.path if compiler.asked else "", platform.libc_ver()[1]]
-    if strip is not None:
-        parts.append(strip.version)
+    parts += [compiler.facts, compiler.path if compiler.asked else "", platform.libc_ver()[1], *more]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -318,6 +321,8 @@ def _toolchain_facts(tools: Tools) -> ToolchainFacts:
     }
     if tools.environment.served_by:
         facts["packages_served_by"] = tools.environment.served_by
+    if tools.rust:
+        facts["rust"] = tools.rust.version
     if tools.strip:
         facts["strip"] = tools.strip.version
     return facts

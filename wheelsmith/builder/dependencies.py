@@ -20,13 +20,12 @@ from wheelsmith.attest.sbom import LicenceFile, Material, package_url
 from wheelsmith.distribution import own_version
 from wheelsmith.planning.model import ArchiveSource, GitSource, Plan, SdistSource, Source
 from wheelsmith.planning.pins import locked_pins
+from wheelsmith.sources.crates import DEFAULT_INDEX, Crate
 from wheelsmith.sources.model import redact
-from wheelsmith.toolchain.cuda import CudaToolkit
-from wheelsmith.toolchain.environment import BuildEnvironment
-from wheelsmith.toolchain.host import HostCompiler
 
 if TYPE_CHECKING:
     from wheelsmith.builder.licences import Licence
+    from wheelsmith.builder.tools import Tools
     from wheelsmith.documents.builds import BuildRecord
     from wheelsmith.documents.plans import PlanFacts
 
@@ -35,19 +34,17 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)+(?=\s*$)")
 
 
 def materials_of(
-    plan: Plan,
-    environment: BuildEnvironment,
-    toolkit: CudaToolkit,
-    compiler: HostCompiler,
-    licences: Iterable[Licence] = (),
+    plan: Plan, tools: Tools, crates: Iterable[Crate] = (), licences: Iterable[Licence] = ()
 ) -> tuple[Material, ...]:
-    """Every source tree, build requirement and tool of a build."""
+    """Every source tree, crate, build requirement and tool of a build."""
+    environment, toolkit, compiler = tools.environment, tools.toolkit, tools.compiler
     files: dict[str, tuple[LicenceFile, ...]] = {}
     for item in licences:
         files[item.source] = (*files.get(item.source, ()), item.file)
     found = [_source(plan.name, plan.version, plan.source)]
     found += [_source(tree.name, "", tree.source) for tree in plan.trees]
     found = [replace(item, licences=files.get(item.name, ())) for item in found]
+    found += [_crate(crate) for crate in crates]
     if environment.lock is None:
         pins: Iterable[tuple[str, str, tuple[str, ...]]] = ((name, pin, ()) for name, pin in environment.packages)
     else:
@@ -57,7 +54,21 @@ def materials_of(
         Material("toolkit", "cuda-nvcc", toolkit.release, package_url("generic", "nvidia/cuda-nvcc", toolkit.release))
     )
     found.append(Material("compiler", "g++", compiler.version, _compiler_url(compiler.version)))
+    if tools.rust is not None:
+        purl = package_url("generic", "rust", tools.rust.release)
+        found.append(Material("compiler", "rustc", tools.rust.version, purl))
     return tuple(found)
+
+
+def _crate(crate: Crate) -> Material:
+    """A crate; cargo's package URLs name a registry only where it is not cargo's own (purl-spec, "cargo")."""
+    source = crate.source
+    if isinstance(source, GitSource):
+        purl = package_url("cargo", crate.name, crate.version, vcs_url=f"git+{_public(source.url)}@{source.commit}")
+        return Material("source", crate.name, crate.version, purl, (), source.commit, _public(source.url))
+    url = "" if crate.index == DEFAULT_INDEX else _public(crate.index)
+    purl = package_url("cargo", crate.name, crate.version, repository_url=url)
+    return Material("source", crate.name, crate.version, purl, (source.sha256,))
 
 
 def locked_hashes(lock: str, python: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler
+from wheelsmith.toolchain.rust import Rust
 
 if TYPE_CHECKING:
     from wheelsmith.compile.sandbox import Isolation
@@ -27,3 +28,4 @@ class Tools:
     strip: StripTool | None
     isolation: Isolation
     key: str
+    rust: Rust | None = None

@@ -36,6 +36,7 @@ def _rows(made: Plan) -> list[tuple[str, str]]:
     served = "; ".join(f"{gpu.name} is {gpu.arch.sm}" for gpu in target.gpus)
     pins = made.to_dict()["pins"]
     sources = [f"{made.source}"] + [f"{tree.name}: {tree.source}" for tree in made.trees]
+    sources += map(str, made.crates)
     rows = [
         ("wheel", f"{made.name} {made.wheel_version}"),
         ("recipe", made.recipe),

@@ -29,6 +29,7 @@ from wheelsmith.planning.model import GitSource, Plan
 from wheelsmith.toolchain.cuda import CudaToolkit, find_toolkits, pick_toolkit
 from wheelsmith.toolchain.host import find_host_compiler, refuse_other_machine
 from wheelsmith.toolchain.python import find_interpreter
+from wheelsmith.toolchain.rust import find_rust
 
 _FILES = 50_000  # a build of vLLM with its trees and its environment lays out about 40,000 files
 
@@ -52,6 +53,7 @@ def preflight(
         *_compilers(plan, store_root, toolkit, host_compiler),
         *(check for check in (cmake_check(plan), torch_check(plan)) if check is not None),
         _git(plan),
+        *_rust(plan),
         _python(plan),
         _disk(plan, store_root, place),
         *_files(place),
@@ -101,6 +103,17 @@ def _git(plan: Plan | None) -> Check:
         error = NoCompilerError("There is no git on PATH.", "Install it: `apt-get install git` on Debian and Ubuntu.")
         return Check("git", "none", "on PATH", False, error, stops=used)
     return Check("git", path, "on PATH", True, stops=used)
+
+
+def _rust(plan: Plan | None) -> Iterator[Check]:
+    for item in plan.crates if plan else ():
+        needed = f"{item.rust} or newer" if item.rust else "any"
+        try:
+            found = find_rust(item.rust)
+        except NoCompilerError as error:
+            yield Check("Rust", "none that will do", needed, False, error, stops=True)
+        else:
+            yield Check("Rust", f"{found.version} in {found.root}", needed, True, stops=True)
 
 
 def _python(plan: Plan | None) -> Check:

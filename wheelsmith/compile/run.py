@@ -44,6 +44,7 @@ from wheelsmith.store import Store, write_atomic
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
 from wheelsmith.toolchain.host import HostCompiler
+from wheelsmith.toolchain.rust import Rust
 
 if TYPE_CHECKING:
     from wheelsmith.documents.builds import RunHead
@@ -84,6 +85,7 @@ class Supplies:
         isolation: what the build is kept apart from.
         lay_out: called with a directory, once, to place the sources there, when there is nothing to resume.
         compiler: the host compiler.
+        rust: the Rust toolchain, for a plan with crates.
     """
 
     environment: BuildEnvironment
@@ -91,6 +93,7 @@ class Supplies:
     isolation: Isolation
     lay_out: Callable[[Path], None]
     compiler: HostCompiler
+    rust: Rust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,9 @@ def _run(plan: Plan, key: str, store: Store, supplies: Supplies, effort: Effort,
     log.with_suffix(PAGE).unlink(missing_ok=True)  # of an earlier run
     record = store.place("logs", f"{key}{SUFFIX}")
     request = _request(plan, room, environment, supplies.compiler)
+    rust = supplies.rust
+    if rust is not None:
+        request["environment"]["PATH"] = f"{rust.root}/bin:{request['environment']['PATH']}"
     path = request["environment"]["PATH"]
     driver = Path(__file__).with_name("driver.py")
     program = [os.path.realpath(sys.executable), "-IS", str(driver), f"{room.place}/request.json"]
@@ -246,7 +252,12 @@ def _run(plan: Plan, key: str, store: Store, supplies: Supplies, effort: Effort,
         capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20), width)
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
-        paths = [(driver, False), *supplies.compiler.installation, *(chain.paths if chain else ())]
+        paths = [
+            (driver, False),
+            *supplies.compiler.installation,
+            *(rust.installation if rust else ()),
+            *(chain.paths if chain else ()),
+        ]
         enter = partial(room.command, binds=binds, paths=paths)
         if not isolation.confined:
             hide_from_children()

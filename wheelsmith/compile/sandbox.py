@@ -5,7 +5,7 @@ far as the machine allows. `confine.py` carries it out. Where the kernel gives n
 store's own path and can reach what its user can: it works, but its wheels differ from those of other machines, and the
 provenance says so. Fails with `StoreError` (a directory of the build cannot be handed over).
 
-    /tmp/wheelsmith-build    the build's directory: src, trees, home, tmp, out, launch, cache can be written;
+    /tmp/wheelsmith-build    the build's directory: src, trees, cargo, home, tmp, out, launch, cache can be written;
                              env and cuda are the build environment and the toolkit, which nobody can write
     /usr, /lib, /bin …       read-only, and of /etc what compilers and certificates need
     /tmp, /dev/shm           empty, in memory, of limited size
@@ -42,7 +42,7 @@ NO_NAMESPACES = "WHEELSMITH_TEST_NO_NAMESPACES"
 
 _PROGRAM = Path(__file__).with_name("confine.py")
 _LIBRARY = "/run/wheelsmith"
-_OWN = ("src", "trees", "home", "tmp", "out", "launch", "cache")
+_OWN = ("src", "trees", "cargo", "home", "tmp", "out", "launch", "cache")
 _LAID = ("launch", "cache")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (

@@ -38,6 +38,8 @@ class ToolchainFacts(TypedDict):
     """The index that the packages were installed from."""
     host_compiler: str
     libc: str
+    rust: NotRequired[str]
+    """Left out where no crates were compiled."""
     strip: NotRequired[str]
 
 

@@ -46,6 +46,13 @@ class TreeFacts(TypedDict):
     path: str
 
 
+class CrateLockFacts(TypedDict):
+    """A Cargo.lock whose crates the build compiles, and the oldest Rust release that does (empty: not said)."""
+
+    lock: str
+    rust: str
+
+
 class DiffPatchFacts(TypedDict):
     """A unified diff."""
 
@@ -202,6 +209,8 @@ class PlanFacts(TypedDict):
     """Left out where it is empty."""
     cuda_libraries: NotRequired[bool]
     """Its sources include cuBLAS, cuRAND or their like; left out where they do not."""
+    crates: NotRequired[list[CrateLockFacts]]
+    """Left out where it is empty."""
     serves_torch: NotRequired[str]
     """The torch versions that the wheel shall require as far as that is proved; left out where it is empty."""
 

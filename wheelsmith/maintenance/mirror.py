@@ -22,6 +22,7 @@ from wheelsmith.errors import SourceError
 from wheelsmith.fsutil import sha256_of
 from wheelsmith.planning.model import ArchiveSource, GitSource, SdistSource
 from wheelsmith.sources import git
+from wheelsmith.sources.crates import sources_of
 from wheelsmith.sources.model import redact
 from wheelsmith.sources.safe_paths import below
 from wheelsmith.store import write_atomic
@@ -58,7 +59,7 @@ def copy_sources(plan: Plan, store: Store, into: Path, index_url: str | None = N
     index = index_url or PYPI_SIMPLE_ENDPOINT
     prefixes: dict[str, str] = {}
     result = []
-    for source in dict.fromkeys((plan.source, *(tree.source for tree in plan.trees))):
+    for source in sources_of(plan, store):
         if isinstance(source, SdistSource):
             place = _copy_sdist(source, store, into / "simple")
             prefixes[index] = "simple/"

@@ -26,6 +26,9 @@ SCHEMA_VERSION = 1
 #: compile caches hit. The directory is a mount point; nothing is kept in it.
 CANONICAL = "/tmp/wheelsmith-build"  # noqa: S108 - a mount point, never a place for data
 
+#: Where cargo finds its crates, if the plan has any.
+CARGO_HOME = f"{CANONICAL}/cargo"
+
 #: Time stamp of everything in a wheel (reproducible-builds.org, SOURCE_DATE_EPOCH): 2020-01-01T00:00:00Z.
 EPOCH = 1577836800
 
@@ -35,7 +38,7 @@ NIGHTLY = "nightly"
 
 #: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
 _LEFT_OUT = frozenset(
-    {"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries", "serves_torch"}
+    {"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries", "serves_torch", "crates"}
 )
 
 
@@ -105,6 +108,18 @@ class Tree:
     name: str
     source: Source
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrateLock:
+    """A Cargo.lock of the package's source, whose crates the build compiles. `rust` is the oldest Rust release that
+    does; empty: not said. The source's digest holds the lock, and that holds every crate's."""
+
+    lock: str
+    rust: str = ""
+
+    def __str__(self) -> str:
+        return f"crates of {self.lock}{f', Rust {self.rust} or newer' if self.rust else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +228,7 @@ class Plan:
     options: tuple[tuple[str, bool], ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     cuda_libraries: bool = False
+    crates: tuple[CrateLock, ...] = ()
     serves_torch: str = ""  # the torch versions (PEP 440) that the wheel shall require as far as that is proved
 
     @property

@@ -18,10 +18,12 @@ from wheelsmith.gpu.facts import toolkit_facts
 from wheelsmith.planning.checks import check_recipe, check_target, normal
 from wheelsmith.planning.model import (
     CANONICAL,
+    CARGO_HOME,
     EPOCH,
     NIGHTLY,
     ArchiveSource,
     ArchPatch,
+    CrateLock,
     DiffPatch,
     EditPatch,
     Expectation,
@@ -41,9 +43,17 @@ from wheelsmith.recipe.schema import applies
 #: GB of a CUDA unit that includes torch's headers, and of a build with torch in its environment.
 _USUAL_MEMORY, _USUAL_DISK = 3.0, 12.0
 
+#: What a build with crates gets. The path goes out of messages that rustc puts into programs.
+_CARGO = {
+    "CARGO_HOME": CARGO_HOME,
+    "CARGO_NET_OFFLINE": "true",
+    "CARGO_INCREMENTAL": "0",
+    "CARGO_BUILD_RUSTFLAGS": f"--remap-path-prefix={CANONICAL}=.",
+}
+
 if TYPE_CHECKING:
     from wheelsmith.gpu.arch import ArchSet
-    from wheelsmith.recipe.changes import ArchListTable
+    from wheelsmith.recipe.changes import ArchListTable, CratesTable
     from wheelsmith.recipe.loader import LoadedRecipe
     from wheelsmith.recipe.schema import LibraryTable, Recipe, SourceTable, TreeTable
 
@@ -101,10 +111,17 @@ def make_plan(
         environment["NVCC_APPEND_FLAGS"] += flag
         warnings += warning
 
+    crates = [table for table in recipe.crates if applies(table.versions, version)]
+    brought = [table for table in crates if _holds(table.when, chosen)]
+    if brought:
+        environment |= _CARGO
+    for crates_table in brought:
+        environment |= {key: _fill(text, values) for key, text in crates_table.env.items()}
+
     libraries = list(_libraries(recipe, version, chosen, target.cuda))
     warnings += (
         tuple(_without(libraries, target))
-        + tuple(_crates(recipe, version, chosen))
+        + tuple(_left_out(table) for table in crates if table not in brought)
         + tuple(_unlocked(trees, f"{recipe.name}=={version}"))
     )
     requires = recipe.build.requires + _torch_requirement(target.torch)
@@ -136,6 +153,7 @@ def make_plan(
             for table in recipe.rewrite
             if applies(table.versions, version) and applies(table.cuda, target.cuda)
         ),
+        crates=tuple(CrateLock(table.lock, table.rust or "") for table in brought),
         serves_torch=recipe.wheel.serves_torch or "",
         expect=_expectation(recipe),
         recipe=loaded.origin,
@@ -361,13 +379,11 @@ def _libraries(recipe: Recipe, version: str, options: Mapping[str, bool], cuda: 
     return (t for t in meant if t.built_with(cuda) or t.path not in built)
 
 
-def _crates(recipe: Recipe, version: str, options: Mapping[str, bool]) -> Iterator[str]:
-    for table in recipe.crates:
-        if applies(table.versions, version) and _holds(table.when, options):
-            yield (
-                f"the crates of {table.lock} are not brought into the closure: what cargo makes of them is missing from"
-                " the wheel, as a build has no network."
-            )
+def _left_out(table: CratesTable) -> str:
+    return (
+        f"the crates of {table.lock} are left out, as the recipe's option says ({table.when}): what cargo makes of them"
+        " is missing from the wheel."
+    )
 
 
 def _unlocked(trees: Sequence[Tree], requirement: str) -> Iterator[str]:

@@ -85,9 +85,16 @@ class RewriteTable(Table, frozen=True, kw_only=True):
     cuda: Annotated[Specifier | None, Meta(description="only with these CUDA toolkits")] = None
 
 
+RustRelease = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)+$")]
+
+
 class CratesTable(Table, frozen=True, kw_only=True):
     """Rust crates that the build compiles: every package of a Cargo.lock of the source, by the hashes in it."""
 
     lock: Annotated[RelativePath, Meta(description="path of the Cargo.lock in the package's source")]
+    rust: Annotated[RustRelease | None, Meta(description="the oldest Rust release that will do")] = None
+    env: Annotated[
+        dict[str, str], Meta(description="environment variables of a build that has them; templates are filled in")
+    ] = field(default_factory=dict)
     versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
     when: Annotated[Condition | None, Meta(description="only if this option is on; `!name`: off")] = None

@@ -15,6 +15,7 @@ from wheelsmith.errors import OfflineError, SourceError
 from wheelsmith.events import ignore
 from wheelsmith.planning.model import ArchiveSource, GitSource, SdistSource
 from wheelsmith.sources import archive, git, sdist
+from wheelsmith.sources.crates import Registries, crates_of, sources_of
 from wheelsmith.sources.model import Fetched, redact
 from wheelsmith.store import write_atomic
 
@@ -39,7 +40,7 @@ def fetch(
     """Bring the package's source and every tree of the plan into the store; run nothing of them.
 
     Args:
-        plan: what to fetch; a source that it names twice is fetched once.
+        plan: what to fetch; a source that it names twice is fetched once. What crates it has its package's source says.
         store: where to keep it. What it holds already is not fetched again.
         offline: use no network.
         index_url: package index for sdists (PEP 503); default: the one uv or pip would use.
@@ -58,7 +59,12 @@ def fetch(
     """
     sources = tuple(dict.fromkeys((plan.source, *(tree.source for tree in plan.trees))))
     if not offline:
-        return tuple(fetch_source(source, store, index_url, mirrors, listener) for source in sources)
+        fetched = [fetch_source(source, store, index_url, mirrors, listener) for source in sources]
+        registries = Registries(store, mirrors, listener)
+        crates = (_noted(registries.fetch(crate), crate.source, store) for crate in crates_of(plan, store))
+        return (*fetched, *crates)
+    if plan.crates and present(plan.source, store):
+        sources = tuple(sources_of(plan, store))
     missing = [redact(str(source)) for source in sources if not present(source, store)]
     if missing:
         raise OfflineError(
@@ -102,6 +108,11 @@ def fetch_source(
             fetched = sdist.fetch(source, store, index_url, listener, mirrors)
         case ArchiveSource():
             fetched = archive.fetch(source, store, listener, mirrors)
+    return _noted(fetched, source, store)
+
+
+def _noted(fetched: Fetched, source: Source, store: Store) -> Fetched:
+    """With the place that served it, now or when it was fetched."""
     if fetched.reused:
         return replace(fetched, served_by=_served_by(source, store))
     write_atomic(_note(source, store), fetched.served_by.encode())

@@ -150,6 +150,22 @@ def download(
     return size
 
 
+def read_url(url: str, most: int = 1 << 20) -> bytes:
+    """A small file at `url` (http, https, file), not kept.
+
+    Raises:
+        NetworkError: the host cannot be reached, answers with an error, or sends more than `most` bytes.
+        SourceError: the local file is not there, or the scheme is not supported.
+    """
+    data = b""
+    with network_errors(url), _open(url, None) as (chunks, _):
+        for chunk in chunks:
+            data += chunk
+            if len(data) > most:
+                raise NetworkError(f"{redact(url)} has more than {most:,} bytes.", REMEDY)
+    return data
+
+
 def _receive(url: str, to: Path, listener: Listener, session: requests.Session | None) -> tuple[str, int]:
     if url.startswith("file:") and (directory := Path(url2pathname(urlsplit(url).path))).is_dir():
         with to.open("wb") as file:

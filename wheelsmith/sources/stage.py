@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wheelsmith.errors import SourceError
 from wheelsmith.planning.model import CANONICAL, GitSource, SdistSource
-from wheelsmith.sources import archive, git
+from wheelsmith.sources import archive, git, vendor
 from wheelsmith.sources.patches import apply
 from wheelsmith.sources.safe_paths import below, settle
 
@@ -47,6 +47,7 @@ def lay_out(plan: Plan, store: Store, into: Path) -> None:
     # Outer before inner: an inner tree takes the place of the empty directory that stands for a submodule.
     for path, source in sorted(places, key=lambda place: place[0].count("/")):
         lay_out_source(source, store, _free(into, path))
+    vendor.lay_out(plan, store, into)
     _mark_archive(plan.source, into / _relative(places[0][0]))
     for patch in plan.patches:
         apply(patch, into / _relative(patch.path))
