@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from pathlib import Path
 
@@ -21,6 +22,11 @@ settings.load_profile("wheelsmith")
 _NUMBERS = itertools.count()
 
 
+def pytest_collection_finish() -> None:
+    """What all tests share is there by now: the collector need not look through it again and again."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def _places(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("places")
@@ -28,11 +34,10 @@ def _places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_places(_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's store, recipes or configuration."""
+    """No test reads or writes the user's store, recipes or configuration: it has its own, which do not exist yet."""
     own = _places / str(next(_NUMBERS))  # pytest's own numbering reads all directories that there are, for each test
-    for variable, name in (("WHEELSMITH_STORE", "store"), ("XDG_CONFIG_HOME", "config")):
-        (own / name).mkdir(parents=True)
-        monkeypatch.setenv(variable, str(own / name))
+    monkeypatch.setenv("WHEELSMITH_STORE", str(own / "store"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(own / "config"))
     monkeypatch.delenv("WHEELSMITH_RECIPES", raising=False)
     monkeypatch.delenv("WHEELSMITH_FACTS", raising=False)
 

@@ -257,7 +257,7 @@ class _Killed(BaseException):
     """Stands for the end of the process at one system call."""
 
 
-@pytest.mark.parametrize("how", ["error", "kill"])
+@pytest.mark.parametrize("how", ["error", pytest.param("kill", marks=pytest.mark.e2e)])
 @pytest.mark.parametrize("at", range(1, 36))
 def test_interrupted_anywhere_it_is_published_or_not_and_the_next_publish_heals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, how: str

@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,9 @@ exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-15 w
 """
 
 
+@cache
 def parser() -> Parser:
-    """The whole command line."""
+    """The whole command line; made once in a process."""
     top = Parser(
         prog="wheelsmith",
         description="Compile CUDA packages into wheels that are proved to run natively on your GPUs.",
