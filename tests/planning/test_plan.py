@@ -119,7 +119,7 @@ def test_the_digest_hangs_on_what_decides_the_result_and_on_nothing_else(recipe_
         toy(recipe_dir, python="3.10"),
         toy(recipe_dir, cuda="12.8"),
         toy(recipe_dir, environment="current"),
-        toy(recipe_dir, TOY_RECIPE.replace("0000", "0001", 1)),
+        toy(recipe_dir, TOY_RECIPE.replace("abab", "abac", 1)),
         toy(recipe_dir, TOY_RECIPE + '[[patch]]\nwhy = "w"\nfile = "a"\nfind = "b"\nreplace = "c"\n'),
         toy(recipe_dir, TOY_RECIPE + "[build.env]\nX = '1'\n"),
     ]
@@ -219,3 +219,27 @@ def test_a_lock_is_read_with_its_markers():
     )
     assert dict(locked_pins(lock, "3.11")) == {"a": "1", "b-b": "3"}
     assert dict(locked_pins(lock, "3.13")) == {"a": "2", "b-b": "3"}
+
+
+def _two_releases(recipe_dir, newer_tree=""):
+    text = TOY_RECIPE + '\n[releases."9.0".source.sdist]\nsha256 = "' + "ab" * 32 + f'"\n{newer_tree}'
+    write_recipe(recipe_dir, "toy", text)
+
+
+def test_without_a_version_the_newest_that_is_locked_is_planned(recipe_dir):
+    """A newer release whose tree nobody has locked cannot be fetched: it is planned where it is named, and told of."""
+    _two_releases(recipe_dir)
+    assert wheelsmith.plan("toy", recipes=[recipe_dir]).version == "9.0"
+    tree = '[[tree]]\nname = "inner"\nversions = ">=9"\n[tree.git]\nurl = "https://example.invalid/inner.git"\n'
+    _two_releases(recipe_dir, tree)
+    plan = wheelsmith.plan("toy", recipes=[recipe_dir])
+    assert plan.version != "9.0"
+    assert plan.warnings[-1].startswith("toy==9.0 is newer, but some of its sources are not locked")
+    assert wheelsmith.plan("toy==9.0", recipes=[recipe_dir]).version == "9.0"
+    assert wheelsmith.plan("toy>=9", recipes=[recipe_dir]).version == "9.0"
+
+
+def test_zeros_where_a_hash_belongs_are_told_of(recipe_dir):
+    write_recipe(recipe_dir, "toy", TOY_RECIPE + f'\n[releases."9.0".source.sdist]\nsha256 = "{"0" * 64}"\n')
+    warning = wheelsmith.plan("toy==9.0", recipes=[recipe_dir]).warnings[0]
+    assert warning.startswith("toy==9.0's source is pinned by a placeholder, all zeros")

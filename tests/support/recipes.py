@@ -25,7 +25,7 @@ cpu_minutes = 1
 
 [releases."1.0".source.archive]
 url = "https://example.invalid/toy-1.0.tar.gz"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+sha256 = "abababababababababababababababababababababababababababababababab"
 """
 
 

@@ -61,8 +61,9 @@ def plan(
     """Decide everything about a build. Touches neither network nor disk, except to read recipes.
 
     Args:
-        requirement: PEP 508 name and version, such as `vllm==0.15.1`; without a version the newest that is pinned. A
-            local version (`==0.15.1+cu128.sm86`) asks for its CUDA, torch and archs. Extras change nothing.
+        requirement: PEP 508 name and version, such as `vllm==0.15.1`; without a version the newest that is pinned
+            and whose sources are all locked (where none is, the newest). A local version (`==0.15.1+cu128.sm86`) asks
+            for its CUDA, torch and archs. Extras change nothing.
         gpu: GPUs by name or compute capability, or `native`, such as `RTX 5090,A40` (see `wheelsmith.gpu.select`).
         arch: what to compile for, in the same words, such as `8.6;12.0` or `9.0+PTX`; `gpu` must then run it.
         python: `major.minor`; default: the recipe's, else the running interpreter's.
@@ -78,7 +79,7 @@ def plan(
     Raises:
         UnknownPackageError, UnknownVersionError, RecipeError, UnknownGpuError, TargetError, UsageError.
     """
-    from wheelsmith.api.targets import Asking, plan_for
+    from wheelsmith.api.targets import Asking, newest_fixed, plan_for
     from wheelsmith.gpu.select import parse_driver, select
     from wheelsmith.planning.model import Target
     from wheelsmith.planning.words import asked_by, python_version
@@ -86,25 +87,30 @@ def plan(
     from wheelsmith.toolchain.python import running_python
 
     wanted = read_requirement(requirement)
-    loaded, version = book(recipes).find(requirement)
-    defaults = loaded.recipe.at(version).defaults
+    loaded, newest = book(recipes).find(requirement)
     asked = asked_by(wanted.local)
-    archs, named = select(gpu, arch, defaults.archs if asked.archs is None else asked.archs)
     if environment == "current":
         python = running_python() if python is None else python
-    target = Target(
-        python=python_version((defaults.python or running_python()) if python is None else python),
-        archs=archs,
-        cuda=defaults.cuda,
-        torch=defaults.torch,
-        gpus=named,
-        environment=environment,
-        driver=None if driver is None else str(parse_driver(driver)),
-    )
-    _refuse_marker(wanted, target.python)
-    asking = Asking(loaded, version, wanted, dict(options or {}), local)
-    cuda, torch = asked.cuda if cuda is None else cuda, asked.torch if torch is None else torch
-    return plan_for(asking, target, cuda=cuda, torch=torch)
+
+    def at(version: str) -> Plan:
+        defaults = loaded.recipe.at(version).defaults
+        archs, named = select(gpu, arch, defaults.archs if asked.archs is None else asked.archs)
+        target = Target(
+            python=python_version((defaults.python or running_python()) if python is None else python),
+            archs=archs,
+            cuda=defaults.cuda,
+            torch=defaults.torch,
+            gpus=named,
+            environment=environment,
+            driver=None if driver is None else str(parse_driver(driver)),
+        )
+        _refuse_marker(wanted, target.python)
+        asking = Asking(loaded, version, wanted, dict(options or {}), local)
+        return plan_for(
+            asking, target, cuda=asked.cuda if cuda is None else cuda, torch=asked.torch if torch is None else torch
+        )
+
+    return newest_fixed(at, newest, loaded.fitting(wanted.specifier))
 
 
 def _refuse_marker(wanted: Wanted, python: str) -> None:

@@ -6,13 +6,13 @@ name only what was planned and what can be had here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.errors import TargetError, ToolkitError
+from wheelsmith.errors import TargetError, ToolkitError, WheelsmithError
 
 if TYPE_CHECKING:
     from wheelsmith.planning.model import Plan, Target
@@ -69,6 +69,31 @@ def plan_for(asking: Asking, target: Target, *, cuda: str | None, torch: str | N
             f" {plan.requirement}.",
             f"Ask for {plan.requirement}, or name the wheel so: --local {asking.wanted.local}",
         )
+    return plan
+
+
+def newest_fixed(at: Callable[[str], Plan], newest: str, fitting: Iterable[str]) -> Plan:
+    """The plan of the newest release that can be fetched as the recipe stands; of `newest`, where none can.
+
+    Args:
+        at: makes the plan of one release.
+        newest: the newest that fits what was asked for.
+        fitting: all that do.
+
+    Raises:
+        WheelsmithError: what `at` raises for `newest`.
+    """
+    plan = at(newest)
+    if plan.is_fixed:
+        return plan
+    for version in fitting:
+        with suppress(WheelsmithError):
+            if (older := at(version)).is_fixed:
+                why = (
+                    f"{plan.name}=={newest} is newer, but some of its sources are not locked: fetching refuses them"
+                    f" until `wheelsmith recipes lock {plan.name}=={newest} --write` has asked. Name it to plan it."
+                )
+                return replace(older, warnings=(*older.warnings, why))
     return plan
 
 

@@ -101,6 +101,11 @@ class ArchiveSource:
 Source = GitSource | SdistSource | ArchiveSource
 
 
+def is_fixed(source: Source) -> bool:
+    """Whether the recipe says which bytes these are: a commit or a SHA-256 that is there, and more than zeros."""
+    return bool((source.commit if isinstance(source, GitSource) else source.sha256).strip("0"))
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """An external source tree. `path` is where the build finds it."""
@@ -230,6 +235,11 @@ class Plan:
     cuda_libraries: bool = False
     crates: tuple[CrateLock, ...] = ()
     serves_torch: str = ""  # the torch versions (PEP 440) that the wheel shall require as far as that is proved
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether everything that it fetches is named to the byte; what is not is refused when it is fetched."""
+        return all(map(is_fixed, (self.source, *(tree.source for tree in self.trees))))
 
     @property
     def needs_cuda_libraries(self) -> bool:

@@ -35,6 +35,7 @@ from wheelsmith.planning.model import (
     Source,
     Target,
     Tree,
+    is_fixed,
 )
 from wheelsmith.planning.pins import usable_lock
 from wheelsmith.planning.words import archs_part
@@ -118,11 +119,12 @@ def make_plan(
     for crates_table in brought:
         environment |= {key: _fill(text, values) for key, text in crates_table.env.items()}
 
+    source = _source(loaded, release.source, version)
     libraries = list(_libraries(recipe, version, chosen, target.cuda))
     warnings += (
         tuple(_without(libraries, target))
         + tuple(_left_out(table) for table in crates if table not in brought)
-        + tuple(_unlocked(trees, f"{recipe.name}=={version}"))
+        + tuple(_not_fixed(source, trees, f"{recipe.name}=={version}"))
     )
     requires = recipe.build.requires + _torch_requirement(target.torch)
     lock, lock_warning = None, None
@@ -134,7 +136,7 @@ def make_plan(
         version=version,
         local_version=local_version,
         target=target,
-        source=_source(loaded, release.source, version),
+        source=source,
         trees=trees,
         patches=tuple(_patches(loaded, version, paths, chosen, target.cuda)),
         requires=requires,
@@ -386,7 +388,13 @@ def _left_out(table: CratesTable) -> str:
     )
 
 
-def _unlocked(trees: Sequence[Tree], requirement: str) -> Iterator[str]:
+def _not_fixed(source: Source, trees: Sequence[Tree], requirement: str) -> Iterator[str]:
+    """What will not be fetched, as nobody has said yet which bytes it is."""
+    given = {f"{requirement}'s source": source} | {f"the tree {tree.name}": tree.source for tree in trees}
+    for what, one in given.items():
+        pin = one.commit if isinstance(one, GitSource) else one.sha256
+        if pin and not is_fixed(one):
+            yield f"{what} is pinned by a placeholder, all zeros: fetching refuses it until the recipe has the real one"
     for tree in trees:
         if isinstance(tree.source, GitSource) and not tree.source.commit:
             which = f"which commit {tree.source.tag} is" if tree.source.tag else "its commit"

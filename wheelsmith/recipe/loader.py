@@ -46,15 +46,20 @@ class LoadedRecipe:
         """The same, as it is for one version of the package."""
         return replace(self, recipe=self.recipe.at(version))
 
+    def fitting(self, specifier: SpecifierSet) -> tuple[str, ...]:
+        """The pinned versions that `specifier` admits, newest first (pre-releases only where it names one)."""
+        pinned = sorted(map(Version, self.recipe.releases), reverse=True)
+        return tuple(map(str, specifier.filter(pinned)))
+
     def choose(self, specifier: SpecifierSet) -> str:
         """The newest pinned version that `specifier` admits (pre-releases only if asked for by name).
 
         Raises:
             UnknownVersionError: none does; the remedy lists those that are pinned.
         """
-        pinned = sorted((Version(v) for v in self.recipe.releases), reverse=True)
-        for version in specifier.filter(pinned):  # pre-releases only where the specifier names one
-            return str(version)
+        if fitting := self.fitting(specifier):
+            return fitting[0]
+        pinned = sorted(map(Version, self.recipe.releases), reverse=True)
         raise UnknownVersionError(
             f"The recipe for {self.recipe.name} pins no version that fits {str(specifier)!r}.",
             f"Choose one of {', '.join(f'{self.recipe.name}=={version}' for version in pinned)}; or rehearse another:"
