@@ -21,14 +21,17 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from packaging.version import Version
+
 import wheelsmith
 from benchmarks.standins import make_partly
 from wheelsmith.config import load_config
 from wheelsmith.errors import InterruptedBuildError
 from wheelsmith.events import Event, ToolLine, ignore
-from wheelsmith.planning.model import Expectation, SdistSource
+from wheelsmith.planning.model import CANONICAL, EditPatch, Expectation, Plan, SdistSource
 from wheelsmith.sources import archive, sdist
 from wheelsmith.store import Store
+from wheelsmith.toolchain.host import find_host_compiler
 
 #: What a package index offers a compiler for: nvcc comes as a wheel from CUDA 13.0 on, torch 2.11.0 is built with it.
 CUDA, TORCH = "13.0", "2.11.0"
@@ -56,6 +59,7 @@ def count(
         options={"standalone": standalone},
     )
     plan = dataclasses.replace(plan, expect=Expectation(3.0, 12.0, 0.0))  # nothing is compiled
+    plan = dataclasses.replace(plan, patches=(*plan.patches, *_without_gcc_check(plan, store)))
     known = set(store.glob(BUILD_FILES))
     with tempfile.TemporaryDirectory() as index, contextlib.suppress(InterruptedBuildError):
         wheelsmith.build(plan, store=store, index=index, jobs=1, toolkit="wheels", listener=_stop)
@@ -63,6 +67,22 @@ def count(
     left_out = {"_vllm_fa3_C"} if standalone and "9.0" not in archs else set()
     ninja = next(store.glob("envs/*/venv/bin/ninja"))
     return count_units(ninja, build_file.parent, build_file.parents[2], left_out)
+
+
+def _without_gcc_check(plan: Plan, store: Path) -> tuple[EditPatch, ...]:
+    """Where this machine's g++ is too old for the sources, CMake's question about it is taken out, and that is said."""
+    assert isinstance(plan.source, SdistSource)
+    with tempfile.TemporaryDirectory() as name:
+        archive.lay_out(plan.source, Store(store), Path(name, "source"))
+        text = Path(name, "source", "CMakeLists.txt").read_text("utf-8")
+    number = find_host_compiler().number
+    wanted = re.findall(r'CXX_COMPILER_VERSION VERSION_LESS "([0-9.]+)"', text)
+    asked = [oldest for oldest in wanted if Version(oldest) > Version(number)]
+    for oldest in asked:
+        print(f"g++ {number} here, CMake wants {oldest}: its check is taken out, as nothing is compiled", flush=True)
+    why = "only what CMake would build is counted"
+    lines = [f'CMAKE_CXX_COMPILER_VERSION VERSION_LESS "{oldest}"' for oldest in asked]
+    return tuple(EditPatch(f"{CANONICAL}/src", "CMakeLists.txt", line, '"1" STREQUAL "0"', 1, why) for line in lines)
 
 
 def count_units(ninja: Path, build: Path, source: Path, left_out: set[str]) -> dict[str, Counter[str]]:

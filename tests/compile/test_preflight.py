@@ -14,7 +14,7 @@ import wheelsmith
 from tests.support import pure_build
 from wheelsmith.compile.limits import most_waiting, processes
 from wheelsmith.compile.preflight import preflight
-from wheelsmith.compile.versions import host_compiler_check, supported_gcc, try_host_compiler
+from wheelsmith.compile.versions import gcc_check, host_compiler_check, supported_gcc, try_host_compiler
 from wheelsmith.diagnostics.diagnose import diagnose
 from wheelsmith.errors import NoCompilerError
 from wheelsmith.toolchain.cuda import CudaToolkit
@@ -52,6 +52,21 @@ def test_gcc_that_is_too_new_stops_a_build(plan, monkeypatch):
     assert (found.ok, found.stops, found.error.exit_code) == (False, True, 30)
     assert found.error.cause == "The host compiler is g++ 16.1.1 (/usr/bin/g++); nvcc of CUDA 13.0 accepts 6 to 15."
     assert "--host-compiler g++-15" in found.error.remedy
+
+
+@pytest.mark.parametrize(("oldest", "ok"), [("11.3", True), ("12.2", True), ("12.3", False), ("13", False)])
+def test_gcc_that_is_too_old_for_the_sources_stops_a_build(plan, monkeypatch, oldest, ok):
+    monkeypatch.setattr("wheelsmith.compile.versions.other_compilers", lambda *_: iter(()))
+    made = dataclasses.replace(plan, expect=dataclasses.replace(plan.expect, gcc=oldest))
+    found = gcc_check(made, HostCompiler("/usr/bin/g++", "g++ (Debian 12.2.0-14+deb12u1) 12.2.0"))
+    assert (found.needed, found.ok, found.stops) == (f"GCC {oldest} or newer for toy 1.0", ok, True)
+    if oldest == "13":
+        assert found.error.cause == "The host compiler is g++ 12.2.0 (/usr/bin/g++); toy 1.0 needs 13 or newer."
+        assert "--host-compiler g++-13" in found.error.remedy
+
+
+def test_where_nobody_says_how_old_gcc_may_be_nothing_is_said(plan):
+    assert gcc_check(plan, HostCompiler("/usr/bin/g++", "g++ 4.8")) is None
 
 
 NVCC = """\

@@ -103,6 +103,24 @@ def test_what_changes_becomes_a_range_of_the_recipe(tmp_path):
     assert result.open == ()
 
 
+def test_a_gcc_that_cmake_refuses_is_read_from_its_own_check(tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text("""
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS "9.5")
+  message(FATAL_ERROR "GCC >= 9.5")
+endif()
+if (CUDA AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS "13")
+  message(FATAL_ERROR
+    "GCC >= 13")
+endif()
+if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS "14")
+  message(WARNING "slow")
+endif()
+""")
+    result = rehearse(tmp_path)
+    assert tomllib.loads(result.text)["range"] == [{"versions": ">=2.0", "gcc": "13"}]
+    assert "GCC 13 or newer: CMake ends with an error before it." in [found.text for found in result.findings]
+
+
 def test_a_version_outside_the_recipes_range_is_said(tmp_path):
     result = rehearse(tmp_path, version="0.9")
     assert [found.text for found in result.open] == ["0.9: the recipe is meant for versions >=1."]

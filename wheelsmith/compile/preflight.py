@@ -16,7 +16,7 @@ from wheelsmith.compile.checks import Check
 from wheelsmith.compile.limits import address_space, inotify, open_files, processes
 from wheelsmith.compile.memory import GB, available_memory
 from wheelsmith.compile.sandbox import isolation_here
-from wheelsmith.compile.versions import cmake_check, host_compiler_check, torch_check
+from wheelsmith.compile.versions import cmake_check, gcc_check, host_compiler_check, torch_check
 from wheelsmith.errors import (
     DiskFullError,
     NoCompilerError,
@@ -88,6 +88,8 @@ def _compilers(plan: Plan | None, store: Path, choice: str, host_compiler: str |
         return
     yield Check("C++ compiler", f"{compiler.path}: {compiler.version}", "g++", True, stops=True)
     yield about_toolkits
+    if (check := gcc_check(plan, compiler)) is not None:
+        yield check
     if about_toolkits.ok is not False:
         for toolkit in toolkits:
             if (check := host_compiler_check(plan, compiler, toolkit, store)) is not None:

@@ -69,6 +69,25 @@ def host_compiler_check(
     return Check("host compiler", f"{found} ({when})", needed, True, stops=True)
 
 
+def gcc_check(plan: Plan | None, compiler: HostCompiler) -> Check | None:
+    """The host compiler against the oldest GCC that the project compiles with."""
+    oldest = plan.expect.gcc if plan else ""
+    if plan is None or not oldest or not compiler.number or "clang" in compiler.version:
+        return None
+    needed = f"GCC {oldest} or newer for {plan.name} {plan.version}"
+    if Version(compiler.number) >= Version(oldest):
+        return Check("GCC", compiler.number, needed, True, stops=True)
+    supported = supported_gcc(plan.target.cuda)
+    newest = supported[1] if supported else Version(oldest).major
+    fitting = [one for one in other_compilers(Version(oldest).major, newest) if Version(one.number) >= Version(oldest)]
+    what = f"{plan.name} {plan.version}"
+    error = NoCompilerError(
+        f"The host compiler is g++ {compiler.number} ({compiler.path}); {what} needs {oldest} or newer.",
+        f"Choose --host-compiler {fitting[0].path}." if fitting else _install(Version(oldest).major),
+    )
+    return Check("GCC", compiler.number, needed, False, error, stops=True)
+
+
 def try_host_compiler(
     plan: Plan | None, compiler: HostCompiler, toolkit: CudaToolkit, store: Path | None
 ) -> tuple[HostCompiler, float]:

@@ -178,6 +178,8 @@ class ExpectationFacts(TypedDict):
     memory_gb: float
     disk_gb: float
     cpu_minutes: float
+    gcc: NotRequired[str]
+    """The oldest GCC that will do; left out where nobody says."""
 
 
 class PlanFacts(TypedDict):

@@ -25,6 +25,9 @@ from wheelsmith.errors import SourceError
 
 _SCRIPTS = ("tools", "build_tools", "scripts", "build")
 _GENCODE = re.compile(r"arch=compute_(\d+)[af]?,code=|[\"']-gencode[\"']|-gencode[ =]arch=compute_\d")
+_TOO_OLD = re.compile(
+    r"CMAKE_CXX_COMPILER_VERSION\s+VERSION_LESS\s+\"?(\d+(?:\.\d+)*)\"?\s*\)\s*message\s*\(\s*FATAL_ERROR"
+)
 _CUDA_PACKAGE = re.compile(r"\bcu(?:da)?-?1[1-9]\d?\b|\[cu1[1-9]\d?\]", re.IGNORECASE)
 _SHOWN = 4
 
@@ -74,6 +77,7 @@ class Project:
         cuda: the toolkit of its own container build, `13.0.3`; None: not found.
         extensions: in the order of the files.
         crates: its Cargo.lock; None: it has none.
+        gcc: the oldest GCC with which its CMake goes on; None: not said.
         hard_coded: places with archs of their own, where TORCH_CUDA_ARCH_LIST and CMake are not asked.
     """
 
@@ -83,6 +87,7 @@ class Project:
     cuda: str | None
     extensions: tuple[Extension, ...]
     crates: Crates | None
+    gcc: str | None
     hard_coded: tuple[str, ...]
 
     @property
@@ -114,6 +119,7 @@ def read_project(directory: Path) -> Project:
         _dockerfile(directory),
         tuple(_extensions(directory)),
         _crates(directory),
+        _gcc(directory),
         hard_coded(directory),
     )
 
@@ -166,6 +172,12 @@ def _crates(directory: Path) -> Crates | None:
         git = sum(source.startswith("git+") for source in sources)
         return Crates(str(path.relative_to(directory)), len(sources), git, channel[1] if channel else None)
     return None
+
+
+def _gcc(directory: Path) -> str | None:
+    """The highest release below which CMakeLists.txt ends with an error."""
+    found = _TOO_OLD.findall(_text(directory / "CMakeLists.txt"))
+    return max(found, key=Version, default=None)
 
 
 def _extensions(directory: Path) -> Iterator[Extension]:

@@ -168,6 +168,9 @@ class _Maker:
             default = base.defaults.python
             if default is not None and not SpecifierSet(python.project).contains(default):
                 lines.append(f"default_python = {quoted(_lowest(python.project))}")
+        if project.gcc and Version(project.gcc) > Version(base.build.gcc or "0"):
+            lines.append(f"gcc = {quoted(project.gcc)}")
+            self.findings.append(Change("build", f"GCC {project.gcc} or newer: CMake ends with an error before it."))
         differ = [n for n in self._reading.needs if n.state == "differs" and n.name not in {"Python", "torch"}]
         if differ:
             lines += ["requires = [", *(f"  {quoted(item)}," for item in self._requires(base)), "]"]

@@ -38,7 +38,7 @@ NIGHTLY = "nightly"
 
 #: Left out of the JSON form where they are empty, so that a plan that has none keeps its digest.
 _LEFT_OUT = frozenset(
-    {"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries", "serves_torch", "crates"}
+    {"lacks", "unjudged", "choice", "present", "rewrites", "driver", "cuda_libraries", "serves_torch", "crates", "gcc"}
 )
 
 
@@ -200,11 +200,12 @@ Patch = DiffPatch | EditPatch | ArchPatch
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """What the build takes: GB of memory for one compiler process, GB of disk, CPU minutes (default archs; 0: nobody
-    has built it yet, and the others are what is usual)."""
+    has built it yet, and the others are what is usual), and the oldest GCC that will do (empty: not said)."""
 
     memory_gb: float
     disk_gb: float
     cpu_minutes: float
+    gcc: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,8 +166,10 @@ def make_plan(
 def _expectation(recipe: Recipe) -> Expectation:
     """What the recipe says; before the first build what is usual, with no minutes: they are not known."""
     if recipe.expect is not None:
-        return Expectation(recipe.expect.memory_gb, recipe.expect.disk_gb, recipe.expect.cpu_minutes)
-    return Expectation(_USUAL_MEMORY, _USUAL_DISK if recipe.defaults.torch else _USUAL_DISK / 4, 0.0)
+        said = recipe.expect
+        return Expectation(said.memory_gb, said.disk_gb, said.cpu_minutes, recipe.build.gcc or "")
+    disk = _USUAL_DISK if recipe.defaults.torch else _USUAL_DISK / 4
+    return Expectation(_USUAL_MEMORY, disk, 0.0, recipe.build.gcc or "")
 
 
 def _local_version(

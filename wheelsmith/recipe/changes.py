@@ -14,6 +14,7 @@ from wheelsmith.recipe.texts import (
     Capabilities,
     Condition,
     CudaVersion,
+    GccVersion,
     PythonVersion,
     RelativePath,
     RequirementText,
@@ -39,12 +40,14 @@ class RangeTable(Table, frozen=True, kw_only=True):
         tuple[RequirementText, ...] | None, Meta(description="in place of [build] requires, without torch")
     ] = None
     lock: Annotated[RelativePath | None, Meta(description="in place of [build] lock")] = None
+    gcc: Annotated[GccVersion | None, Meta(description="in place of [build] gcc")] = None
     env: Annotated[dict[str, str], Meta(description="further variables for [build.env]")] = field(default_factory=dict)
     present: Annotated[tuple[str, ...], Meta(description="further files for [contract] present")] = ()
 
     def __post_init__(self) -> None:
-        said = (self.python, self.default_python, self.cuda, self.torch, self.requires, self.lock, self.serves_torch)
-        if not self.env and not self.present and all(value is None for value in said):
+        said = (self.python, self.default_python, self.cuda, self.torch, self.serves_torch)
+        of_build = (self.requires, self.lock, self.gcc)
+        if not self.env and not self.present and all(value is None for value in (*said, *of_build)):
             raise ValueError("says nothing but versions")
 
 

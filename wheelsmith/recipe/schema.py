@@ -24,6 +24,7 @@ from wheelsmith.recipe.texts import (
     Commit,
     Condition,
     CudaVersion,
+    GccVersion,
     Manylinux,
     OptionName,
     PythonVersion,
@@ -162,6 +163,7 @@ class BuildTable(Table, frozen=True, kw_only=True):
     cuda_libraries: Annotated[
         bool, Meta(description="its sources include cuBLAS, cuFFT, cuRAND, cuSOLVER or cuSPARSE; with torch always so")
     ] = False
+    gcc: Annotated[GccVersion | None, Meta(description="the oldest GCC that compiles the host code")] = None
     ptx: Annotated[bool, Meta(description="whether the build passes a requested +PTX on to nvcc")] = True
     compress: Annotated[
         Literal["none", "speed", "balance", "size"] | None,
@@ -402,6 +404,7 @@ class Recipe(Table, frozen=True, kw_only=True):
                 requires=build.requires if item.requires is None else item.requires,
                 lock=item.lock or build.lock,
                 env=build.env | item.env,
+                gcc=item.gcc or build.gcc,
             )
             wheel = replace(wheel, torch=Specifier(f"=={item.torch}")) if item.torch else wheel
             wheel = replace(wheel, serves_torch=item.serves_torch or wheel.serves_torch)

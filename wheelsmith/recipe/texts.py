@@ -133,6 +133,7 @@ class Url(Text):
 
 Sha256 = Annotated[str, matching("[0-9a-f]{64}", "SHA-256, 64 lowercase hex digits")]
 Commit = Annotated[str, matching("[0-9a-f]{40}", "full git commit, 40 hex digits")]
+GccVersion = Annotated[str, matching(r"[0-9]+(\.[0-9]+){0,2}", "release of GCC")]
 CudaVersion = Annotated[str, matching(r"[0-9]+\.[0-9]+", "CUDA toolkit as major.minor")]
 OptionName = Annotated[str, matching("[a-z][a-z0-9-]*", "name of an option")]
 Condition = Annotated[str, matching("!?[a-z][a-z0-9-]*", "name of an option; `!name`: if it is off")]
