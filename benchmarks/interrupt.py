@@ -1,19 +1,21 @@
 """What an interruption costs: CPU-seconds that were spent and must be spent again.
 
     python -m benchmarks.interrupt [--package cuvec==6.0.1] [--archs 8.6] [--moments 0.15,0.45,0.75]
-        [--ways 1,2,term,kill] [--rows 40] [--toolkit auto] [--source DIR] [--whole CPU-SECONDS]
+        [--random N [--seed 1]] [--ways 1,2,term,kill] [--rows 40] [--toolkit auto] [--source DIR] [--whole CPU-SECONDS]
 
 A package is built whole; then it is built again, interrupted when it has used a share of those CPU-seconds, and
 continued: after one Ctrl-C or SIGTERM (what runs comes to its end), after two Ctrl-C (it is stopped at once), after
-kill -9. Lost is what both runs used together beyond the whole build. Without `--package` it is a project of three
-units; `--rows`: how large they are; 40: some twenty CPU-seconds each, most of it device code. `--source`: a checkout of
-another version of wheelsmith, to compare with; it is run with this Python. `--whole` spares the first build.
+kill -9. Lost is what both runs used together beyond the whole build. `--random`: so many moments by chance, the same
+for each way. Without `--package` it is a project of three units; `--rows`: how large they are; 40: twenty CPU-seconds
+each, most of it device code. `--source`: a checkout of another version of wheelsmith, to compare with; it is run with
+this Python. `--whole` spares the first build.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -57,12 +59,14 @@ class Bench:
     def fetch(self, name: str) -> None:
         """Make all that a build needs: sources, environment, toolkit."""
         command = self._command("fetch", name)
-        subprocess.run(command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        quiet = subprocess.DEVNULL
+        subprocess.run(command, cwd=self.root, env=self._environment, stdout=quiet, stderr=quiet, check=True)
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Begin a build; every `name` has a cache, a wheel and a work directory of its own."""
         command = [*self._command("build", name), "--index", self.root / name / "dist", "--verbose"]
-        return subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        quiet, there = subprocess.DEVNULL, self.root  # where `-m` finds no wheelsmith but that of `source`
+        return subprocess.Popen(command, cwd=there, env=self._environment, stderr=subprocess.PIPE, stdout=quiet)
 
     def _command(self, what: str, name: str) -> list[str | Path]:
         command: list[str | Path] = [sys.executable, "-m", "wheelsmith", what, self.package, *self.more]
@@ -129,6 +133,8 @@ def main() -> None:
     parser.add_argument("--package", default="")
     parser.add_argument("--archs", default="")
     parser.add_argument("--moments", default="0.15,0.45,0.75")
+    parser.add_argument("--random", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ways", default="1,2,term,kill")
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--toolkit", default="auto")
@@ -142,12 +148,16 @@ def main() -> None:
             units = {f"{name}.cu": unit(n, options.rows) for n, name in enumerate(("one", "two", "three"), 1)}
             package = "toycuda"
             more += ["--recipes", str(toyproject.make(root, toyproject.files() | units))]
+        moments = [float(moment) for moment in options.moments.split(",")]
+        if options.random:
+            chance = random.Random(options.seed)
+            moments = [round(chance.random(), 2) for _ in range(options.random)]
         bench = Bench(root, options.source.resolve(), package, tuple(more))
         full = options.whole or bench.whole("whole")
         print(f"whole: {full:.1f} CPU-s", flush=True)
         for way in options.ways.split(","):
             losses = []
-            for moment in map(float, options.moments.split(",")):
+            for moment in moments:
                 place = f"{way}-{moment}"
                 spent, waited = bench.interrupted(place, moment * full, WAYS[way])
                 again = bench.whole(place)
