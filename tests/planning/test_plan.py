@@ -243,3 +243,13 @@ def test_zeros_where_a_hash_belongs_are_told_of(recipe_dir):
     write_recipe(recipe_dir, "toy", TOY_RECIPE + f'\n[releases."9.0".source.sdist]\nsha256 = "{"0" * 64}"\n')
     warning = wheelsmith.plan("toy==9.0", recipes=[recipe_dir]).warnings[0]
     assert warning.startswith("toy==9.0's source is pinned by a placeholder, all zeros")
+
+
+@pytest.mark.parametrize(("version", "hands_over"), [("0.18.1", "VLLM_FLASH_ATTN_SRC_DIR"), ("0.24.0", "CMAKE_ARGS")])
+def test_a_tree_is_handed_over_by_the_variables_of_its_version_alone(version, hands_over):
+    """With VLLM_FLASH_ATTN_SRC_DIR, 0.20 and newer install FlashAttention-4 as a link into the build directory."""
+    environment = dict(wheelsmith.plan(f"vllm=={version}").environment)
+    found = [
+        name for name in ("VLLM_FLASH_ATTN_SRC_DIR", "CMAKE_ARGS") if "vllm-flash-attn" in environment.get(name, "")
+    ]
+    assert found == [hands_over]

@@ -103,9 +103,8 @@ def make_plan(
     paths = {tree.name: tree.path for tree in trees}
 
     environment = dict(_base_environment(recipe.name, version, target))
-    for table in recipe.tree:
-        if table.name in paths:
-            environment |= {k: _fill(v, values | {"tree": paths[table.name]}) for k, v in table.env.items()}
+    for table in tables:  # others of that name are for other versions
+        environment |= {k: _fill(v, values | {"tree": paths[table.name]}) for k, v in table.env.items()}
     environment |= {key: _fill(text, values) for key, text in recipe.build.env.items()}
     if recipe.build.compress is not None:
         flag, warning = _compression(recipe.build.compress, target.cuda)
