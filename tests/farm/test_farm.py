@@ -6,6 +6,8 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,38 +16,87 @@ import jsonschema
 import pytest
 
 import wheelsmith
-from wheelsmith.builder.shards import UnitCost
 from wheelsmith.compile.run import Effort
 from wheelsmith.errors import FarmError, UsageError, VerificationError
 from wheelsmith.events import CellDone
+from wheelsmith.farm.claims import Awaiting, Book, Taking
 from wheelsmith.farm.cluster import refuse_versions
 from wheelsmith.farm.resources import lacking, needed, offered
 from wheelsmith.farm.simulate import FarmFacts, predict, units_of
-from wheelsmith.farm.split import split
 from wheelsmith.farm.task import Way, pack, refuse_secret, unpack
 from wheelsmith.store import Store
 
 ROOT = Path(__file__).parents[2]
 
 
-def units(*seconds: float) -> list[UnitCost]:
-    return [UnitCost(f"/tmp/{number}.o", f"{number}.cu", value, 0) for number, value in enumerate(seconds)]
+def test_the_longest_unit_that_nobody_has_is_given_and_a_lost_worker_gives_back():
+    book = Book({"a": 1.0, "b": 30.0, "c": 20.0, "d": 5.0})
+    assert book.take("w0", ["a", "b", "d"], 2, {"w0", "w1"}) == (["b", "d"], [])  # c is not brought yet
+    assert book.take("w1", ["a", "b", "c", "d"], 1, {"w0", "w1"}) == (["c"], ["b", "d"])
+    book.done.add("b")
+    assert book.take("w1", ["a", "b", "d"], 0, {"w1"}) == ([], ["b"])  # w0 is gone, and had finished b only
+    assert book.take("w1", ["a", "b", "d"], 9, {"w1"}) == (["d", "a"], ["b"])
+    book.give_back("w1")
+    assert book.take("w2", ["a", "c"], 1, {"w2"}) == (["c"], [])
+    book.closed = True
+    assert book.take("w2", ["a", "x"], 9, {"w2"}) == ([], ["a", "x"])
 
 
-@pytest.mark.parametrize("workers", [1, 2, 7, 256])
-@pytest.mark.parametrize("cores", [1, 4])
-def test_every_unit_is_in_one_part_and_the_longest_go_first(workers, cores):
-    given = units(*[1.0 + 7 * number % 50 for number in range(200)])
-    shards = split(given, workers, cores)
-    assert sorted(unit.output for shard in shards for unit in shard.units) == sorted(unit.output for unit in given)
-    lengths = [unit.cpu_seconds for shard in shards for unit in shard.units]
-    assert lengths == sorted(lengths, reverse=True)
-    assert all(len(shard.units) % cores == 0 for shard in shards[:-1])
+def test_each_unit_is_compiled_once_whatever_the_order_in_which_build_tools_bring_them():
+    """Workers of two cores, whose build tools bring at most five units at once; nobody waits for ever."""
+    outputs = [f"{number}.o" for number in range(40)]
+    book, lock, made = Book({output: float(n) for n, output in enumerate(outputs)}), threading.Lock(), []
+
+    def work(who: str, order: list[str]) -> None:
+        def ask(brought, done, count):
+            with lock:
+                book.done.update(done)
+                return book.take(who, brought, count, {"w0", "w1", "w2"})
+
+        waiting, at_once = list(order), 5
+        with Taking(ask, outputs, 2) as claims:
+            assert claims.verdict("generated.o") is True  # nobody shares that out
+            while waiting:
+                for output in waiting[:at_once]:
+                    if (mine := claims.verdict(output)) is not None:
+                        waiting.remove(output)
+                        if mine:
+                            made.append(output)
+                            claims.done(output)
+                time.sleep(0.01)
+
+    orders = [outputs, outputs[::-1], outputs[20:] + outputs[:20]]
+    threads = [threading.Thread(target=work, args=(f"w{n}", order)) for n, order in enumerate(orders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(made) == sorted(outputs)
+    assert book.done == set(outputs)
 
 
-def test_a_part_is_worth_starting_a_build_tool_for():
-    assert [len(shard.units) for shard in split(units(33.0, 15.0, 5.0, 5.0, 3.0, 2.0, 1.0), 2)] == [1, 5, 1]
-    assert split([], 4) == ()
+def test_the_build_waits_for_what_others_do_and_for_nobody_who_is_gone(monkeypatch):
+    monkeypatch.setattr("wheelsmith.farm.claims._ASKS", 0.01)
+    book = {"done": ["a"], "closed": False}
+    with Awaiting(lambda: (book["done"], book["closed"]), ["a", "b"]) as waiting:
+        assert waiting.verdict("generated.o") is True
+        assert until(lambda: waiting.verdict("a"))
+        assert waiting.verdict("b") is None
+        book["closed"] = True
+        assert until(lambda: waiting.verdict("b"))
+
+    def gone():
+        raise OSError("no scheduler")
+
+    with Awaiting(gone, ["a"]) as waiting:
+        assert until(lambda: waiting.verdict("a"))
+
+
+def until(true, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(true())
 
 
 @pytest.fixture
@@ -108,12 +159,12 @@ def test_the_simulator_on_what_can_be_reckoned_by_hand():
     )
     one, two, four = predict(units_of([100.0] * 8), (1, 2, 4), facts)
     assert (one.seconds, one.speed_up) == (815.0, 1.0)
-    assert two.seconds == 10.0 + 400.0 + 5.0 + 5.0  # half of the builder's configuring on each
-    assert four.seconds == 10.0 + 200.0 + 2.5 + 5.0
+    assert two.seconds == 10.0 + 10.0 + 400.0 + 5.0  # one of them configures for the wheel, too
+    assert four.seconds == 10.0 + 10.0 + 200.0 + 5.0
     assert four.cost == pytest.approx(4 * 2.0 * four.seconds / 3600)
-    assert four.efficiency == pytest.approx(815.0 / 217.5 / 4)
+    assert four.efficiency == pytest.approx(815.0 / 225.0 / 4)
     (dear,) = predict(units_of([100.0] * 8), (4,), replace(facts, miss=1.0, hit=0.5))
-    assert dear.seconds == 217.5 + 2 * 1.0 + 8 * 0.5
+    assert dear.seconds == 225.0 + 2 * 1.0 + 8 * 0.5 + 0.5
 
 
 def test_nobody_is_faster_than_the_longest_unit_and_a_slow_line_is_waited_for():

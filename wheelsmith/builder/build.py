@@ -232,7 +232,7 @@ def equip(
         open_chain if settings.cached else None,
         shipped_directory() / "models" / f"{plan.name}.json",
         settings.until,
-        held=settings.held,
+        claims=settings.claims,
     )
     return supplies, effort
 

@@ -5,7 +5,6 @@ In: nothing. Out: values. Nothing can fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS, Mirrors
 
 if TYPE_CHECKING:
+    from wheelsmith.compile.claims import Claims
     from wheelsmith.documents.builds import BuildDocument, BuildRecord
     from wheelsmith.index.publish import Published
     from wheelsmith.planning.model import Plan
@@ -84,7 +84,7 @@ class Settings:
     host_compiler: str | None = None  # name or path of the compiler that nvcc hands host code to
     require_isolation: bool = False  # refuse to build where a build cannot be confined
     publish: bool = True  # whether the wheel goes into the index, where its name is taken for good
-    held: Callable[[], bool] = bool  # whether no compiler may start yet: others fill the cache at the moment
+    claims: Claims | None = None  # which units may start now, as other machines compile some; None: all
     last: Entries | None = None  # who is asked for objects that are in no cache; None: nobody
 
 

@@ -49,7 +49,8 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The units with these outputs, for a machine whose key is this one."""
+    """All units that the farm shares out, by output, for a machine whose key is this one. Which of them it compiles is
+    said by the settings' claims."""
 
     key: str
     outputs: tuple[str, ...]

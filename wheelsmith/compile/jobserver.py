@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wheelsmith.compile.claims import Claims
 from wheelsmith.compile.command import Unit, understand
 from wheelsmith.compile.measured import Outcome, Reading
 from wheelsmith.compile.memory import available_memory, oom_kills, tree_usage
@@ -43,6 +44,7 @@ class _Wrapper:
     received: bytearray = field(default_factory=bytearray)
     word: bytes = b""  # what it is told when it may start
     started: float | None = None  # when it was told
+    output: str = ""  # of its unit, where the farm shares units out
 
 
 def _nothing(outputs: tuple[str, ...]) -> None:
@@ -61,6 +63,7 @@ class Jobserver:
         unfinished: told, whenever it changes, what is not whole: see `Scheduler.outputs`.
 
     `problem` says why no wrapper can reach it, if that is so. `selection`: which units are compiled; None: all.
+    `claims`: which of those that wait may start, where other machines compile some of them; None: all.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Jobserver:
         unfinished: Callable[[tuple[str, ...]], None] = _nothing,
     ) -> None:
         self.selection: Selection | None = None
+        self.claims: Claims | None = None
+        self._undecided: dict[int, Unit] = {}
         self._root, self._scheduler, self._selector, self._cached = root, scheduler, selector, cached
         self._unfinished, self._writing = unfinished, scheduler.outputs
         self._wrappers: dict[int, _Wrapper] = {}
@@ -110,6 +115,8 @@ class Jobserver:
     def tick(self) -> bool:
         """Let units start, if a wrapper came or went, or it is time; whether it was time."""
         timely = self.patience == 0
+        if timely and self._undecided:
+            self._claim()
         if timely or self._changed:
             self._decide()
             self._changed = False
@@ -120,7 +127,7 @@ class Jobserver:
     def dismiss(self, word: bytes = b"stop") -> int:
         """The build has failed, or ends: nobody who waits starts, as build tools end only when all that they started
         has. How many those are; `word` says why (see `compiler_wrapper`)."""
-        dismissed = self._scheduler.waiting
+        dismissed = (*self._scheduler.waiting, *self._undecided)
         for number in dismissed:
             self._say(self._wrappers[number], word)
             self._drop(self._wrappers[number])
@@ -183,8 +190,27 @@ class Jobserver:
             return
         self._units += 1
         wrapper.word = b"cached" if self._cached and unit.kind != "link" else b"run"
-        self._scheduler.arrive(wrapper.number, unit, wrapper.pid, self.now)
+        if self.claims is not None and unit.kind != "link":
+            self._undecided[wrapper.number] = unit
+            self._claim()
+        else:
+            self._scheduler.arrive(wrapper.number, unit, wrapper.pid, self.now)
         self._changed = True
+
+    def _claim(self) -> None:
+        """Those of whom it is known now what becomes of them."""
+        for number, unit in list(self._undecided.items()):
+            mine = self.claims is None or self.claims.verdict(unit.output)
+            if mine is None:
+                continue
+            del self._undecided[number]
+            wrapper = self._wrappers[number]
+            if mine:
+                self._scheduler.arrive(number, unit, wrapper.pid, self.now)
+                wrapper.output = unit.output
+            else:
+                self._say(wrapper, b"empty " + os.fsencode(f"o {unit.output}"))
+                self._drop(wrapper)
 
     def _ended(self, wrapper: _Wrapper, fields: list[str]) -> None:
         try:
@@ -206,6 +232,8 @@ class Jobserver:
             self._drop(wrapper)
             return
         wrapper.started = None
+        if self.claims is not None and code == 0:
+            self.claims.done(wrapper.output)
         if not self._scheduler.finish(wrapper.number, outcome, self.now):
             self._say(wrapper, b"done")
             self._drop(wrapper)
@@ -231,6 +259,7 @@ class Jobserver:
             wrapper.connection.sendall(len(word).to_bytes(4, "big") + word)
 
     def _drop(self, wrapper: _Wrapper) -> None:
+        self._undecided.pop(wrapper.number, None)
         if self._wrappers.pop(wrapper.number, None) is not None:
             self._selector.unregister(wrapper.connection)
             wrapper.connection.close()

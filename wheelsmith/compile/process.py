@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from wheelsmith.children import start_child
+from wheelsmith.compile.claims import Claims
 from wheelsmith.compile.interrupt import Interrupt
 from wheelsmith.compile.jobserver import Jobserver
 from wheelsmith.compile.launchers import bypasses
@@ -56,6 +57,7 @@ class Governed:
         until: when nothing new shall start any more (time.monotonic()); None: never.
         here: where a path that the build sees is outside of it, see `Room.here`.
         selection: which units are compiled; None: all.
+        claims: which of them may start; None: all.
     """
 
     launch: Path
@@ -67,6 +69,7 @@ class Governed:
     until: float | None = None
     here: Callable[[str], Path] = Path
     selection: Selection | None = None
+    claims: Claims | None = None
 
     def note_unfinished(self, outputs: tuple[str, ...]) -> None:
         """Keep on disk what is being written, so that no half-written file of a killed build counts as made."""
@@ -135,7 +138,7 @@ def run_process(command: list[str], log: Path, governed: Governed, listener: Lis
             cached=governed.cached,
             unfinished=governed.note_unfinished,
         )
-        jobserver.selection = governed.selection
+        jobserver.selection, jobserver.claims = governed.selection, governed.claims
         if jobserver.problem:
             listener(Note("compile", f"compilers are neither counted nor measured: {jobserver.problem}", warning=True))
         stack.callback(governed.save)

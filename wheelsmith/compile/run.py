@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from wheelsmith.children import hide_from_children
 from wheelsmith.compile.chain import Chain, OpenChain
+from wheelsmith.compile.claims import Claims
 from wheelsmith.compile.compiler_wrappers import CompilerWrappers, lay_wrappers
 from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.deaths import with_deaths
@@ -107,7 +108,7 @@ class Effort:
         known_costs: what the package's units took elsewhere, for a store that knows nothing yet (see `CostModel`).
         until: the moment (time.monotonic()) after which nothing new starts; None: there is none.
         selection: which units are compiled (see `compile_units`); None: all.
-        held: whether no unit may start yet; asked again and again.
+        claims: which of them may start now, as other machines compile some; None: all.
     """
 
     jobs: int | None = None
@@ -116,7 +117,7 @@ class Effort:
     known_costs: Path | None = None
     until: float | None = None
     selection: Selection | None = None
-    held: Callable[[], bool] = bool
+    claims: Claims | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +322,6 @@ def _schedule(
     }
     timeline = Timeline(head, usable_cpus(), earlier_runs(work.record) if work.resumed else [])
     scheduler = Scheduler(model, capacity, timeline=timeline, listener=listener, oom_kills=work.kills)
-    scheduler.held = effort.held
 
     def save() -> None:
         model.save(costs)
@@ -329,7 +329,8 @@ def _schedule(
 
     room = work.room
     launch, until = room.root / "launch", effort.until
-    return Governed(launch, room.place, scheduler, timeline, cached, save, until, room.here, effort.selection)
+    place, selection = room.place, effort.selection
+    return Governed(launch, place, scheduler, timeline, cached, save, until, room.here, selection, effort.claims)
 
 
 def _failure(plan: Plan, message: str, ran: _Ran) -> CompileError | DiskFullError:

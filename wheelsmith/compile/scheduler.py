@@ -10,7 +10,7 @@ takes a slot away; every eight units that end well give one back.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -87,7 +87,6 @@ class Scheduler:
         self._remembered = False
         self._arrivals: tuple[float, float] | None = None  # the first and the last
         self.stopping = False  # nothing new starts
-        self.held: Callable[[], bool] = bool  # whether nothing starts yet: others compile it at the moment
 
     @property
     def running(self) -> tuple[int, ...]:
@@ -144,7 +143,7 @@ class Scheduler:
     def decide(self, reading: Reading) -> tuple[int, ...]:
         """Take a reading; who starts now."""
         self.watch(reading)
-        if self.stopping or self.held():
+        if self.stopping:
             return ()
         running = [member for member in self._members.values() if member.started is not None]
         waiting = [member for member in self._members.values() if member.started is None]

@@ -6,9 +6,9 @@ is lost is done again by another one, and what was compiled until then is in the
 the run: open cells are "interrupted", and the next run finds what was compiled.
 
 A cell that is long for its share of the farm is split. Every fitting worker looks at its plan; those that would compile
-with the same tools take parts of it, from a queue that is refilled as they finish, so that a slow one takes few and one
-that comes later takes some. At the same time one of them begins the build itself, which holds its compilers back until
-the parts are in the cache.
+with the same tools each start the build once, and take unit by unit from the scheduler's book (`claims.py`), the
+longest first, so that a slow one takes few and one that comes later takes some. At the same time one of them begins the
+build itself, whose compilers wait for what the others have done.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ import contextlib
 import queue
 import time
 import uuid
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from distributed import Event
-
 from wheelsmith.builder.matrix import PlannedCell
 from wheelsmith.builder.shards import Part, Share, Surveyed
 from wheelsmith.errors import FarmError, WheelsmithError
 from wheelsmith.events import CellDone, CellStarted, Listener, Note
+from wheelsmith.farm import claims
 from wheelsmith.farm import worker as work
 from wheelsmith.farm.cluster import workers_of
 from wheelsmith.farm.resources import lacking, needed
-from wheelsmith.farm.split import WORTH_SPLITTING, Shard, split
 from wheelsmith.farm.task import PlanTask, Way, pack
 from wheelsmith.planning.model import Plan
 
@@ -45,7 +43,8 @@ if TYPE_CHECKING:
 _WATCH = 2.0  # seconds between two looks at who is there
 _PATIENCE = 30.0  # seconds that a scheduler may not answer
 _TRIES = 3  # of a build whose workers are lost
-_AHEAD = 2  # parts for each worker that Dask has before they can start
+#: Below this many CPU-seconds one worker builds a plan alone: every other one would configure it first.
+WORTH_SPLITTING = 40.0
 
 
 @dataclass(slots=True)
@@ -94,8 +93,9 @@ class _Job:
     begun: float = 0.0
     looks: dict[Future, str] = field(default_factory=dict)  # to the worker's address
     answers: dict[str, Surveyed] = field(default_factory=dict)
-    shards: deque[Shard] = field(default_factory=deque)
-    at_work: dict[Future, Shard] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()  # of the units that are shared out
+    at_work: dict[Future, str] = field(default_factory=dict)  # parts, to the worker's address
+    rounds: int = 0
     key: str | None = None
     tries: int = 0
     building: Future | None = None
@@ -186,7 +186,7 @@ class FarmRun:
             for address in sharing:
                 self._look(job, address)
         else:
-            self._build(job, None)
+            self._build(job, False)
 
     def _is_split(self, job: _Job, workers: int) -> bool:
         if workers < 2 or self._conduct.split == "never":
@@ -201,13 +201,14 @@ class FarmRun:
         where = {"workers": [address], "allow_other_workers": False}
         job.looks[self._submit(job, work.look, job.task, self._way, resources=needed(job.plan), **where)] = address
 
-    def _build(self, job: _Job, release: str | None) -> None:
+    def _build(self, job: _Job, beside: bool) -> None:
+        """Begin the build that makes the wheel. `beside`: parts of it are compiled at the same time."""
         job.tries += 1
         good = job.good(self._there)
-        held = release is not None
-        resources = {"assembly": 1.0} if held else needed(job.plan)
+        resources = {"assembly": 1.0} if beside else needed(job.plan)
+        book = job.release if job.outputs else None
         job.building = self._submit(
-            job, work.assemble, job.task, self._way, release, resources=resources, workers=good or None
+            job, work.assemble, job.task, self._way, book, job.outputs, resources=resources, workers=good or None
         )
 
     def _submit(self, job: _Job, function: Callable[..., work.Answer], *arguments: object, **more: object) -> Future:
@@ -256,12 +257,10 @@ class FarmRun:
             job.answers[address], self._names[address] = answer.value, answer.worker
             if job.key is not None and answer.value.key != job.key:
                 self._misfit(address)
-        if job.looks:
-            return
-        if job.key is None:
+            elif job.key is not None and not job.released and job.outputs:
+                self._part(job, address)  # it came later
+        if not job.looks and job.key is None:
             self._share_out(job)
-        else:
-            self._refill(job)
 
     def _misfit(self, address: str) -> None:
         text = f"{self._names[address]} takes no part: it compiles with other tools than the others"
@@ -271,7 +270,7 @@ class FarmRun:
         """Everybody has looked: the tools that most have make the wheel."""
         keys = Counter(found.key for found in job.answers.values())
         if not keys:
-            self._build(job, None)
+            self._build(job, False)
             return
         ((job.key, _),) = keys.most_common(1)
         for address, found in job.answers.items():
@@ -280,46 +279,52 @@ class FarmRun:
         good = job.good(self._there)
         first = next(found for found in job.answers.values() if found.key == job.key)
         job.cell.units = len(first.units)
-        if len(good) > 1 and first.units:
-            cores = self._way.jobs or int(min(self._there[address].get("cpus", 1.0) for address in good))
-            job.shards.extend(split(first.units, len(good), cores))
-            job.cell.parts = len(job.shards)
+        if len(good) < 2 or not first.units:
+            self._build(job, False)
+            return
+        job.outputs = tuple(unit.output for unit in first.units)
+        seconds = {unit.output: unit.cpu_seconds for unit in first.units}
+        self._client.run_on_scheduler(claims.open_book, job.release, seconds)
         if any(self._there[address].get("assembly") for address in good):
-            self._build(job, job.release)
-        self._refill(job)
+            self._build(job, True)
+        self._round(job)
 
-    def _refill(self, job: _Job) -> None:
-        good = job.good(self._there)
-        while job.shards and good and len(job.at_work) < _AHEAD * len(good):
-            shard = job.shards.popleft()
-            share = Share(str(job.key), tuple(unit.output for unit in shard.units))
-            future = self._submit(job, work.part, job.task, self._way, share, resources=needed(job.plan), workers=good)
-            job.at_work[future] = shard
-        if not job.at_work and not job.released and job.key is not None:
-            job.cell.lost += len(job.shards)
-            job.shards.clear()
-            job.released = True
-            Event(job.release, client=self._client).set()
-            if job.building is None:
-                self._build(job, None)
+    def _round(self, job: _Job) -> None:
+        job.rounds += 1
+        for address in job.good(self._there):
+            self._part(job, address)
 
-    def _parted(self, job: _Job, future: Future, shard: Shard) -> None:
+    def _part(self, job: _Job, address: str) -> None:
+        share = Share(str(job.key), job.outputs)
+        where = {"workers": [address], "allow_other_workers": False, "resources": needed(job.plan)}
+        job.at_work[self._submit(job, work.part, job.task, self._way, share, job.release, **where)] = address
+        job.cell.parts += 1
+
+    def _parted(self, job: _Job, future: Future, address: str) -> None:
         answer = self._answer(job, future)
         if answer is None or answer.failure is not None:
             job.cell.lost += 1
         elif isinstance(answer.value, Part):
             self._cpu[answer.worker] += answer.value.cpu_seconds
-        if answer is not None and answer.failure is not None and not answer.failure.again:
-            # It does not compile: the build itself will say so, with the diagnosis. Nothing more is worth starting.
-            job.cell.lost += len(job.shards)
-            job.shards.clear()
-        self._refill(job)
+        # It does not compile: the build itself will say so, with the diagnosis. Nothing more is worth starting.
+        hopeless = answer is not None and answer.failure is not None and answer.failure.name == "CompileError"
+        found = self._client.run_on_scheduler(claims.look_up, job.release, hopeless, address)
+        if job.at_work or job.released:
+            return
+        done, closed = found or ((), True)
+        if not closed and len(done) < len(job.outputs) and job.rounds < _TRIES and job.good(self._there):
+            self._round(job)  # who was lost has left some, and the others had ended
+            return
+        job.released = True
+        self._client.run_on_scheduler(claims.look_up, job.release, True)
+        if job.building is None:
+            self._build(job, False)
 
     def _made(self, job: _Job, future: Future) -> None:
         answer, cell = self._answer(job, future), job.cell
         if answer is None or (answer.failure is not None and answer.failure.again):
             if job.tries < _TRIES and cell.state == "not begun":
-                self._build(job, None if job.released or job.key is None else job.release)
+                self._build(job, bool(job.at_work))
                 return
             error: WheelsmithError = FarmError(
                 f"The workers that built {cell.planned.id} were lost {_TRIES} times.",
@@ -338,9 +343,11 @@ class FarmRun:
         if cell.state != "not begun":  # the scheduler was gone, and what it had is cancelled now
             return
         cell.state, cell.error, cell.seconds = state, error, time.monotonic() - job.begun
-        for future in (*job.looks, *job.at_work) if cancel else ():
-            with contextlib.suppress(Exception):  # nobody waits for them any more
+        with contextlib.suppress(Exception):  # nobody waits for them any more
+            for future in (*job.looks, *job.at_work) if cancel else ():
                 future.cancel()
+            if cancel and job.outputs:
+                self._client.run_on_scheduler(claims.forget, job.release)
         words = error.cause if error else cell.built.wheel if cell.built else ""
         self._conduct.listener(CellDone(cell.planned.id, state, words, cell.seconds))
 
@@ -361,16 +368,15 @@ class FarmRun:
         for job in self._jobs:
             if job.cell.state != "not begun":
                 continue
-            for future, address in list(job.looks.items()):
+            for future, address in (*job.looks.items(), *job.at_work.items()):
                 if address not in now:
                     future.cancel()
-            if job.shards and job.key is not None:
+            if job.outputs and not job.released:
                 for address in new:
                     if not lacking(job.plan, now[address]):
                         self._look(job, address)
-            if job.key is not None and not job.good(now):  # none is left that could take what waits
-                for future in (*job.at_work, *([job.building] if job.building is not None else [])):
-                    future.cancel()
+            if job.key is not None and job.building is not None and not job.good(now):  # none is left to make it
+                job.building.cancel()
 
     def _gone(self) -> None:
         error = FarmError(

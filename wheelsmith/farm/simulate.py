@@ -3,11 +3,10 @@
 In: units with their CPU-seconds (of a recorded timeline or a cost model), and what the farm is like. Out: `Point`s:
 wall seconds, speed-up, bytes and cost for each number of workers. Pure; it cannot fail.
 
-Replayed is what `run.py` does. Every worker lays the sources out and configures before it can take a part; parts come
-from `split.py`, the dearest first, and whoever is free takes the next; starting one costs a moment. A worker compiles
-the units of its part on its cores, the longest first, and sends each object to the cache. The worker that makes the
-wheel configures while parts are compiled, and then fetches every object, links, and proves. The cache serves one
-transfer after another at its bandwidth: with many workers that is what is waited for.
+Replayed is what `run.py` does. Every worker lays the sources out and configures, and begins the build once more; then
+whichever core is free takes the longest unit that nobody has, and sends its object to the cache. The worker that makes
+the wheel configures once more beside that and fetches what is done, on the same cores; after the last object it links
+and proves. The cache serves one transfer after another at its bandwidth: with many workers that is what is waited for.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from wheelsmith.builder.shards import UnitCost
-from wheelsmith.farm.split import split
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class FarmFacts:
     Attributes:
         cores: of each worker.
         configure: seconds until a worker that begins a plan meets its first unit.
-        start: seconds that each further part costs a worker.
+        start: seconds that a worker then takes to begin the build, until it compiles.
         finish: seconds from the last object to the published wheel.
         hit: CPU-seconds that an object from the cache costs who fetches it.
         miss: CPU-seconds that one costs who compiles it through the cache, besides compiling: its text is made twice.
@@ -97,23 +95,16 @@ def _compiled(units: Sequence[UnitCost], facts: FarmFacts) -> float:
 
 
 def _together(units: Sequence[UnitCost], workers: int, facts: FarmFacts) -> tuple[float, int]:
-    shards = split(units, workers, facts.cores)
+    begun, fetching = facts.configure + facts.start, len(units) * (facts.hit + 2 * facts.latency)
     sizes = sum(unit.cpu_seconds for unit in units) * facts.object_bytes
-    free = [facts.configure] * workers  # all of them look first
-    pipe = 0.0  # when the cache's line is free again
-    last = facts.configure
-    for shard in shards:
-        begun = heapq.heappop(free)
-        done = begun + facts.start + _compiled(shard.units, facts)
-        carried = shard.seconds * facts.object_bytes / facts.bandwidth
-        pipe = max(pipe, begun + facts.start) + carried
-        done = max(done, pipe) + facts.latency
-        heapq.heappush(free, done)
+    beside = (facts.configure + fetching) / facts.cores  # on the cores of the worker that makes the wheel
+    free = [begun] * ((workers - 1) * facts.cores) + [begun + beside] * facts.cores
+    heapq.heapify(free)
+    last = pipe = begun  # when everything is compiled, and when the cache's line is free again
+    for seconds in sorted((unit.cpu_seconds for unit in units), reverse=True):
+        done = free[0] + seconds + facts.miss
+        heapq.heapreplace(free, done)
         last = max(last, done)
-    # The build that makes the wheel begins when all have looked, and configures beside the parts of one worker.
-    ready = max(last + facts.configure / workers, 2 * facts.configure)
-    fetched = max(
-        len(units) * (facts.hit + 2 * facts.latency) / facts.cores,
-        sizes / facts.bandwidth,
-    )
-    return ready + fetched + facts.finish, int(2 * sizes)
+        pipe = max(pipe, done - seconds) + seconds * facts.object_bytes / facts.bandwidth
+    fetched = max(last, pipe, begun + 2 * sizes / facts.bandwidth) + facts.hit + 2 * facts.latency
+    return max(fetched, begun + facts.configure + fetching / facts.cores) + facts.finish, int(2 * sizes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,7 +44,7 @@ class Way:
     index_url: str | None = None
     require_isolation: bool = False
 
-    def settings(self, environment: dict[str, str], held: Callable[[], bool] = bool) -> Settings:
+    def settings(self, environment: dict[str, str]) -> Settings:
         """The same for one build on a worker with these variables."""
         from wheelsmith.config import load_config
 
@@ -60,7 +59,6 @@ class Way:
             torch_index=environment.get("WHEELSMITH_TORCH_INDEX"),
             cache=self.cache or environment.get("WHEELSMITH_CACHE"),
             require_isolation=self.require_isolation or config.require_isolation,
-            held=held,
         )
 
 

@@ -7,22 +7,24 @@ scheduler while it happens. This module needs Dask; nothing imports it but a far
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distributed import Event, get_client, get_worker
+from distributed import get_client, get_worker
 
 from wheelsmith.builder.build import run_build
 from wheelsmith.builder.shards import Part, Share, Surveyed, compile_part, forget_parts, survey
+from wheelsmith.compile.memory import usable_cpus
 from wheelsmith.errors import InterruptedBuildError, WheelsmithError
 from wheelsmith.events import Compiling, Listener, Note, StageStarted, UnitDone
 from wheelsmith.events import Event as Told
+from wheelsmith.farm.claims import Awaiting, Taking, look_up, take
 from wheelsmith.farm.task import PlanTask, Way, unpack
 from wheelsmith.planning.model import Plan
 from wheelsmith.store import Store, default_root
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 TOPIC = "wheelsmith"
 NAME = "worker_name"  # in a message on its way: Dask puts an address under "worker"
 _OFTEN = 2.0  # seconds between two reports of where a compile is
-_ASKS, _VAIN = 5.0, 12  # seconds of a question whether units may start; and after how many without an answer they do
 _PROBE = "0" * 60 + "farm"
 _ENTRY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{3,128}")
 
@@ -93,23 +94,35 @@ def look(task: PlanTask, way: Way) -> Answer:
     )
 
 
-def part(task: PlanTask, way: Way, share: Share) -> Answer:
-    """Compile some units into the cache, if this worker compiles as the one that will make the wheel."""
+def part(task: PlanTask, way: Way, share: Share, run: str) -> Answer:
+    """Compile, into the cache, the units of the book `run` (see `claims`) that nobody else has taken, if this worker
+    compiles as the one that will make the wheel."""
+    client, who = get_client(), get_worker().address
+
+    def ask(brought: list[str], done: list[str], count: int) -> tuple[list[str], list[str]] | None:
+        found: tuple[list[str], list[str]] | None = client.run_on_scheduler(take, run, who, brought, done, count)
+        return found
 
     def make(plan: Plan, store: Store, listener: Listener) -> Part:
-        return compile_part(plan, store, way.settings(dict(os.environ)), listener, _place(), share)
+        with Taking(ask, share.outputs, way.jobs or usable_cpus()) as claims:
+            settings = replace(way.settings(dict(os.environ)), claims=claims)
+            return compile_part(plan, store, settings, listener, _place(), share)
 
     return _answer("part", task, way, make)
 
 
-def assemble(task: PlanTask, way: Way, released: str | None) -> Answer:
-    """Build and publish. `released`: the name of a Dask event; no unit starts before it is set."""
+def assemble(task: PlanTask, way: Way, run: str | None, outputs: tuple[str, ...] = ()) -> Answer:
+    """Build and publish. `run`: the book of the units `outputs`, which others compile; None: nobody does."""
+    client = get_client()
 
     def make(plan: Plan, store: Store, listener: Listener) -> Built:
-        settings = way.settings(dict(os.environ), bool if released is None else _held(released))
-        if released is not None and settings.cache is not None and "://" in settings.cache:
-            settings = replace(settings, last=_Others(get_client(), way))
-        result = run_build(plan, store, settings, listener)
+        settings = way.settings(dict(os.environ))
+        with contextlib.ExitStack() as stack:
+            if run is not None:
+                waiting = stack.enter_context(Awaiting(lambda: client.run_on_scheduler(look_up, run), outputs))
+                remote = settings.cache is not None and "://" in settings.cache
+                settings = replace(settings, claims=waiting, last=_Others(client, way) if remote else None)
+            result = run_build(plan, store, settings, listener)
         record = result.record
         use, summary = record["compile"]["cache"], record["compile"]["summary"]
         forget_parts(record["key"], store, _place())
@@ -216,29 +229,6 @@ class _Others:
 
     def put(self, name: str, data: bytes) -> None:
         """Nothing: everybody keeps what he has compiled."""
-
-
-def _held(name: str) -> Callable[[], bool]:
-    """Whether an event of Dask's is not set yet, as far as is known: asked by a thread of its own, as the caller must
-    not wait. A question without an answer is asked again, as a farm may be busy; who has asked in vain for long lets
-    go: the build then compiles what is not there."""
-    released = threading.Event()
-    client = get_client()
-
-    def wait() -> None:
-        vain = 0
-        while vain < _VAIN:
-            try:
-                if Event(name, client=client).wait(timeout=_ASKS):
-                    break
-                vain = 0
-            except Exception:  # Dask has many for a scheduler that does not answer
-                vain += 1
-                time.sleep(_ASKS)
-        released.set()
-
-    threading.Thread(target=wait, daemon=True, name="wheelsmith release").start()
-    return lambda: not released.is_set()
 
 
 class _Teller:
