@@ -154,7 +154,7 @@ def _rest(item: Work, speed: float, crowding: float) -> float:
     if item.used >= whole:  # so it is not as quick as the others were
         whole = item.expected * _dearer(item)
     if item.used >= whole:
-        return item.ran * (_OVERDUE if item.measured else _OVERDUE_LIKE)
+        return item.ran * (_OVERDUE_LIKE if item.doubt else _OVERDUE)
     done = item.used / whole
     if item.wide:  # twice as much in each second, until the shorter pass has ended
         done = max(done * (1 + _SHORTER) / 2, done * (1 + _SHORTER) - _SHORTER)
