@@ -213,6 +213,41 @@ def test_scripts_that_clone_are_pointed_out(toy):
     assert result.warnings == ('setup.py:2: clones by itself: subprocess.run(["git", "clone", URL])',)
 
 
+LINKING = """
+if(DEFINED ENV{ALPHA_SRC})
+  set(ALPHA_SRC $ENV{ALPHA_SRC})
+endif()
+if(ALPHA_SRC)
+  FetchContent_Declare(alpha SOURCE_DIR ${ALPHA_SRC})
+else()
+  FetchContent_Declare(alpha GIT_REPOSITORY https://example.org/alpha.git GIT_TAG v1)
+endif()
+if(ALPHA_SRC)
+  install(CODE "file(CREATE_LINK a b SYMBOLIC)" COMPONENT c)
+else()
+  install(CODE "file(COPY a b)" COMPONENT c)
+endif()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        (LINKING, (("ALPHA_SRC", "FETCHCONTENT_SOURCE_DIR_ALPHA"),)),
+        (LINKING.replace("CREATE_LINK", "COPY"), ()),
+    ],
+)
+def test_a_variable_that_makes_a_link_of_its_tree_is_seen(toy, text, links):
+    upstream = Upstream({"https://example.org/alpha.git@v1": A}, {A: [SUB]})
+    assert lock(toy, text, upstream).links == links
+
+
+def test_a_submodule_that_was_left_out_stays_left_out_at_another_commit(toy):
+    upstream = Upstream({"https://example.org/alpha.git@v2": D}, {A: [SUB, OTHER], D: [SUB, OTHER]})
+    result = lock(toy, cmake(declare("alpha", "v2", "ALPHA_SRC"), declare("old", C)), upstream)
+    assert states(result) == {"alpha": "changed", "alpha-sub": "same", "alpha-docs": "left out", "old": "same"}
+
+
 class Silent(Upstream):
     """Hosts of which one does not answer."""
 

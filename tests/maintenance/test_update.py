@@ -121,6 +121,30 @@ endif()
     assert "GCC 13 or newer: CMake ends with an error before it." in [found.text for found in result.findings]
 
 
+def test_a_tree_that_would_become_a_link_is_handed_over_by_cmake_from_then_on(tmp_path, monkeypatch):
+    tree = """[[tree]]
+name = "alpha"
+env = { ALPHA_SRC = "{tree}" } # its own way
+[tree.git]
+url = "https://example.org/alpha.git"
+commit = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+"""
+    monkeypatch.setattr(f"{__name__}.RECIPE", RECIPE.replace("[expect]", f"{tree}[expect]"))
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    links = (("ALPHA_SRC", "FETCHCONTENT_SOURCE_DIR_ALPHA"),)
+    lock = Lock("toy", "2.0", (), (), links=links)
+    reading = Reading("2.0", read_project(tmp_path), {}, lock, (), (), (), RELEASE)
+    result = bump("toy", RECIPE, "here", (), reading)
+    trees = [(table["versions"], table["env"]) for table in tomllib.loads(result.text)["tree"]]
+    assert trees == [
+        ("<2.0", {"ALPHA_SRC": "{tree}"}),
+        (">=2.0", {"CMAKE_ARGS": "-DFETCHCONTENT_SOURCE_DIR_ALPHA={tree}"}),
+    ]
+    assert "# its own way" in result.text
+    assert result.open == ()
+
+
 def test_a_version_outside_the_recipes_range_is_said(tmp_path):
     result = rehearse(tmp_path, version="0.9")
     assert [found.text for found in result.open] == ["0.9: the recipe is meant for versions >=1."]

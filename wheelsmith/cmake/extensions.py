@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wheelsmith.cmake.walk import Call, Guard, walk
@@ -35,6 +35,7 @@ class Target:
         stable: the Python version of the stable ABI that it is built for (USE_SABI); None: it names none.
         archs: what the arch lists that decide whether it is built hold; None: none decides.
         where: file and line.
+        installed: its path in the wheel without an ending, where `install(TARGETS …)` says it; empty: nothing does.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Target:
     stable: str | None
     archs: tuple[str, ...] | None
     where: str
+    installed: str = ""
 
 
 def read_extensions(project: Path, given: Mapping[str, str]) -> tuple[Target, ...]:
@@ -60,7 +62,19 @@ def read_extensions(project: Path, given: Mapping[str, str]) -> tuple[Target, ..
         for name in call.arguments[0]:
             if re.fullmatch(r"[\w.]+", name):
                 found.setdefault(name, _target(name, call, lists))
-    return tuple(found.values())
+    return tuple(replace(target, installed=_installed(target.name, calls)) for target in found.values())
+
+
+def _installed(name: str, calls: Sequence[Call]) -> str:
+    """Where install(TARGETS) puts a library, under the name that OUTPUT_NAME gives it."""
+    folder, module = "", name
+    for call in calls:
+        words = [text[0] if len(text) == 1 else "" for text in call.arguments]
+        if call.name == "install" and words[:2] == ["TARGETS", name] and "DESTINATION" in words[:-1]:
+            folder = words[words.index("DESTINATION") + 1]
+        if call.name == "set_target_properties" and words[:1] == [name] and "OUTPUT_NAME" in words[:-1]:
+            module = words[words.index("OUTPUT_NAME") + 1]
+    return f"{folder}/{module}" if re.fullmatch(r"\w[\w./-]*", folder) and re.fullmatch(r"[\w.]+", module) else ""
 
 
 def cuda_branches(project: Path) -> tuple[str, ...]:
@@ -84,10 +98,12 @@ def _target(name: str, call: Call, lists: Mapping[str, tuple[str, ...]]) -> Targ
     ]
     archs = tuple(dict.fromkeys(item for one in deciding for item in _of(one, lists))) if deciding else None
     destination, stable = behind("DESTINATION"), behind("USE_SABI")
+    sources = [text for texts in call.arguments[1:] for text in texts if re.search(r"\.\w+$", text)]
+    plain = call.name.endswith("_add_library") and sources and not any(text.endswith(".cu") for text in sources)
     return Target(
         name,
         destination[0] if len(destination) == 1 else "",
-        language != ("CXX",),
+        language != ("CXX",) and not plain,
         stable[0] if len(stable) == 1 else None,
         archs,
         call.where,

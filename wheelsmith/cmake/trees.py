@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Declared:
         defines: CMake variables that do (-D); the generic FETCHCONTENT_SOURCE_DIR_… is always the last.
         override: what of the tree the variable must name: empty for its top, else `subdir`.
         where: file and line.
+        linked: those of `env` and `defines` with which the project installs a symbolic link to the tree, not a copy.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Declared:
     defines: tuple[str, ...]
     override: str
     where: str
+    linked: tuple[str, ...] = ()
 
     @property
     def commit(self) -> str | None:
@@ -116,12 +118,24 @@ def read_trees(project: Path, given: Mapping[str, str] | None = None) -> Reading
         elif _fetches(call):
             warnings.append(f"{call.where}: {call.name} fetches something by itself.")
     trees = []
+    linking = {name for call in calls if _links(call) for guard in call.guards if guard.holds for name in _named(guard)}
     for fields_of_one in declared.values():
         tree, problems = _merged(fields_of_one)
         warnings += problems
         if tree is not None:
-            trees.append(tree)
+            linked = tuple(name for name in dict.fromkeys((*tree.env, *tree.defines)) if name in linking)
+            trees.append(replace(tree, linked=linked))
     return Reading(tuple(trees), tuple(dict.fromkeys(warnings)))
+
+
+def _links(call: Call) -> bool:
+    """Whether it makes a symbolic link, while CMake runs or when the project is installed."""
+    text = " ".join(text for argument in call.arguments for text in argument)
+    return call.name in {"file", "install", "execute_process"} and bool(re.search(r"CREATE_LINK|create_symlink", text))
+
+
+def _named(guard: Guard) -> tuple[str, ...]:
+    return (*guard.names, *guard.environment)
 
 
 def _fetches(call: Call) -> bool:

@@ -40,6 +40,7 @@ class Extension:
         name: as setup.py has it, with dots.
         optional: whether a build without it goes on: True and False as written, None where an expression decides.
         rust: whether cargo makes it.
+        program: whether it is a program, not a module for Python.
         conditions: the conditions around it, as Python text.
         where: file and line.
     """
@@ -47,6 +48,7 @@ class Extension:
     name: str
     optional: bool | None
     rust: bool
+    program: bool
     conditions: tuple[ast.expr, ...]
     where: str
 
@@ -208,7 +210,7 @@ def _declared(node: ast.AST, file: str, around: tuple[ast.expr, ...]) -> Iterato
 
 def _extension(call: ast.Call, file: str, around: tuple[ast.expr, ...]) -> Extension | None:
     kind = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if not kind.endswith("Extension") or (kind == "Extension" and not call.keywords):
+    if not kind.endswith(("Extension", "RustBin")) or (kind == "Extension" and not call.keywords):
         return None
     keywords = {item.arg: item.value for item in call.keywords if item.arg}
     named = keywords.get("name", keywords.get("target", call.args[0] if call.args else None))
@@ -216,7 +218,10 @@ def _extension(call: ast.Call, file: str, around: tuple[ast.expr, ...]) -> Exten
         return None
     said = keywords.get("optional", ast.Constant(False))
     optional = said.value if isinstance(said, ast.Constant) and isinstance(said.value, bool) else None
-    return Extension(named.value, optional, kind == "RustExtension", around, f"{file}:{call.lineno}")
+    rust = kind in {"RustExtension", "RustBin"}
+    binding = keywords.get("binding")
+    program = kind == "RustBin" or (isinstance(binding, ast.Attribute) and binding.attr == "Exec")
+    return Extension(named.value, optional, rust, program, around, f"{file}:{call.lineno}")
 
 
 def _holds(condition: ast.expr, cuda: str) -> bool | None:

@@ -123,6 +123,7 @@ class Lock:
     trees: tuple[LockedTree, ...]
     warnings: tuple[str, ...]
     unseen: tuple[str, ...] = ()  # new or changed trees whose submodules could not be looked at
+    links: tuple[tuple[str, str], ...] = ()  # variables that make a link of a tree, and what -D hands it over without
     unreached: tuple[str, ...] = ()  # why a host could not be asked, a sentence for each tree or submodule
 
     @property
@@ -176,6 +177,7 @@ class _Locking:
         self._warnings: list[str] = []
         self._unseen: list[str] = []
         self._unreached: dict[str, str] = {}  # by URL
+        self._links: list[tuple[str, str]] = []
 
     def lock(self, project: Path, submodules: Sequence[Inner] | None, given: Mapping[str, str]) -> Lock:
         trees: list[LockedTree] = []
@@ -192,7 +194,8 @@ class _Locking:
         trees += [self._gone(index, table) for index, table in self._left.items()]
         unreached = tuple(dict.fromkeys(self._unreached.values()))
         warnings = (*self._warnings, *unreached)
-        return Lock(self._recipe.name, self._version, tuple(trees), warnings, tuple(self._unseen), unreached)
+        unseen, links = tuple(self._unseen), tuple(self._links)
+        return Lock(self._recipe.name, self._version, tuple(trees), warnings, unseen, links, unreached)
 
     def _hear(self, url: str, question: Callable[[Asks], T]) -> T | None:
         """The answer; None: nobody may be asked, or nobody answers there. A host is tried once for each URL."""
@@ -217,6 +220,7 @@ class _Locking:
             )
             return
         index, table = self._table_of(declared)
+        self._links += [(name, declared.defines[-1]) for name in declared.env if name in declared.linked]
         git = None if table is None else table.git
         url = _spelled(declared.url, git)
         commit, note = self._commit(declared, table, url)
@@ -237,12 +241,14 @@ class _Locking:
         if commit is None or not declared.submodules:
             return
         found = self._hear(url, lambda ask: ask.submodules(url, commit, tag))
+        before = self._hear(url, lambda ask: ask.submodules(url, was)) if was and found and state == "changed" else ()
         if found is None:
             if state != "same":
                 self._unseen.append(name)
             yield from self._unchecked(name, self._why(url))
         else:
-            yield from self._inner(name, found, pinned=state == "same", sparse=sparse)
+            known = frozenset(item.path for item in before or ())
+            yield from self._inner(name, found, pinned=state == "same", sparse=sparse, before=known)
 
     def _commit(self, declared: Declared, table: TreeTable | None, url: str) -> tuple[str | None, str]:
         """The commit that the project wants, and a note."""
@@ -259,6 +265,8 @@ class _Locking:
     def _handing(self, declared: Declared) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
         """How a new tree would be handed over."""
         path = f"{{tree}}/{declared.override}" if declared.override else "{tree}"
+        if declared.env[:1] == declared.linked[:1] and declared.linked:
+            return (("CMAKE_ARGS", f"-D{declared.defines[-1]}={path}"),), (declared.subdir,) if declared.subdir else ()
         if not declared.env:
             self._warnings.append(
                 f"{declared.where}: {declared.name} has no variable of the environment that hands it over; pass"
@@ -267,7 +275,13 @@ class _Locking:
         return tuple((name, path) for name in declared.env[:1]), (declared.subdir,) if declared.subdir else ()
 
     def _inner(
-        self, outer: str, found: Sequence[Inner], *, pinned: bool, sparse: Sequence[str]
+        self,
+        outer: str,
+        found: Sequence[Inner],
+        *,
+        pinned: bool,
+        sparse: Sequence[str],
+        before: frozenset[str] = frozenset(),
     ) -> Iterator[LockedTree]:
         """The submodules of a tree, with those inside them.
 
@@ -276,6 +290,7 @@ class _Locking:
             found: its submodules.
             pinned: the recipe has this tree at this commit: what it lacks of it, it leaves out on purpose.
             sparse: the parts of the tree that are wanted; empty: all.
+            before: the submodules of the commit that the recipe has: what it lacks of them, it leaves out as well.
         """
         for item in found:
             place = f"{outer}/{item.path}"
@@ -286,7 +301,7 @@ class _Locking:
             apart = bool(sparse) and not any(f"{item.path}/".startswith(f"{part}/") for part in sparse)
             state: State = "same" if was == item.commit else "changed"
             if table is None:
-                state = "left out" if pinned or apart else "new"
+                state = "left out" if pinned or apart or item.path in before else "new"
             url = _spelled(item.url, None if table is None else table.git)
             name = table.name if table is not None else _plain(f"{outer.replace('/', '-')}-{Path(item.path).name}")
             yield LockedTree(

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Literal
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from wheelsmith.errors import UnknownGpuError
+from wheelsmith.errors import RecipeError, UnknownGpuError
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.facts import known_archs, torch_cuda
 from wheelsmith.maintenance.lock import quoted
 from wheelsmith.maintenance.lock_text import halves, with_lock, with_release
 from wheelsmith.maintenance.recipe_text import (
+    BY_HAND,
     Key,
     copied,
     parsed,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.lock import Lock
     from wheelsmith.maintenance.needs import Need
     from wheelsmith.maintenance.rehearse import Rehearsed
-    from wheelsmith.recipe.schema import LibraryTable, Recipe
+    from wheelsmith.recipe.schema import LibraryTable, Recipe, TreeTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def propose(text: str, reading: Reading) -> tuple[str, tuple[Change, ...]]:
     """
     maker = _Maker(text, reading)
     maker.trees()
+    maker.links()
     maker.edits("patch", reading.patches)
     maker.edits("arch_list", reading.lists)
     maker.ranges()
@@ -123,6 +125,36 @@ class _Maker:
             note = f"the submodules of {name} could not be looked at here: lock them."
             self.text = with_note(self.text, f"{self._version}: {note}")
             self.findings.append(Change("tree", note, decided=False))
+
+    def links(self) -> None:
+        """Variables with which the project now installs a link into the build directory where it else makes a copy."""
+        for variable, definition in self._reading.lock.links:
+            recipe = parsed(self.text)
+            for index, table in enumerate(recipe.tree):
+                if variable not in table.env or not applies(table.versions, self._version):
+                    continue
+                rest = [f"{name} = {quoted(text)}" for name, text in table.env.items() if name != variable]
+                flags = [f"CMAKE_ARGS = {quoted(f'-D{definition}={table.env[variable]}')}"]
+                self._with_environment(index, table, f"{{ {', '.join((*rest, *flags))} }}")
+                why = f"with {variable} the project installs a link to {table.name}, which no wheel can hold"
+                self.findings.append(Change("tree", f"{why}: CMake's own {definition} hands it over."))
+                break
+
+    def _with_environment(self, index: int, table: TreeTable, environment: str) -> None:
+        """A tree's `env` for this version and those behind it."""
+        line = re.compile(r"^(\s*env\s*=\s*)\{.*\}", re.MULTILINE)
+        whole = copied(self.text, "tree", index)
+        block = line.sub(lambda match: f"{match[1]}{environment}", whole, count=1)
+        if block == whole:
+            raise RecipeError(f"The `env` of the tree {table.name} is not on a line of its own.", BY_HAND)
+        others = [version for version in self._others if applies(table.versions, version)]
+        if not others:
+            self.text = self.text.replace(whole, block, 1)
+            return
+        theirs, ours = halves(table.versions, self._version, others)
+        self.text = with_value(self.text, "tree", index, "versions", quoted(theirs))
+        self.text = with_table(self.text, "tree", block)
+        self.text = with_value(self.text, "tree", len(parsed(self.text).tree) - 1, "versions", quoted(ours))
 
     def edits(self, key: Literal["patch", "arch_list"], outcomes: Sequence[Rehearsed]) -> None:
         """Patches or arch lists that do not match any more, or are skipped although their target is there."""
@@ -197,7 +229,7 @@ class _Maker:
         built = {item.name: item for item in extensions if item.built(cuda) is not False}
         if not built:
             return
-        paths = {name: name.replace(".", "/") + ("" if item.rust else ".abi3.so") for name, item in built.items()}
+        paths = {name: f"{self._place(item)}{'' if item.program else '.abi3.so'}" for name, item in built.items()}
         rules = [
             (index, rule)
             for index, rule in enumerate(self._recipe.library)
@@ -217,6 +249,12 @@ class _Maker:
         for table in tables:
             self.text = with_table(self.text, "library", table)
 
+    def _place(self, item: Extension) -> str:
+        """The path of an extension in the wheel without an ending."""
+        short = item.name.rpartition(".")[2]
+        made = (target for targets in self._reading.targets.values() for target in targets if target.name == short)
+        return next((target.installed for target in made if target.installed), item.name.replace(".", "/"))
+
     def _is_library(self, path: str) -> bool:
         """Whether CMake makes it with any of the toolkits, whatever setup.py says."""
         stem = path.rpartition("/")[2].split(".")[0]
@@ -225,9 +263,10 @@ class _Maker:
     def _table(self, item: Extension, gone: Sequence[tuple[int, LibraryTable]]) -> Iterator[str]:
         """The [[library]] tables of an extension that no rule names."""
         short = item.name.rpartition(".")[2]
-        path = f"{item.name.replace('.', '/')}.*"
+        path = f"{self._place(item)}.*"
         if item.rust:
-            yield self._lines(item.name.replace(".", "/"), 'code = "none" # a program that cargo makes')
+            path = self._place(item) if item.program else path
+            yield self._lines(path, f'code = "none" # {"a program" if item.program else "a module"} that cargo makes')
             says = "it is optional, and would silently be missing" if item.optional is not False else "it is required"
             self.findings.append(Change("library", f"{item.name} is new: cargo makes it; {says}."))
             return
@@ -259,17 +298,18 @@ class _Maker:
                 Change("library", f"{item.name} is new: by its name it has code of {(old or kept)[0][1].path}.")
             )
             return
+        archs = sorted({arch for target in found for arch in _capabilities(target.archs or ())})
+        for_archs = [f"archs = {quoted(';'.join(map(str, archs)))}"] if archs else []
         if not found[0].gpu:
-            yield self._lines(path, 'code = "none"')
+            yield self._lines(path, 'code = "none"', *for_archs)
             self.findings.append(Change("library", f"{item.name} is new: {found[0].where}, without GPU code."))
             return
-        archs = sorted({arch for target in found for arch in _capabilities(target.archs or ())})
         with_code = [
             cuda
             for cuda, targets in by_cuda.items()
             if short in targets and targets[short].archs != () and item.built(cuda) is not False
         ]
-        lines = [f"archs = {quoted(';'.join(map(str, archs)))}"] if archs else []
+        lines = for_archs
         if len(with_code) < len(by_cuda) and with_code:
             lines.append(f"cuda = {quoted(f'>={min(with_code, key=Version)}')}")
         yield self._lines(path, *lines)
@@ -289,6 +329,8 @@ class _Maker:
         if project.crates and not any(applies(t.versions, self._version) for t in self._recipe.crates):
             crates = project.crates
             table = f"[[crates]]\nversions = {quoted(f'>={self._version}')}\nlock = {quoted(crates.lock)}"
+            if crates.toolchain and re.fullmatch(r"\d+(\.\d+)+", crates.toolchain):
+                table += f"\nrust = {quoted(crates.toolchain)}"
             self.text = with_table(self.text, "crates", table)
             toolchain = f", Rust {crates.toolchain}" if crates.toolchain else ""
             self.findings.append(
