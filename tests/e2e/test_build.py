@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.support import toyproject
 from wheelsmith.compile.sandbox import isolation_here
 from wheelsmith.errors import CompileError, ContractError, HashMismatchError, OfflineError, PatchError
 from wheelsmith.events import ToolLine
+from wheelsmith.toolchain.python import running_python
 
 pytestmark = pytest.mark.e2e
 
@@ -50,6 +52,25 @@ def served(directory: Path):
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_the_path_of_somebodys_python_does_not_get_into_a_wheel(toolkit_store, tmp_path):
+    """`assert` in Python's headers, which nvcc leaves on, says where they lie: often below a home directory."""
+    content = toyproject.files()
+    content["two.cu"] = "#undef NDEBUG\n#include <Python.h>\n" + content["two.cu"]
+    content["two.cu"] += 'extern "C" Py_ssize_t size(PyObject *tuple) { return PyTuple_GET_SIZE(tuple); }\n'
+    content["CMakeLists.txt"] = content["CMakeLists.txt"].replace(
+        "install(",
+        "find_package(Python REQUIRED COMPONENTS Development.Module)\n"
+        "target_include_directories(toycuda PRIVATE ${Python_INCLUDE_DIRS})\ninstall(",
+    )
+    made = build(toyproject.make(tmp_path, content), toolkit_store, tmp_path / "dist", python=running_python())
+    library = zipfile.ZipFile(made.wheel).read("toycuda/toycuda.so")
+    header = re.search(rb"/[^\0]*/cpython/tupleobject.h", library)[0].decode()
+    if Path(sys.base_prefix).is_relative_to("/usr"):
+        assert header.startswith("/usr/")
+    else:
+        assert header.startswith("/tmp/wheelsmith-build/python/include/")
 
 
 def test_a_public_package_from_requirement_to_pip_install(toolkit_store, tmp_path):

@@ -96,7 +96,7 @@ case $1 in *nvcc) place="$NVCC_CCBIN|$PWD" ;; *) place= ;; esac
 for argument; do
     case $argument in -dc | --device-c | -dw | --device-w) export WHEELSMITH_NVCC_MODE="$argument" ;; esac
 done
-export CCACHE_NAMESPACE="wheelsmith $NVCC_PREPEND_FLAGS|$NVCC_APPEND_FLAGS|$place"
+export CCACHE_NAMESPACE="wheelsmith $NVCC_PREPEND_FLAGS|${{NVCC_APPEND_FLAGS%%-fmacro-prefix-map=*}}|$place"
 exec {ccache} "$@"
 """
 _PREPROCESS = """\
