@@ -297,7 +297,7 @@ def _python_elsewhere(room: Room) -> str:
     `assert` in Python's headers says where they lie. Python's own CFLAGS turn it off for C++; nvcc does not get them.
     """
     prefix = str(room.interpreter)
-    if not room.isolation.canonical or prefix.startswith("/usr/") or re.search(r"[\s,='\"]", prefix):
+    if not room.isolation.canonical or f"{prefix}/".startswith("/usr/") or re.search(r"[\s,='\"]", prefix):
         return ""
     return f" -Xcompiler -fmacro-prefix-map={prefix}={CANONICAL}/python"
 
