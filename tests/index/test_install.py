@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version as metadata_version
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,24 @@ def test_stored_bytes_that_changed_are_noticed(tmp_path: Path, index: Path, else
 def test_an_unknown_name_is_said_before_anything_is_made(tmp_path: Path, index: Path) -> None:
     with pytest.raises(InstallError, match="holds no file of 'absent'"):
         try_install("absent", index, python=Path(sys.executable), imports=[])
+
+
+def test_over_the_running_packages_only_the_wheel_is_installed_and_they_must_do(tmp_path, monkeypatch):
+    """No network, and the client is given none; a smoke test sees the wheel and the running interpreter's packages."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    needs = "Requires-Dist: packaging>=20\nRequires-Dist: never; python_version < '3'\n"
+    wheels = [
+        make_wheel(tmp_path / "in", "mine", "1.0+cu130", code="import packaging", metadata=needs),
+        make_wheel(tmp_path / "in", "bad", "1.0", metadata="Requires-Dist: packaging>=9999\nRequires-Dist: never\n"),
+        # of the very name and version that the running interpreter has: this wheel's code counts
+        make_wheel(tmp_path / "in", "pip", metadata_version("pip"), code="own = True"),
+    ]
+    publish(wheels, tmp_path / "dist")
+    tried = try_install("mine", tmp_path / "dist", python=None, imports=["mine"], smoke="import mine, packaging, pip")
+    assert (tried.installed, tried.imported, tried.smoke) == (("mine==1.0+cu130",), ("mine",), True)
+    with pytest.raises(InstallError, match="lack what bad depends on: packaging>=9999, never"):
+        try_install("bad", tmp_path / "dist", python=None, imports=[])
+    with pytest.raises(InstallError, match="smoke test"):
+        try_install("mine", tmp_path / "dist", python=None, imports=[], smoke="assert 1 == 2")
+    same = try_install("pip", tmp_path / "dist", python=None, imports=[], smoke="import pip; assert pip.own")
+    assert same.installed == (f"pip=={metadata_version('pip')}",)

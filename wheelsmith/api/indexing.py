@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -198,6 +198,7 @@ def try_install(
     index: PathLike = DEFAULT_INDEX,
     imports: Sequence[str] = (),
     python: str | None = None,
+    environment: Literal["isolated", "current"] = "isolated",
     recipes: Sequence[PathLike] = (),
     listener: Listener = ignore,
 ) -> TryoutResult:
@@ -210,11 +211,14 @@ def try_install(
         index: the index's directory.
         imports: modules to import; default: those that the package's recipe names, if there is one.
         python: `major.minor`; default: the running interpreter's.
+        environment: `isolated`, or `current`: what the wheel depends on is taken from the running interpreter's
+            packages, and nothing but the wheel is installed; needs no network.
         recipes: directories whose recipes go before the shipped ones.
         listener: told of every step.
 
     Raises:
-        InstallError: pip fails, an import does, or the smoke test.
+        InstallError: pip fails, an import does, or the smoke test; with `current`, a requirement is not met.
+        UsageError: `current` with another Python than the running one.
     """
 
     from packaging.requirements import InvalidRequirement, Requirement
@@ -223,8 +227,22 @@ def try_install(
     from wheelsmith.index.smoke_test import try_install as try_it
     from wheelsmith.toolchain.python import find_interpreter, running_python
 
+    if environment == "current" and python not in (None, running_python()):
+        raise UsageError(
+            f"--env current has the packages of Python {running_python()}, not of {python}.",
+            "Leave --python away, or run wheelsmith with that Python.",
+        )
     if requirement.endswith(".whl"):
-        return _try_wheel(Path(requirement), imports, python, recipes, listener)
+        with _index_of(Path(requirement)) as (name, place):
+            return try_install(
+                name,
+                index=place,
+                imports=imports,
+                python=python,
+                environment=environment,
+                recipes=recipes,
+                listener=listener,
+            )
     try:
         name = Requirement(requirement).name
     except InvalidRequirement as error:
@@ -236,11 +254,10 @@ def try_install(
         wheel = book(recipes).find(name)[0].recipe.wheel
         imports = imports or wheel.imports
         smoke = wheel.smoke if wheel.smoke is not None and _has_gpu() else ""
-    interpreter = find_interpreter(python or running_python())
     return try_it(
         requirement,
         Path(index).absolute(),
-        python=interpreter.executable,
+        python=None if environment == "current" else find_interpreter(python or running_python()).executable,
         imports=imports,
         smoke=smoke,
         listener=listener,
@@ -257,10 +274,9 @@ def _has_gpu() -> bool:
         return False
 
 
-def _try_wheel(
-    wheel: Path, imports: Sequence[str], python: str | None, recipes: Sequence[PathLike], listener: Listener
-) -> TryoutResult:
-    """The same for a wheel that no index has, by way of one of its own."""
+@contextmanager
+def _index_of(wheel: Path) -> Iterator[tuple[str, Path]]:
+    """A wheel that no index has, as a requirement, and an index of its own."""
     import tempfile
 
     from packaging.utils import parse_wheel_filename
@@ -274,8 +290,7 @@ def _try_wheel(
         place = Path(directory) / "index"
         publish_wheels([wheel], place, listener=ignore)
         name, version, _, _ = parse_wheel_filename(wheel.name)
-        requirement = f"{name}=={version}"
-        return try_install(requirement, index=place, imports=imports, python=python, recipes=recipes, listener=listener)
+        yield f"{name}=={version}", place
 
 
 def where(index: PathLike) -> Path | str:

@@ -15,6 +15,12 @@ def configure(commands: Commands[Parser]) -> None:
     parser.add_argument("requirement", help="such as cuvec==6.0.1+cu130, or a wheel")
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE")
     parser.add_argument("--python", metavar="X.Y")
+    parser.add_argument(
+        "--env",
+        choices=("isolated", "current"),
+        default="isolated",
+        help="what the wheel depends on is installed as well (default), or is the running interpreter's packages",
+    )
     parser.add_argument("--recipes", metavar="DIR", action="append", default=[], help="a directory of your own recipes")
     add_index(parser)
 
@@ -31,6 +37,7 @@ def execute(options: argparse.Namespace) -> int:
             index=options.index,
             imports=options.imports,
             python=options.python,
+            environment=options.env,
             recipes=options.recipes,
             listener=listener,
         )
@@ -42,9 +49,13 @@ def execute(options: argparse.Namespace) -> int:
                 "python": result.python,
                 "installed": list(result.installed),
                 "imported": list(result.imported),
+                "smoke": result.smoke,
             }
         )
         return 0
-    print(f"installed with pip into an empty environment (Python {result.python}): {', '.join(result.installed)}")
+    where = "an empty environment" if options.env == "isolated" else "an environment over this interpreter's packages"
+    print(f"installed with pip into {where} (Python {result.python}): {', '.join(result.installed)}")
     print(f"imported: {', '.join(result.imported) or 'nothing was named'}")
+    if result.smoke:
+        print("ran on a GPU: the recipe's smoke test, which agrees with its reference")
     return 0

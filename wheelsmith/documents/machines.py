@@ -80,13 +80,14 @@ class FilesDocument(TypedDict):
 
 
 class TryDocument(TypedDict):
-    """`wheelsmith try`: what was installed into an empty environment, and imported."""
+    """`wheelsmith try`: what was installed into an empty environment and imported; `smoke`: the recipe's test ran."""
 
     schema_version: int
     requirement: str
     python: str
     installed: list[str]
     imported: list[str]
+    smoke: bool
 
 
 class CheckFacts(TypedDict):

@@ -15,16 +15,15 @@ from importlib import metadata
 from packaging.markers import default_environment
 from packaging.tags import sys_tags
 
-# distributions of the environment itself: the folder of `packaging` holds the caller's
-own = [entry for entry in sys.path if entry != sys.argv[1]]
+# Distributions of the environment itself: the folder of `packaging` holds the caller's. Of two the first counts.
+own = reversed(list(metadata.distributions(path=sys.path[:-1])))
 print(
     json.dumps(
         {
             "markers": default_environment(),
             "tags": [str(tag) for tag in sys_tags()],
             "installed": {
-                found.metadata["Name"]: {"version": found.version, "requires": found.requires or []}
-                for found in metadata.distributions(path=own)
+                found.metadata["Name"]: {"version": found.version, "requires": found.requires or []} for found in own
             },
         }
     )

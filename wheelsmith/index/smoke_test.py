@@ -2,14 +2,16 @@
 
 In: a requirement, the index's root, a Python and modules to import. Out: `TryoutResult`. The package comes
 from the index through its pages; what it depends on comes from pip's own default index, except for names that
-our index holds: those are nailed to our files by URL and hash, so pip never looks for them elsewhere. Fails
-with `InstallError`, which carries the tool's own words. The environment is removed in every case.
+our index holds: those are nailed to our files by URL and hash, so pip never looks for them elsewhere. An environment
+`over` that of the running interpreter takes what the wheel depends on from there. Fails with `InstallError`, which
+carries the tool's own words. The environment is removed in every case.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -43,12 +45,14 @@ class TryoutResult:
         python: version of the interpreter, `3.12.11`.
         installed: `name==version` of all that was installed, sorted; without pip and what came with it.
         imported: the modules that were imported, each in a process of its own.
+        smoke: whether the recipe's smoke test ran, and ended well.
         seconds: the whole try-out.
     """
 
     python: str
     installed: tuple[str, ...]
     imported: tuple[str, ...]
+    smoke: bool
     seconds: float
 
 
@@ -56,7 +60,7 @@ def try_install(
     requirement: str,
     index_root: Path,
     *,
-    python: Path,
+    python: Path | None,
     imports: Sequence[str],
     smoke: str = "",
     listener: Listener = ignore,
@@ -70,7 +74,8 @@ def try_install(
     Args:
         requirement: PEP 508, such as `cuvec==6.0.1+cu130`.
         index_root: the index's directory, as given to `publish`.
-        python: interpreter to make the environment with.
+        python: interpreter to make the environment with; None: the running one, whose packages are there already, so
+            that only the wheel is installed, and they must meet its requirements.
         imports: names of modules.
         smoke: a program that is run after that, and fails with an exception; empty: none.
         listener: hears `StageStarted`, `ToolLine` and `StageDone` of the stage `index`.
@@ -85,16 +90,22 @@ def try_install(
     listener(StageStarted(_STAGE, f"try {requirement}"))
     with tempfile.TemporaryDirectory(prefix="wheelsmith-try-") as folder:
         room = _Room(Path(folder).absolute(), listener)
-        room.make(python.absolute())
+        if python is None:
+            room.make_over()
+        else:
+            room.make(python.absolute())
         before = room.probe().installed
         room.pip(
             f"install {requirement} from the index",
-            ["--isolated", "install", "--no-deps", "--only-binary=:all:"],
+            ["--isolated", "install", "--no-deps", "--only-binary=:all:", "--ignore-installed"],
             ["--index-url", layout.simple.as_uri(), requirement],
             environment={**clean_environment(), "PIP_CONFIG_FILE": os.devnull},
         )
-        room.install_dependencies(layout, wanted)
-        room.pip("find the installed packages consistent", ["check"])
+        if python is None:
+            room.require_dependencies(wanted)
+        else:
+            room.install_dependencies(layout, wanted)
+            room.pip("find the installed packages consistent", ["check"])
         for module in imports:
             room.python(
                 f"import {module}",
@@ -105,15 +116,24 @@ def try_install(
             remedy = "Read the traceback: numbers differ, or there is no kernel."
             room.python("run the recipe's smoke test on the GPU", [smoke], remedy)
         after = room.probe()
-    installed = {name: found.version for name, found in after.installed.items() if before.get(name) != found}
+    own = canonicalize_name(wanted.name)
+    installed = {
+        name: found.version for name, found in after.installed.items() if before.get(name) != found or name == own
+    }
     seconds = time.monotonic() - started
     listener(StageDone(_STAGE, f"try {requirement}", seconds))
     return TryoutResult(
         python=after.markers["python_full_version"],
         installed=tuple(f"{name}=={version}" for name, version in sorted(installed.items())),
         imported=tuple(imports),
+        smoke=bool(smoke),
         seconds=seconds,
     )
+
+
+def _packages_here() -> list[str]:
+    """Where the running interpreter's packages lie, best first."""
+    return [entry for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
 
 
 def _parse(requirement: str, layout: Layout) -> Requirement:
@@ -138,6 +158,14 @@ class _Room:
     @property
     def interpreter(self) -> Path:
         return self.folder / "env" / "bin" / "python"
+
+    def make_over(self) -> None:
+        """Make the environment over that of the running interpreter, with its packages and its pip."""
+        command = [sys.executable, "-I", "-m", "venv", "--without-pip", str(self.folder / "env")]
+        remedy = "Give the path of a working Python interpreter."
+        self._run("make an environment over the running interpreter's packages", command, remedy, client_environment())
+        (site,) = (self.folder / "env" / "lib").glob("python*/site-packages")
+        (site / "over.pth").write_text("".join(f"{entry}\n" for entry in _packages_here()))
 
     def make(self, python: Path) -> None:
         """Make the environment with pip in it: with the standard library, or with uv where that lacks pip."""
@@ -213,6 +241,22 @@ class _Room:
                 for name, one in found["installed"].items()
             },
         )
+
+    def require_dependencies(self, wanted: Requirement) -> None:
+        """Refuse an environment that does not have what the installed `wanted` needs."""
+        environment = self.probe()
+        requires = map(Requirement, environment.installed[canonicalize_name(wanted.name)].requires)
+        missing = [
+            str(requirement)
+            for requirement in needed(requires, wanted.extras, environment)
+            if (found := environment.installed.get(canonicalize_name(requirement.name))) is None
+            or not requirement.specifier.contains(found.version, prereleases=True)
+        ]
+        if missing:
+            raise InstallError(
+                f"The running interpreter's packages lack what {wanted.name} depends on: {', '.join(missing)}.",
+                "Install that there, or leave --env current away.",
+            )
 
     def install_dependencies(self, layout: Layout, wanted: Requirement) -> None:
         """Install what the installed `wanted` needs: our projects from our files, others from elsewhere."""
