@@ -10,8 +10,9 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -138,7 +139,10 @@ def statement_of(
         {"what": item["what"], "digest": item["digest"], "served_by": _public(item["served_by"] or "") or "files"}
         for item in record["sources"]
     ]
-    builder = {"wheelsmith": own_version()} | {name: version(name) for name in tools}
+    builder = {"wheelsmith": own_version()}
+    for name in tools:  # uv does nothing in --env current, and may be missing
+        with suppress(PackageNotFoundError):
+            builder[name] = version(name)
     run = Run(builder, record["key"], started, finished, {"host": _host(), **facts})
     return make_statement(origin, run)
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+_LONGEST = 255  # bytes of a file name
+#: The end of a path that goes on with what follows; `-I` in -I/root is none, and `/..` leads out again.
+_PARENT = re.compile(rb"/(?!\.+$)[\w.-]+$")
+
 
 def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
     """Names of the members whose bytes name one of the absolute paths in `forbidden`, or something below it, sorted.
@@ -39,13 +43,14 @@ def check_paths(wheel: Path, forbidden: Sequence[str]) -> tuple[str, ...]:
 def _contains(chunks: Iterable[bytes], needles: Sequence[bytes]) -> bool:
     if not needles:
         return False
-    # Whole names only: /root is not in /rootfs. The byte after the name may be in the next chunk, or there is none.
+    # Whole paths only: /root is not in /rootfs, nor in /path/to/root. The byte after the name may be in the next chunk,
+    # or there is none.
     named = re.compile(rb"(?:%s)[^\w.-]" % b"|".join(map(re.escape, needles)))
-    overlap = max(map(len, needles))
+    overlap = max(map(len, needles)) + _LONGEST
     tail = b""
     for chunk in itertools.chain(chunks, (b"\0",)):
         window = tail + chunk
-        if named.search(window):
+        if any(not _PARENT.search(window, max(0, at.start() - _LONGEST), at.start()) for at in named.finditer(window)):
             return True
         tail = window[-overlap:]
     return False
