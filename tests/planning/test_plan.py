@@ -253,3 +253,20 @@ def test_a_tree_is_handed_over_by_the_variables_of_its_version_alone(version, ha
         name for name in ("VLLM_FLASH_ATTN_SRC_DIR", "CMAKE_ARGS") if "vllm-flash-attn" in environment.get(name, "")
     ]
     assert found == [hands_over]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "arch", "lost"),
+    [
+        ("12.8", "8.6;12.0", ["has nothing for 12.0 with CUDA 12.8 (it takes >=12.9,<13 or >=13)"]),
+        ("12.8", "9.0", []),
+        ("12.9", "12.0;12.1", ["has nothing for 12.1 with CUDA 12.9 (it takes <12.9 or >=13)"]),
+        ("13.0", "8.6;12.0", []),
+    ],
+)
+def test_a_plan_says_what_a_gpu_does_without_with_this_toolkit(cuda, arch, lost):
+    torch = f"2.14.0+cu{cuda.replace('.', '')}"
+    warnings = wheelsmith.plan("vllm==0.33.0", arch=arch, cuda=cuda, torch=torch).warnings
+    path = "vllm/_flashkda_C.* "
+    found = [text.removeprefix(path) for text in warnings if text.startswith(path)]
+    assert found == [f"{text}: Kimi's delta attention takes Triton's kernels." for text in lost]

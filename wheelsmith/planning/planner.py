@@ -121,7 +121,7 @@ def make_plan(
     source = _source(loaded, release.source, version)
     libraries = list(_libraries(recipe, version, chosen, target.cuda))
     warnings += (
-        tuple(_without(libraries, target))
+        tuple(_without(recipe, version, chosen, target))
         + tuple(_left_out(table) for table in crates if table not in brought)
         + tuple(_not_fixed(source, trees, f"{recipe.name}=={version}"))
     )
@@ -405,9 +405,23 @@ def _not_fixed(source: Source, trees: Sequence[Tree], requirement: str) -> Itera
             )
 
 
-def _without(libraries: Sequence[LibraryTable], target: Target) -> Iterator[str]:
-    """What the project does not build with this toolkit, although a requested GPU would have it."""
-    for table in libraries:
-        if not table.built_with(target.cuda) and _serves(table.archs, target.archs):
-            says = f": {table.without}" if table.without else ""
-            yield f"{table.path} is not built with CUDA {target.cuda} (it takes {table.cuda}){says}."
+def _is_for(table: LibraryTable, arch: Arch) -> bool:
+    return table.archs is None or arch.base in {one.base for one in table.archs}
+
+
+def _without(recipe: Recipe, version: str, options: Mapping[str, bool], target: Target) -> Iterator[str]:
+    """What the project does not build with this toolkit, or not for a requested GPU, that has it with another one."""
+    meant = [t for t in recipe.library if applies(t.versions, version) and _holds(t.when, options)]
+    for path in dict.fromkeys(t.path for t in meant if not t.built_with(target.cuda)):
+        built = [t for t in meant if t.path == path and t.built_with(target.cuda)]
+        others = [t for t in meant if t.path == path and not t.built_with(target.cuda)]
+        lost = [
+            str(arch)
+            for arch in target.archs.native
+            if any(_is_for(t, arch) for t in others) and not any(_is_for(t, arch) for t in built)
+        ]
+        if lost:
+            what = f"has nothing for {', '.join(lost)}" if built else "is not built"
+            takes = " or ".join(dict.fromkeys(str(t.cuda) for t in others))
+            says = next((f": {t.without}" for t in (*built, *others) if t.without), "")
+            yield f"{path} {what} with CUDA {target.cuda} (it takes {takes}){says}."
