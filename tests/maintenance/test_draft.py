@@ -100,3 +100,14 @@ def test_a_project_without_setup_py_whose_other_scripts_name_archs_is_drafted(tm
     draft = wheelsmith.recipe_new(str(root), to=tmp_path / "r").draft
     assert draft.name == "toy"
     assert wheelsmith.plan("toy", recipes=[tmp_path / "r"]).version == "1.0"
+
+
+def test_a_setup_that_turns_ninja_off_is_edited_as_it_would_compile_one_unit_after_the_other(project, tmp_path):
+    slow = SETUP.replace(
+        "setup(name", 'setup(cmdclass={"build_ext": BuildExtension.with_options(use_ninja = False)}, name'
+    )
+    (project / "setup.py").write_text(slow)
+    wheelsmith.recipe_new(str(project), to=tmp_path / "r")
+    archs, ninja = sorted(wheelsmith.plan("toy-ext", recipes=[tmp_path / "r"]).patches, key=lambda patch: patch.find)
+    assert archs.find == "+ cc_flag"
+    assert (ninja.find, ninja.replace, ninja.count) == ("use_ninja = False", "use_ninja = True", 1)

@@ -203,6 +203,7 @@ def _patches(project: Project, version: str) -> Iterator[str]:
     setup = read_script(project.directory / "setup.py")
     lines = [item for item in project.gencodes if item.where.startswith("setup.py:")]
     yield from _asks_for_a_gpu(project)
+    yield from _one_after_another(project, setup, version)
     if project.kind != "torch" or not lines:
         return
     archs = ", ".join(dict.fromkeys(arch for item in lines for arch in item.archs))
@@ -221,6 +222,21 @@ count = {setup.count(f"+ {holder[1]}")}"""
     yield f"# {UNDECIDED[2:]}archs {archs} are written into {lines[0].where} ({lines[0].line}): patch them out".replace(
         "# undecided", "# undecided", 1
     )
+
+
+def _one_after_another(project: Project, setup: str, version: str) -> Iterator[str]:
+    """An edit where setup.py turns off ninja: setuptools starts one compiler at a time, whatever the machine has."""
+    found = re.findall(r"use_ninja\s*=\s*False", setup)
+    if project.kind == "torch" and found:
+        yield f"""\
+[[patch]]
+why = "without ninja one unit is compiled after the other"
+versions = "=={version}"
+file = "setup.py"
+find = '''{found[0]}'''
+replace = '''{found[0].replace("False", "True")}'''
+count = {setup.count(found[0])}
+"""
 
 
 def _asks_for_a_gpu(project: Project) -> Iterator[str]:
