@@ -21,7 +21,19 @@ from wheelsmith.toolchain.uv import Uv
 
 COMPILER = ("cccl", "crt", "cudart", "nvcc", "nvvm")
 #: With what torch's headers include, and the libraries that extensions for torch link.
-MATH = (*COMPILER, "cublas", "cufft", "cupti", "curand", "cusolver", "cusparse", "nvjitlink", "nvrtc", "nvtx")
+MATH = (
+    *COMPILER,
+    "cublas",
+    "cufft",
+    "cupti",
+    "curand",
+    "cusolver",
+    "cusparse",
+    "nvjitlink",
+    "nvrtc",
+    "nvtx",
+    "profiler",
+)
 
 _FLAGS = ("--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-build")
 
