@@ -76,6 +76,7 @@ def _drive(options: argparse.Namespace) -> int:
                     **common,
                 )
                 stamp({"event": "End", "report": made.to_dict()})
+                return made.exit_code
             else:
                 built = wheelsmith.build(options.requirement, arch=options.arch, store=options.store, **common)
                 stamp({"event": "End", "sha256": built.record["wheel"]["sha256"], "compile": built.record["compile"]})
@@ -146,7 +147,7 @@ class Machines:
     network: Network
     tls: Path
     matrix: Path
-    next_machine: int = 0
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(10_000)))
     ports: Iterator[int] = field(default_factory=lambda: iter(range(21000, 30000)))
     hosts: str = ""  # cores of who is no worker
 
@@ -208,8 +209,7 @@ class Farm:
         self.redis: subprocess.Popen[bytes] | None = None
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
-        self.numbers = [machines.next_machine + number for number in range(count)]
-        machines.next_machine += count
+        self.numbers = [next(machines.numbers) for _ in range(count)]
         self._stores = [machines.store(f"{name}-w{number}") for number in range(count)]
         self._dask = str(Path(sys.executable).with_name("dask"))
 
@@ -257,6 +257,16 @@ class Farm:
     def _tls(self) -> list[str]:
         keys = {"ca-file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
         return [f"--tls-{key}={self.machines.tls / file}" for key, file in keys.items()]
+
+    def wait(self) -> None:
+        """Until all workers are there: a cluster is, before anybody uses it."""
+        from distributed import Client
+        from distributed.security import Security
+
+        ca, cert, key = (str(self.machines.tls / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+        keys = Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
+        with Client(self.address, security=keys, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(self.count, timeout=60)
 
     def build(self) -> subprocess.Popen[bytes]:
         more = ["--scheduler", self.address, "--tls", str(self.machines.tls), "--count", str(self.count)]
@@ -307,6 +317,7 @@ def run_farm(
         farm.start_redis()
         farm.start_scheduler()
         farm.start_workers()
+        farm.wait()
         process, killed = farm.build(), None
         while process.poll() is None:
             if time.time() > machines.options.until:
@@ -327,6 +338,7 @@ def run_farm(
                 _kill(worker)
             farm.start_scheduler()
             farm.start_workers()
+            farm.wait()
             again = farm.build()
             while again.poll() is None and time.time() < machines.options.until:
                 time.sleep(0.1)
@@ -456,7 +468,8 @@ def _all(options: argparse.Namespace) -> int:
     archs = f"gpus = ['{options.arch}']\n" if options.arch else ""
     matrix.write_text(f"schema_version = 1\n[[package]]\nrequirement = '{options.requirement}'\n{archs}")
     counts = [int(text) for text in options.workers.split(",")]
-    kills = ("worker", "scheduler", "redis") if options.kills else ()
+    kills = ("worker", "redis", "scheduler") if options.kills else ()
+    todo = list(kills)
     network = Network(sum(counts) + options.kills * len(kills))
     machines = Machines(out, options, network, tls, matrix)
     cpus, width, taken = sorted(os.sched_getaffinity(0)), options.cores, 0
@@ -481,6 +494,11 @@ def _all(options: argparse.Namespace) -> int:
     def farm(count: int) -> None:
         results.append(run_farm(machines, f"n{count}", count, places[count]))
         save()
+        room = count // options.kills if options.kills else 0
+        mine, todo[:] = todo[:room], todo[room:]
+        with ThreadPoolExecutor(4) as more:
+            for number, what in enumerate(mine):
+                more.submit(kill, what, places[count][options.kills * number :][: options.kills])
 
     def kill(what: str, cores: list[str]) -> None:
         def worker(there: Farm) -> None:
@@ -499,15 +517,8 @@ def _all(options: argparse.Namespace) -> int:
             lonely = [pool.submit(solo)] if 1 in counts else []
             for one in [pool.submit(farm, count) for count in counts if count > 1]:
                 one.result()
-            free = [cores for count in counts if count > 1 for cores in places[count]]
-            waves: list[tuple[str, list[str]]] = []
-            while kills and len(free) >= options.kills and len(waves) < len(kills):
-                waves.append((kills[len(waves)], free[: options.kills]))
-                free = free[options.kills :]
-            for one in [pool.submit(kill, what, cores) for what, cores in waves]:
-                one.result()
-            for what in kills[len(waves) :]:
-                kill(what, waves[0][1])
+            for what in todo:
+                kill(what, places[max(counts)][: options.kills])
             for one in lonely:
                 one.result()
     finally:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import re
 import runpy
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
+
+from tests.support.farming import has_slurm
 
 pytestmark = pytest.mark.e2e
 
@@ -48,6 +53,32 @@ def test_slurm_gets_a_script_that_a_shell_reads(tmp_path):
     assert "#SBATCH --cpus-per-task=16" in script
     assert '. "$HOME/.farm-environment"' in script
     assert "--memory-limit 0" in script
+    if has_slurm():
+        asked = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
+        assert "unrecognized" not in asked.stderr
+        assert re.search(r"Job \d+ to start|Requested node configuration is not available", asked.stderr), asked.stderr
+
+
+def test_podman_compose_reads_the_compose_file(tmp_path):
+    """All variables are filled in, and a missing one is an error."""
+    pytest.importorskip("podman_compose")
+    if shutil.which("podman") is None:
+        pytest.skip("podman-compose asks podman for its version first")
+    values = {name: name.lower() for name in ("IMAGE", "CACHE_KEY", "S3_KEY", "S3_SECRET", "REDIS_PASSWORD")}
+
+    def read(names) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "environment").write_text("".join(f"{name}={values[name]}\n" for name in names))
+        command = [sys.executable, "-m", "podman_compose", "--env-file", str(tmp_path / "environment")]
+        command += ["-f", str(EXAMPLES / "compose.yml"), "config"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = read(values)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "read.yml").write_text(done.stdout)
+    worker = yaml(tmp_path / "read.yml")["services"]["worker"]
+    assert worker["image"] == "image"
+    assert worker["environment"]["WHEELSMITH_CACHE"] == "redis://:redis_password@redis:6379/0"
+    assert "CACHE_KEY" in read(set(values) - {"CACHE_KEY"}).stderr
 
 
 def test_ssh_calls_what_there_is():

@@ -158,6 +158,14 @@ def has_redis() -> bool:
     return shutil.which("redis-server") is not None
 
 
+def has_slurm() -> bool:
+    """Whether a SLURM controller answers here."""
+    if shutil.which("sbatch") is None or shutil.which("scontrol") is None:
+        return False
+    asked = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, check=False, timeout=30)
+    return asked.returncode == 0 and "UP" in asked.stdout
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as one:

@@ -302,6 +302,8 @@ class FarmRun:
 
     def _parted(self, job: _Job, future: Future, address: str) -> None:
         answer = self._answer(job, future)
+        if job.cell.state != "not begun":  # the scheduler is gone, and would be waited for
+            return
         if answer is None or answer.failure is not None:
             job.cell.lost += 1
         elif isinstance(answer.value, Part):
