@@ -63,7 +63,9 @@ def count(
     known = set(store.glob(BUILD_FILES))
     with tempfile.TemporaryDirectory() as index, contextlib.suppress(InterruptedBuildError):
         wheelsmith.build(plan, store=store, index=index, jobs=1, toolkit="wheels", listener=_stop)
-    (build_file,) = set(store.glob(BUILD_FILES)) - known
+    if not (made := set(store.glob(BUILD_FILES)) - known):
+        raise SystemExit("interrupted before CMake was done, or this store has counted this release before")
+    (build_file,) = made
     left_out = {"_vllm_fa3_C"} if standalone and "9.0" not in archs else set()
     ninja = next(store.glob("envs/*/venv/bin/ninja"))
     return count_units(ninja, build_file.parent, build_file.parents[2], left_out)
