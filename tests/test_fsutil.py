@@ -2,12 +2,13 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.deep import deep
-from wheelsmith.fsutil import remove_tree, write_fresh
+from wheelsmith.fsutil import is_debris, remove_tree, write_fresh
 
 
 def test_a_deep_tree_is_removed(tmp_path):
@@ -15,6 +16,23 @@ def test_a_deep_tree_is_removed(tmp_path):
     with deep(tmp_path / "t"):
         remove_tree(tmp_path / "t")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_process_clears_away_meanwhile_is_gone_for_both(tmp_path):
+    """Builds that share a store look for debris, and what a build is removing just now looks like it."""
+    for number in range(400):
+        (tmp_path / f"t/{number % 20}/{number}").mkdir(parents=True)
+
+    def clear() -> None:
+        while names := [path for path in tmp_path.iterdir() if is_debris(path.name)]:
+            for path in names:
+                remove_tree(path)
+
+    (tmp_path / "t").rename(tmp_path / ".t.going")
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(clear) for _ in range(8)]:
+            done.result()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_permissions_links_and_odd_names(tmp_path):

@@ -37,18 +37,30 @@ def remove_tree(path: Path) -> None:
 
     It is renamed first. What a kill leaves behind has a name that `is_debris` knows.
     """
-    away = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_GOING}")
-    try:
-        path.rename(away)
-    except FileNotFoundError:
-        return
+    away = path
+    if not is_debris(path.name):
+        away = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_GOING}")
+        try:
+            path.rename(away)
+        except FileNotFoundError:
+            return
     if away.is_symlink() or not away.is_dir():
-        away.unlink()
+        away.unlink(missing_ok=True)
     else:
         _erase(away)
 
 
 def _erase(top: Path) -> None:
+    """Remove a directory of debris. Another process may find and remove it at the same time."""
+    while os.path.lexists(top):
+        try:
+            _erase_alone(top)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+
+
+def _erase_alone(top: Path) -> None:
     """Remove a directory that strangers filled, however deep it is and whatever its permissions are.
 
     Every directory is moved up to `top` before it is looked into: so no path is long, and two descriptors are enough.
