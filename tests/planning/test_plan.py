@@ -255,6 +255,14 @@ def test_a_tree_is_handed_over_by_the_variables_of_its_version_alone(version, ha
     assert found == [hands_over]
 
 
+@pytest.mark.parametrize(("cuda", "said"), [("12.8", True), ("12.9", True), ("13.0", False)])
+def test_what_does_not_work_with_an_older_toolkit_is_said_by_the_plan(cuda, said):
+    torch = f"2.14.0+cu{cuda.replace('.', '')}"
+    warnings = wheelsmith.plan("vllm==0.33.0", cuda=cuda, torch=torch).warnings
+    assert any("nvidia-cutlass-dsl[cu13]" in text for text in warnings) is said
+    assert any("extra deepstream" in text for text in warnings) is said
+
+
 @pytest.mark.parametrize(
     ("cuda", "arch", "lost"),
     [

@@ -122,6 +122,7 @@ def make_plan(
     libraries = list(_libraries(recipe, version, chosen, target.cuda))
     warnings += (
         tuple(_without(recipe, version, chosen, target))
+        + tuple(t.says for t in recipe.caveat if applies(t.versions, version) and applies(t.cuda, target.cuda))
         + tuple(_left_out(table) for table in crates if table not in brought)
         + tuple(_not_fixed(source, trees, f"{recipe.name}=={version}"))
     )

@@ -88,6 +88,14 @@ class RewriteTable(Table, frozen=True, kw_only=True):
     cuda: Annotated[Specifier | None, Meta(description="only with these CUDA toolkits")] = None
 
 
+class CaveatTable(Table, frozen=True, kw_only=True):
+    """What does not work with a toolkit although the wheel is whole: every plan that it is true of says it."""
+
+    says: Annotated[str, Meta(description="one sentence, and how that is known", min_length=1)]
+    versions: Annotated[Specifier | None, Meta(description="only for these versions of the package")] = None
+    cuda: Annotated[Specifier | None, Meta(description="only with these CUDA toolkits")] = None
+
+
 RustRelease = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)+$")]
 
 

@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 from wheelsmith import schema
 from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
 from wheelsmith.gpu.arch import Arch, ArchSet
-from wheelsmith.recipe.changes import ArchListTable, CratesTable, RangeTable, RewriteTable
+from wheelsmith.recipe.changes import ArchListTable, CaveatTable, CratesTable, RangeTable, RewriteTable
 from wheelsmith.recipe.texts import (
     Amount,
     ArchList,
@@ -371,6 +371,7 @@ class Recipe(Table, frozen=True, kw_only=True):
     range: tuple[RangeTable, ...] = ()
     rewrite: tuple[RewriteTable, ...] = ()
     crates: tuple[CratesTable, ...] = ()
+    caveat: tuple[CaveatTable, ...] = ()
     options: dict[OptionName, OptionTable] = field(default_factory=dict)
     releases: Annotated[dict[Annotated[str, VersionText], ReleaseTable], Meta(min_length=1)]
 
