@@ -7,6 +7,8 @@ from pathlib import Path
 
 import wheelsmith
 from wheelsmith.builder.dependencies import locked_hashes, materials_of
+from wheelsmith.builder.tools import Tools
+from wheelsmith.compile.sandbox import Isolation
 from wheelsmith.planning.model import ArchiveSource, GitSource
 from wheelsmith.toolchain.cuda import CudaToolkit
 from wheelsmith.toolchain.environment import BuildEnvironment
@@ -20,7 +22,7 @@ COMPILER = HostCompiler("/usr/bin/g++", "g++ (Debian 12.2.0-14) 12.2.0")
 def materials(plan, lock):
     interpreter = Interpreter(Path("/secret/python"), "3.12.1", Path("/secret"), True)
     environment = BuildEnvironment(Path("/secret/env"), interpreter, (("ninja", "1.13"),), lock, "d", False)
-    return materials_of(plan, environment, TOOLKIT, COMPILER)
+    return materials_of(plan, Tools(environment, TOOLKIT, COMPILER, None, Isolation(False), "key"))
 
 
 def test_every_tree_of_vllm_and_every_pin_of_its_lock_is_there():
