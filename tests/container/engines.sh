@@ -216,6 +216,9 @@ env)
     configure
     echo "CONTAINERS_CONF=$CONTAINERS_CONF"
     echo "CONTAINERS_STORAGE_CONF=$CONTAINERS_STORAGE_CONF"
+    # buildah keeps cache mounts there, and another user's are of no use.
+    mkdir -p "$HOME_OF_IMAGES/tmp"
+    echo "TMPDIR=$HOME_OF_IMAGES/tmp"
     ;;
 *)
     echo "usage: engines.sh install|bases|give USER|clean|env" >&2
