@@ -77,12 +77,12 @@ def test_each_unit_is_compiled_once_whatever_the_order_in_which_build_tools_brin
 
 def test_the_build_waits_for_what_others_do_and_for_nobody_who_is_gone(monkeypatch):
     monkeypatch.setattr("wheelsmith.farm.claims._ASKS", 0.01)
-    book = {"done": ["a"], "closed": False}
-    with Awaiting(lambda: (book["done"], book["closed"]), ["a", "b"]) as waiting:
+    closed = False
+    with Awaiting(lambda: (["a"], closed), ["a", "b"]) as waiting:
         assert waiting.verdict("generated.o") is True
         assert until(lambda: waiting.verdict("a"))
         assert waiting.verdict("b") is None
-        book["closed"] = True
+        closed = True
         assert until(lambda: waiting.verdict("b"))
 
     def gone():

@@ -253,7 +253,8 @@ class Silent(Upstream):
 
     def __init__(self, tags: dict[str, str], inner: dict[str, list[Inner]], silent: str) -> None:
         super().__init__(tags, inner)
-        self.silent, self.asked = silent, []
+        self.silent = silent
+        self.asked: list[str] = []
 
     def _answer(self, url: str) -> None:
         self.asked.append(url)
