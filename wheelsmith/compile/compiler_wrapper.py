@@ -53,6 +53,8 @@ def main(compiler: str | None, launcher: str = "") -> None:
     os.environ[MARK] = "1"
     if nested:
         _become(command)
+    if place.NVCC_APPEND:
+        os.environ["NVCC_APPEND_FLAGS"] = f"{os.environ.get('NVCC_APPEND_FLAGS', '')} {place.NVCC_APPEND}".lstrip()
     jobserver = _connect()
     _tell(jobserver, *(os.fsencode(field) for field in (os.getcwd(), *command)))  # noqa: PTH109
     verdict, width = _answer(jobserver)

@@ -29,6 +29,7 @@ from pathlib import Path
 from wheelsmith.compile.chain import BELOW, LOG_VARIABLES, PREFIX, Chain
 from wheelsmith.compile.sandbox import Room
 from wheelsmith.fsutil import remove_tree
+from wheelsmith.planning.model import CANONICAL
 
 #: Programs that projects put before their compilers when they find them.
 LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "cachepot"})
@@ -74,6 +75,7 @@ def lay_wrappers(
         "BIN": f"{there}/bin",
         "REAL": real,
         "FALLBACK_JOBS": fallback_jobs,
+        "NVCC_APPEND": _python_elsewhere(room),
         "CHAIN": () if chain is None else chain.prefix,
         "ENVIRONMENT": {} if chain is None else dict(chain.environment),
         "CHAIN_LOGS": LOG_VARIABLES,
@@ -100,6 +102,18 @@ def lay_wrappers(
     return CompilerWrappers(
         variables, f"{there}/bin", ((launch / "nvcc", "cuda/bin/nvcc"),) if nvcc and mounted else ()
     )
+
+
+def _python_elsewhere(room: Room) -> str:
+    """What makes nvcc write another path for the Python that the build runs with, where that is somebody's own.
+
+    `assert` in Python's headers says where they lie. Python's own CFLAGS turn it off for C++; nvcc does not get them.
+    Only the wrapper adds it: in the build's own variables a project could write the path into its wheel.
+    """
+    prefix = str(room.interpreter)
+    if not room.isolation.canonical or f"{prefix}/".startswith("/usr/") or re.search(r"[\s,='\"]", prefix):
+        return ""
+    return f"-Xcompiler -fmacro-prefix-map={prefix}={CANONICAL}/python"
 
 
 def _lay_shadow(toolkit: Path, shadow: Path, nvcc: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -275,7 +274,6 @@ def _run(plan: Plan, key: str, store: Store, supplies: Supplies, effort: Effort,
 def _request(plan: Plan, room: Room, environment: BuildEnvironment, compiler: HostCompiler) -> dict[str, Any]:
     variables = {key: room.seen(value) for key, value in plan.environment}
     variables |= compiler.variables(variables)
-    variables["NVCC_APPEND_FLAGS"] = f"{variables.get('NVCC_APPEND_FLAGS', '')}{_python_elsewhere(room)}".strip()
     python = room.seen(f"{CANONICAL}/env/bin/python")
     if not (environment.prefix / "pyvenv.cfg").is_file():  # --env current outside a virtual environment
         python = str(environment.interpreter.executable)
@@ -289,17 +287,6 @@ def _request(plan: Plan, room: Room, environment: BuildEnvironment, compiler: Ho
         "check": plan.target.environment == "isolated",
         "decided": ["torch"] if plan.target.torch else [],
     }
-
-
-def _python_elsewhere(room: Room) -> str:
-    """What makes nvcc write another path for the Python that the build runs with, where that is somebody's own.
-
-    `assert` in Python's headers says where they lie. Python's own CFLAGS turn it off for C++; nvcc does not get them.
-    """
-    prefix = str(room.interpreter)
-    if not room.isolation.canonical or f"{prefix}/".startswith("/usr/") or re.search(r"[\s,='\"]", prefix):
-        return ""
-    return f" -Xcompiler -fmacro-prefix-map={prefix}={CANONICAL}/python"
 
 
 def _lay_entrance(plan: Plan, room: Room, path: str, jobs: int, chain: Chain | None) -> CompilerWrappers:
