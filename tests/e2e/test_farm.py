@@ -245,7 +245,7 @@ def bucket(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheimnis-des-speichers")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="objects")
+    boto3.Session().client("s3", region_name="us-east-1").create_bucket(Bucket="objects")
     yield f"s3://objects/farm {port}"
     server.stop()
 
@@ -310,7 +310,9 @@ def test_a_hostile_package_on_a_worker_harms_neither_the_others_nor_the_cache(tm
     hostile, made = first.to_dict()["cells"]
     with zipfile.ZipFile(tmp_path / "dist" / hostile["wheel"]) as wheel:
         assert wheel.read("toyevil/FOUND") == b"nothing\n"
-    scopes = {item["Key"].split("/")[1] for item in boto3.client("s3").list_objects_v2(Bucket="objects")["Contents"]}
+    scopes = {
+        item["Key"].split("/")[1] for item in boto3.Session().client("s3").list_objects_v2(Bucket="objects")["Contents"]
+    }
     assert len(scopes) == 3  # of each recipe, and of the farm's own question; what is evil lies with the evil one
     monkeypatch.setenv("WHEELSMITH_STORE", str(tmp_path / "alone-store"))
     alone = wheelsmith.build("toycuda", recipes=[goods], index=tmp_path / "alone", use_cache=False)

@@ -47,7 +47,7 @@ def test_publish_to_s3_and_what_a_static_server_tells_clients(tmp_path: Path) ->
     assert all_pages(storage) == before
     import boto3
 
-    client = boto3.client("s3")
+    client = boto3.Session().client("s3")
     page = client.head_object(Bucket="wheels", Key="team/a/simple/pkg/index.json")
     file = client.head_object(Bucket="wheels", Key=f"team/a/files/{one.sha256}/{wheel.name}")
     assert (page["ContentType"], page["CacheControl"]) == ("application/vnd.pypi.simple.v1+json", "no-cache")

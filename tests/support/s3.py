@@ -1,4 +1,7 @@
-"""S3 for tests: moto for what is said, SeaweedFS for what really happens. Each sets the environment's endpoint."""
+"""S3 for tests: moto for what is said, SeaweedFS for what really happens. Each sets the environment's endpoint.
+
+Clients are of a session of their own: boto3's default one keeps the keys of the first test that asked for it.
+"""
 
 import json
 import os
@@ -36,7 +39,7 @@ def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     use_endpoint(monkeypatch, f"http://{host}:{port}")
-    boto3.client("s3").create_bucket(Bucket="wheels")
+    boto3.Session().client("s3").create_bucket(Bucket="wheels")
     yield f"http://{host}:{port}"
     server.stop()
 
@@ -65,7 +68,7 @@ def seaweed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             endpoint = f"http://127.0.0.1:{base + 3}"
             _wait_for(endpoint, server)
             use_endpoint(monkeypatch, endpoint)
-            boto3.client("s3").create_bucket(Bucket="wheels")
+            boto3.Session().client("s3").create_bucket(Bucket="wheels")
             yield endpoint
         finally:
             server.kill()

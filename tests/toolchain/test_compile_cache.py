@@ -247,7 +247,7 @@ def bucket_url(monkeypatch):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.client("s3").create_bucket(Bucket="objects")
+    boto3.Session().client("s3").create_bucket(Bucket="objects")
     yield "s3://objects/team"
     server.stop()
 
