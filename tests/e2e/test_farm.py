@@ -16,6 +16,7 @@ import pytest
 import wheelsmith
 from tests.support import toyproject
 from tests.support.farming import KEY, Redis, farm, has_redis, has_slurm, ssh_server
+from tests.support.s3 import moto
 from wheelsmith.compile.sandbox import isolation_here
 
 pytest.importorskip("distributed")
@@ -150,18 +151,7 @@ def test_the_example_for_ssh_builds_through_ssh(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     with ssh_server(home / ".ssh", places):
-        done = subprocess.run(
-            [sys.executable, EXAMPLES / "ssh.py", matrix, "farm0", "farm1", "--index", tmp_path / "dist"],
-            capture_output=True,
-            text=True,
-            env=dict(os.environ) | {"HOME": str(home), "WHEELSMITH_RECIPES": str(recipes)},
-            timeout=300,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    name, state, wheel = done.stdout.split()
-    assert (name, state) == ("toycuda-1.0-py3.11-cu13.0-8.6", "built")
-    assert (tmp_path / "dist" / wheel).is_file()
+        builds("ssh.py", matrix, "farm0", "farm1", home=home, recipes=recipes)
 
 
 def test_the_example_for_slurm_builds_through_slurm(tmp_path):
@@ -175,11 +165,17 @@ def test_the_example_for_slurm_builds_through_slurm(tmp_path):
     (home / ".farm-environment").write_text(
         f"export WHEELSMITH_STORE={tmp_path / 'store'} XDG_CONFIG_HOME={tmp_path} WHEELSMITH_RECIPES={recipes}\n"
     )
+    builds("slurm.py", matrix, "--workers", "1", home=home, recipes=recipes)
+
+
+def builds(example: str, *words: object, home: Path, recipes: Path) -> None:
+    """Run an example as its user does, beside `home`, and see the wheel that it made."""
+    index = home.parent / "dist"
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "slurm.py", matrix, "--workers", "1", "--index", tmp_path / "dist"],
+        [sys.executable, EXAMPLES / example, *map(str, words), "--index", index],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=home.parent,
         env=dict(os.environ) | {"HOME": str(home), "WHEELSMITH_RECIPES": str(recipes)},
         timeout=300,
         check=False,
@@ -187,7 +183,7 @@ def test_the_example_for_slurm_builds_through_slurm(tmp_path):
     assert done.returncode == 0, done.stderr
     name, state, wheel = done.stdout.split()
     assert (name, state) == ("toycuda-1.0-py3.11-cu13.0-8.6", "built")
-    assert (tmp_path / "dist" / wheel).is_file()
+    assert (index / wheel).is_file()
 
 
 ATTACK = """
@@ -236,18 +232,8 @@ pathlib.Path("FOUND").write_text("".join(f"{line}\\n" for line in found) or "not
 @pytest.fixture
 def bucket(monkeypatch):
     """An S3 store; its location."""
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "farmer")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheimnis-des-speichers")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.Session().client("s3", region_name="us-east-1").create_bucket(Bucket="objects")
-    yield f"s3://objects/farm {port}"
-    server.stop()
+    with moto(monkeypatch, "objects", "geheimnis-des-speichers") as url:
+        yield f"s3://objects/farm {url.rpartition(':')[2]}"
 
 
 def test_a_hostile_package_on_a_worker_harms_neither_the_others_nor_the_cache(tmp_path, bucket, monkeypatch):

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 
-def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str, secret: str = "testtest") -> None:
     """Point every S3 client of this process at `endpoint`."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "testtest",
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": endpoint,
@@ -31,15 +31,15 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 
 
 @contextmanager
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A moto server with a bucket `wheels`; its URL."""
+def moto(monkeypatch: pytest.MonkeyPatch, bucket: str = "wheels", secret: str = "testtest") -> Iterator[str]:
+    """A moto server with a bucket; its URL."""
     boto3 = pytest.importorskip("boto3")
     server_module = pytest.importorskip("moto.server")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    use_endpoint(monkeypatch, f"http://{host}:{port}")
-    boto3.Session().client("s3").create_bucket(Bucket="wheels")
+    use_endpoint(monkeypatch, f"http://{host}:{port}", secret)
+    boto3.Session().client("s3").create_bucket(Bucket=bucket)
     yield f"http://{host}:{port}"
     server.stop()
 

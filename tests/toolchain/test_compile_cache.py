@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.s3 import moto
 from wheelsmith.errors import UsageError
 from wheelsmith.events import Note, ignore
 from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, check_setting, open_cache
@@ -237,19 +238,8 @@ def redis_url():
 
 @pytest.fixture
 def bucket_url(monkeypatch):
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testtest")
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.setenv(name, "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.Session().client("s3").create_bucket(Bucket="objects")
-    yield "s3://objects/team"
-    server.stop()
+    with moto(monkeypatch, "objects"):
+        yield "s3://objects/team"
 
 
 @pytest.mark.parametrize("kind", ["redis_url", "bucket_url"])

@@ -11,18 +11,18 @@ NAME = "demo-1.0-cp312-cp312-linux_x86_64.whl"
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        (b"/root/x.h\0", True),
-        (b"-I/root/include", True),
-        (b"file:///root/x", True),
-        (b"lib:/root", True),
-        (b"/opt/../root/x", True),
-        (b"/rootfs/x", False),
-        (b"/path/to/imagenet/root\n", False),  # from a README, and so from METADATA
-        (b"$ORIGIN/../torch/root/lib", False),
-        (b"/" + b"a" * 100_000 + b"/root/", True),  # no name of a file is that long
-        (b"x/root /root ", True),
+        (b"/house/x.h\0", True),
+        (b"-I/house/include", True),
+        (b"file:///house/x", True),
+        (b"lib:/house", True),
+        (b"/opt/../house/x", True),
+        (b"/housefs/x", False),
+        (b"/path/to/imagenet/house\n", False),  # from a README, and so from METADATA
+        (b"$ORIGIN/../torch/house/lib", False),
+        (b"/" + b"a" * 100_000 + b"/house/", True),  # no name of a file is that long
+        (b"x/house /house ", True),
     ],
 )
 def test_a_path_counts_from_its_beginning_to_its_end(tmp_path, text, named):
     wheel = build_wheel(tmp_path / NAME, {"demo/a.txt": text})
-    assert check_paths(wheel, ["/root", "/opt/store"]) == (("demo/a.txt",) if named else ())
+    assert check_paths(wheel, ["/house", "/opt/store"]) == (("demo/a.txt",) if named else ())

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 _PERIOD = 0.1  # seconds between two questions of a worker with something to ask or to tell
 _QUIET = 1.0  # seconds without a new unit after which those that came are taken; the longest shall be among them
@@ -104,7 +104,26 @@ def _books(scheduler: Keeper) -> dict[str, Book]:
     return found
 
 
-class Taking:
+class _Asking:
+    """A thread that asks the scheduler until the build is over."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"wheelsmith {type(self).__name__}")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Taking(_Asking):
     """What a part compiles. `ask(brought, done, count)` is a call of `take` for this worker; `cores`: how many units
     compile at once; `known`: those that the farm shares out. Whatever else the build compiles, it compiles."""
 
@@ -114,22 +133,14 @@ class Taking:
         known: Collection[str],
         cores: int,
     ) -> None:
+        super().__init__()
         self._ask, self._known, self._most = ask, frozenset(known), cores + max(1, cores // _AHEAD)
-        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
         self._verdicts: dict[str, bool] = {}
         self._brought: dict[str, None] = {}
         self._told: list[str] = []
         self._open: set[str] = set()
         self._came, self._gone = time.monotonic(), False
-        self._thread = threading.Thread(target=self._run, daemon=True, name="wheelsmith claims")
-
-    def __enter__(self) -> Taking:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def verdict(self, output: str) -> bool | None:
         """See `Claims`."""
@@ -177,7 +188,7 @@ class Taking:
         if done and not self._gone:
             try:
                 self._ask([], done, 0)
-            except Exception:
+            except Exception:  # as above; others compile again what it was not told of
                 return
 
     def _decide(self, answer: tuple[list[str], list[str]] | None) -> None:
@@ -191,23 +202,15 @@ class Taking:
             self._brought.pop(output, None)
 
 
-class Awaiting:
+class Awaiting(_Asking):
     """The build that makes the wheel: a unit that the farm shares out starts when another machine has compiled it, or
     when nobody will any more. `ask()` is a call of `look_up`."""
 
     def __init__(self, ask: Callable[[], tuple[list[str], bool] | None], known: Collection[str]) -> None:
+        super().__init__()
         self._ask, self._known = ask, frozenset(known)
         self._done: frozenset[str] = frozenset()
-        self._free, self._ended = False, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="wheelsmith waiting")
-
-    def __enter__(self) -> Awaiting:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        self._free = False
 
     def verdict(self, output: str) -> bool | None:
         """See `Claims`."""

@@ -219,9 +219,7 @@ find = '''+ {holder[1]}'''
 replace = ""
 count = {setup.count(f"+ {holder[1]}")}"""
         return
-    yield f"# {UNDECIDED[2:]}archs {archs} are written into {lines[0].where} ({lines[0].line}): patch them out".replace(
-        "# undecided", "# undecided", 1
-    )
+    yield f"{UNDECIDED}archs {archs} are written into {lines[0].where} ({lines[0].line}): patch them out"
 
 
 def _one_after_another(project: Project, setup: str, version: str) -> Iterator[str]:
