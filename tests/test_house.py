@@ -58,34 +58,38 @@ MOST_ANY = 56
 @cache
 def modules() -> tuple[tuple[str, ast.Module], ...]:
     """Every module by its dotted name."""
-    found = []
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        found.append((".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text("utf-8"))))
-    return tuple(found)
+    return tuple((dotted(path), ast.parse(path.read_text("utf-8"))) for path in sorted(ROOT.rglob("*.py")))
 
 
-NAMES = {name for name, _ in modules()}
+def dotted(path: Path) -> str:
+    """A module's name, from its file."""
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def statements(node: ast.AST, *, typing: bool = True) -> Iterator[ast.AST]:
+NAMES = {dotted(path) for path in ROOT.rglob("*.py")}
+
+
+def statements(tree: ast.AST, *, typing: bool = True) -> Iterator[ast.AST]:
     """All below a node; without `typing`, not what only the type checker sees."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test) and not typing:
-            continue
-        yield child
-        yield from statements(child, typing=typing)
+    left = [tree]
+    while left:
+        for child in ast.iter_child_nodes(left.pop()):
+            if typing or not isinstance(child, ast.If) or getattr(child.test, "id", "") != "TYPE_CHECKING":
+                yield child
+                left.append(child)
 
 
-def imports(tree: ast.Module, *, typing: bool = True) -> Iterator[str]:
+@cache
+def imports(tree: ast.Module, *, typing: bool = True) -> tuple[str, ...]:
     """The modules of ours that a module imports."""
+    found = []
     for node in statements(tree, typing=typing):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in NAMES)
+            found += [alias.name for alias in node.names if alias.name in NAMES]
         elif isinstance(node, ast.ImportFrom) and node.module in NAMES:
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if full in NAMES else node.module
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [full if full in NAMES else node.module for full in whole]
+    return tuple(found)
 
 
 def room(name: str) -> str:

@@ -163,6 +163,7 @@ if not pathlib.Path("again").exists():
     assert published(tmp_path) == ["toycuda-1.0+cu130-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl"]
 
 
+@pytest.mark.e2e
 def test_programs_of_the_current_environment_start_inside(tmp_path):
     """Installers write the environment's own path into their first line."""
     inside = """

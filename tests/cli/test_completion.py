@@ -55,6 +55,7 @@ def test_one_gpu_after_another_and_no_recipe_of_a_directory_that_is_not_there():
     assert completed("wheelsmith plan --recipes /nowhere cuv") == [""]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_script_runs_in_its_shell(shell, tmp_path):
     program = shutil.which(shell)

@@ -113,6 +113,7 @@ def advise(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.e2e
 def test_advise_says_whether_to_build_and_how(capsys, recipe_dir, index_url, wheel):
     common = ["toy", "--recipes", str(recipe_dir), "--index-url", index_url]
     told = advise(capsys, *common, "--gpu", "RTX 5090,A40", "--driver", "570.x")
@@ -127,6 +128,7 @@ def test_advise_says_whether_to_build_and_how(capsys, recipe_dir, index_url, whe
     assert (told["wheel"], told["build_needed"], told["fits"]) == (None, True, None)
 
 
+@pytest.mark.e2e
 def test_advise_without_a_recipe_says_so(capsys, index_url):
     told = advise(capsys, "toy", "--index-url", index_url, "--gpu", "T4", "--driver", "570.x")
     assert (told["command"], told["build_needed"]) == (None, True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.compile.test_jobserver import House
@@ -121,7 +121,6 @@ def test_figures_that_cannot_be(talk, place, number):
 
 
 @given(st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=8), max_size=6), st.binary(max_size=60))
-@settings(max_examples=150, deadline=None)
 def test_anything_at_all(tmp_path_factory, messages, rest):
     talk = Talk(tmp_path_factory.mktemp("launch"))
     try:

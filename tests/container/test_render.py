@@ -121,6 +121,7 @@ def test_render_refuses_what_would_not_work(capsys, index, more, code, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.e2e
 def test_render_without_the_directory_judges_the_wheel_that_it_pins(capsys, index, tmp_path):
     import functools
     import http.server

@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelsmith.diagnostics.warnings import Warned, warnings_of
@@ -87,7 +87,6 @@ def test_a_unit_that_died_of_memory_is_marked_and_counted():
     assert "There is no wheel of this build in the store" in page
 
 
-@settings(max_examples=40)
 @given(st.text(min_size=1, max_size=40))
 def test_no_text_of_a_stranger_is_markup(text):
     hostile = f'"><script>{text}</script>'

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.s3 import moto
@@ -392,7 +392,6 @@ def served(tmp_path_factory):
         yield path, memory
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=40))
 def test_no_build_can_hurt_the_server(served, data):
     path, memory = served

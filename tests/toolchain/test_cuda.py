@@ -126,6 +126,7 @@ def registry(folder, wheels):
     return folder.as_uri()
 
 
+@pytest.mark.e2e
 def test_the_lock_of_a_new_release_is_one_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     needs = "".join(f"Provides-Extra: {extra}\n" for extra in MATH) + (

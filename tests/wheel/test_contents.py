@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.cubins import REAL, cubin
@@ -166,7 +166,6 @@ def test_a_false_label_is_reported(tmp_path):
     assert report.mislabelled == ((Arch(12, 0), Arch(8, 6)),)
 
 
-@settings(max_examples=60)
 @given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from([gzip.compress, bz2.compress, lzma.compress]))
 def test_damaged_data_is_read_or_listed_and_nothing_raises(noise, position, pack):
     for whole in (CUBIN + FATBIN, pack(CUBIN), zipped("a", CUBIN)):
