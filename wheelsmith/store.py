@@ -9,6 +9,7 @@ renamed. Fails with `StoreError` (not writable) and `BusyError` (another process
     locks/<digest>.txt         resolved requirements       work/<plan digest>/     a build in progress, and its log
     wheels/<plan digest>/      finished wheels             flocks/                 lock files
     served/<digest>            which place served a source  rehearsed/<name>.json   what `recipes bump` found last
+    templates/                 compiled page templates
 """
 
 from __future__ import annotations

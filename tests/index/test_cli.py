@@ -1,6 +1,10 @@
 """`wheelsmith index` from the command line: what it prints, its JSON, its exit codes."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +115,26 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Captu
     assert main(["index", "token", "list", "--index", index, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["tokens"]
     assert (row["name"], row["publish"], row["state"], "secret" in row) == ("ci", ["torch-*"], "revoked", False)
+
+
+@pytest.mark.e2e
+def test_pages_are_the_same_whether_their_templates_are_kept_damaged_or_not_to_be_kept(tmp_path):
+    wheel = make_wheel(tmp_path, "pkg", "1.0")
+    store, pages = tmp_path / "store", []
+
+    def publish(name: str, where: Path) -> None:
+        command = [sys.executable, "-m", "wheelsmith", "publish", str(wheel), "--index", str(tmp_path / name)]
+        subprocess.run(command, env=os.environ | {"WHEELSMITH_STORE": str(where)}, check=True, capture_output=True)
+        pages.append((tmp_path / name / "project/pkg/index.html").read_text())
+
+    publish("a", store)
+    kept = sorted((store / "templates").iterdir())
+    assert len(kept) > 1
+    publish("b", store)
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:30])  # a full disk
+    publish("c", store)
+    (tmp_path / "file").write_text("")
+    publish("d", tmp_path / "file")
+    stamp = re.compile(r"20\d\d-\d\d-\d\d[T ][\d:.]*Z?")
+    assert len({stamp.sub("", page) for page in pages}) == 1

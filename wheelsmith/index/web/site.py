@@ -12,10 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from packaging.metadata import parse_email
 
@@ -29,13 +26,12 @@ from wheelsmith.index.layout import Layout
 from wheelsmith.index.web.choosing import Choice, Wheel, choose, known_archs, wheels_of
 from wheelsmith.index.web.home import Home, Line, read_home, write_home
 from wheelsmith.index.web.summary import cards_folder
+from wheelsmith.index.web.templating import template, text
 from wheelsmith.report.html import style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    from jinja2 import Environment
 
 
 _DETAILED = 3  # versions whose wheels are described; older ones are listed
@@ -108,11 +104,11 @@ def render(root: Path, *, projects: Iterable[str] | None = None, url: str | None
             pages[project] = _page(layout, project, frozenset(listed), url or UNKNOWN_URL)
         with locked(scratch / "people.lock"):
             shown = {
-                "style.css": style("base.css") + _template_text("style.css"),
-                "script.js": _template_text("script.js"),
+                "style.css": style("base.css") + text("style.css"),
+                "script.js": text("script.js"),
             }
-            for name, text in shown.items():
-                write_atomic(layout.root / name, text.encode(), scratch)
+            for name, content in shown.items():
+                write_atomic(layout.root / name, content.encode(), scratch)
             for project, page in pages.items():
                 data = page.render(form=False, url=url)
                 if data is not None:
@@ -134,7 +130,7 @@ def index_page(root: Path, *, words: str = "") -> bytes:
 
 def _home_page(home: Home, count: int, *, form: bool, words: str) -> bytes:
     lines = home.matching(words) if words.split() else home.newest_first()
-    page = _templates().get_template("index.html")
+    page = template("index.html")
     return page.render(lines=lines[:_MOST_LINES], count=count, left=len(lines), form=form, words=words, up="").encode()
 
 
@@ -183,8 +179,7 @@ class _Page:
         detailed = [wheel for wheel in self.wheels if wheel.version in versions]
         asked = bool(gpu or driver)
         return (
-            _templates()
-            .get_template("project.html")
+            template("project.html")
             .render(
                 project=self.project,
                 line=self.line,
@@ -289,26 +284,3 @@ def _remove_old_cards(layout: Layout, project: str, wheels: Iterable[Wheel]) -> 
     for path in cards_folder(layout, project).glob("*.json"):
         if path.name.removesuffix(".json") not in listed:
             path.unlink(missing_ok=True)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
-
-
-def _template_text(name: str) -> str:
-    return files(__package__).joinpath("templates", name).read_text("utf-8")
-
-
-@cache
-def _templates() -> Environment:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(_template_text),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"bytes": _megabytes, "family": family, "gpus": gpus_of, "quote": quote}
-    return environment
