@@ -189,7 +189,7 @@ def test_the_contract_of_a_recipe_has_the_keys_of_what_the_judge_takes():
     from dataclasses import fields
 
     from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
-    from wheelsmith.recipe.schema import AlternativeTable, ChoiceTable, ContractTable, LackTable, LibraryTable
+    from wheelsmith.recipe.contracts import AlternativeTable, ChoiceTable, ContractTable, LackTable, LibraryTable
 
     pairs = [
         (LibraryTable, LibraryRule, {"when", "versions", "cuda", "without"}, set()),  # decided in the plan

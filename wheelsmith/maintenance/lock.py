@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 from wheelsmith.cmake.trees import Declared, read_trees
 from wheelsmith.errors import NetworkError, OfflineError
-from wheelsmith.recipe.schema import applies
+from wheelsmith.recipe.texts import applies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,8 +17,8 @@ from packaging.version import Version
 
 from wheelsmith.errors import RecipeError
 from wheelsmith.maintenance.lock import Lock, LockedTree, quoted, same_place
-from wheelsmith.recipe.schema import Recipe, applies
-from wheelsmith.recipe.texts import Url
+from wheelsmith.recipe.schema import Recipe
+from wheelsmith.recipe.texts import Url, applies
 from wheelsmith.schema import read
 from wheelsmith.tomlfile import line_of
 

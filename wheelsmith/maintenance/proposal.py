@@ -32,7 +32,7 @@ from wheelsmith.maintenance.recipe_text import (
     with_value,
     with_versions,
 )
-from wheelsmith.recipe.schema import applies
+from wheelsmith.recipe.texts import applies
 
 if TYPE_CHECKING:
     from wheelsmith.cmake.extensions import Target
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from wheelsmith.maintenance.lock import Lock
     from wheelsmith.maintenance.needs import Need
     from wheelsmith.maintenance.rehearse import Rehearsed
-    from wheelsmith.recipe.schema import LibraryTable, Recipe, TreeTable
+    from wheelsmith.recipe.contracts import LibraryTable
+    from wheelsmith.recipe.schema import Recipe, TreeTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from wheelsmith.errors import PatchError
+from wheelsmith.planning.materials import arch_patch
 from wheelsmith.planning.model import DiffPatch, EditPatch
-from wheelsmith.planning.planner import arch_patch
-from wheelsmith.recipe.schema import applies
+from wheelsmith.recipe.texts import applies
 from wheelsmith.sources.patches import apply, changed
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import WheelsmithError
 from wheelsmith.maintenance.recipe_text import undecided
-from wheelsmith.recipe.schema import applies
+from wheelsmith.recipe.texts import applies
 from wheelsmith.store import write_atomic
 
 if TYPE_CHECKING:

@@ -7,39 +7,29 @@ disk. Fails with `TargetError` when the target contradicts itself, the recipe or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import RecipeError, UsageError
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.gpu.facts import toolkit_facts
+from wheelsmith.planning import materials
 from wheelsmith.planning.checks import check_recipe, check_target, normal
 from wheelsmith.planning.model import (
     CANONICAL,
     CARGO_HOME,
     EPOCH,
     NIGHTLY,
-    ArchiveSource,
-    ArchPatch,
     CrateLock,
-    DiffPatch,
-    EditPatch,
     Expectation,
-    GitSource,
-    Patch,
     Plan,
     Rewrite,
-    SdistSource,
-    Source,
     Target,
-    Tree,
-    is_fixed,
 )
 from wheelsmith.planning.pins import usable_lock
 from wheelsmith.planning.words import archs_part
-from wheelsmith.recipe.schema import applies
+from wheelsmith.recipe.texts import applies, holds
 
 #: GB of a CUDA unit that includes torch's headers, and of a build with torch in its environment.
 _USUAL_MEMORY, _USUAL_DISK = 3.0, 12.0
@@ -54,9 +44,10 @@ _CARGO = {
 
 if TYPE_CHECKING:
     from wheelsmith.gpu.arch import ArchSet
-    from wheelsmith.recipe.changes import ArchListTable, CratesTable
+    from wheelsmith.recipe.changes import CratesTable
+    from wheelsmith.recipe.contracts import LibraryTable
     from wheelsmith.recipe.loader import LoadedRecipe
-    from wheelsmith.recipe.schema import LibraryTable, Recipe, SourceTable, TreeTable
+    from wheelsmith.recipe.schema import Recipe
 
 
 def make_plan(
@@ -96,10 +87,10 @@ def make_plan(
         for t in recipe.tree
         if applies(t.versions, version)
         and applies(t.cuda, target.cuda)
-        and _holds(t.when, chosen)
+        and holds(t.when, chosen)
         and _serves(t.archs, target.archs)
     )
-    trees = tuple(_trees(tables))
+    trees = tuple(materials.trees(tables))
     paths = {tree.name: tree.path for tree in trees}
 
     environment = dict(_base_environment(recipe.name, version, target))
@@ -112,19 +103,19 @@ def make_plan(
         warnings += warning
 
     crates = [table for table in recipe.crates if applies(table.versions, version)]
-    brought = [table for table in crates if _holds(table.when, chosen)]
+    brought = [table for table in crates if holds(table.when, chosen)]
     if brought:
         environment |= _CARGO
     for crates_table in brought:
         environment |= {key: _fill(text, values) for key, text in crates_table.env.items()}
 
-    source = _source(loaded, release.source, version)
+    source = materials.source(loaded, release.source, version)
     libraries = list(_libraries(recipe, version, chosen, target.cuda))
     warnings += (
         tuple(_without(recipe, version, chosen, target))
         + tuple(t.says for t in recipe.caveat if applies(t.versions, version) and applies(t.cuda, target.cuda))
         + tuple(_left_out(table) for table in crates if table not in brought)
-        + tuple(_not_fixed(source, trees, f"{recipe.name}=={version}"))
+        + tuple(materials.not_fixed(source, trees, f"{recipe.name}=={version}"))
     )
     requires = recipe.build.requires + _torch_requirement(target.torch)
     lock, lock_warning = None, None
@@ -138,7 +129,7 @@ def make_plan(
         target=target,
         source=source,
         trees=trees,
-        patches=tuple(_patches(loaded, version, paths, chosen, target.cuda)),
+        patches=tuple(materials.patches(loaded, version, paths, chosen, target.cuda)),
         requires=requires,
         lock=lock,
         config_settings=tuple(sorted((key, _fill(text, values)) for key, text in recipe.build.config_settings.items())),
@@ -225,12 +216,6 @@ def _options(recipe: Recipe, asked: Mapping[str, bool]) -> dict[str, bool]:
     return {name: asked.get(name, table.default) for name, table in recipe.options.items()}
 
 
-def _holds(condition: str | None, options: Mapping[str, bool]) -> bool:
-    if condition is None:
-        return True
-    return not options[condition[1:]] if condition.startswith("!") else options[condition]
-
-
 def _serves(archs: tuple[Arch, ...] | None, requested: ArchSet) -> bool:
     return archs is None or not {arch.base for arch in archs}.isdisjoint(arch.base for arch in requested.native)
 
@@ -305,80 +290,9 @@ def _base_environment(name: str, version: str, target: Target) -> Iterator[tuple
     yield f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name.upper().replace('-', '_')}", version
 
 
-def _source(loaded: LoadedRecipe, table: SourceTable, version: str) -> Source:
-    if table.sdist is not None:
-        return SdistSource(loaded.recipe.name, version, table.sdist.sha256)
-    if table.directory is not None:
-        return ArchiveSource(*loaded.directories[version])
-    return _git_or_archive(table)
-
-
-def _git_or_archive(table: SourceTable | TreeTable) -> GitSource | ArchiveSource:
-    if table.git is not None:
-        return GitSource(table.git.url, table.git.commit or "", table.git.tag, table.git.sparse)
-    assert table.archive is not None, "the schema demands one of the two"  # noqa: S101
-    return ArchiveSource(table.archive.url, table.archive.sha256)
-
-
-def _trees(tables: tuple[TreeTable, ...]) -> Iterator[Tree]:
-    """Outer trees before the ones placed inside them, whatever the order in the recipe."""
-    names = {table.name for table in tables}
-    for table in sorted(tables, key=lambda t: t.inside is not None):
-        if table.inside is None:
-            path = f"{CANONICAL}/trees/{table.name}"
-        else:
-            outer, _, rest = table.inside.partition("/")
-            if not rest or (outer not in names and outer != "source"):
-                raise RecipeError(
-                    f"The tree {table.name!r} is to be placed inside {table.inside!r}, which names no tree.",
-                    "Write inside as TREE/path, or source/path for the package itself.",
-                )
-            base = f"{CANONICAL}/src" if outer == "source" else f"{CANONICAL}/trees/{outer}"
-            path = f"{base}/{rest}"
-        yield Tree(table.name, _git_or_archive(table), path)
-
-
-def _patches(
-    loaded: LoadedRecipe, version: str, paths: Mapping[str, str], options: Mapping[str, bool], cuda: str
-) -> Iterator[Patch]:
-    for table in loaded.recipe.patch:
-        if not applies(table.versions, version) or not _holds(table.when, options):
-            continue
-        if table.tree is not None and table.tree not in paths:
-            continue
-        path = f"{CANONICAL}/src" if table.tree is None else paths[table.tree]
-        if table.diff is not None:
-            yield DiffPatch(path, table.diff, loaded.diffs[table.diff], table.why)
-        else:
-            yield EditPatch(path, table.file or "", table.find or "", table.replace or "", table.count, table.why)
-    for item in loaded.recipe.arch_list:
-        wanted = applies(item.versions, version) and applies(item.cuda, cuda) and _holds(item.when, options)
-        if wanted and (item.tree is None or item.tree in paths):
-            yield arch_patch(item, cuda, f"{CANONICAL}/src" if item.tree is None else paths[item.tree])
-
-
-def arch_patch(table: ArchListTable, cuda: str, path: str) -> ArchPatch:
-    """The edit of an arch list for one toolkit: families in the forms that its nvcc knows.
-
-    Source: NVIDIA, "CUDA Compiler Driver NVCC", family-specific targets: from CUDA 12.9 on.
-    """
-    able = toolkit_facts(cuda).archs
-    also: list[Arch] = []
-    for arch in table.also or ():
-        members = [cc for cc in able if cc.major == arch.major and cc.minor >= arch.minor]
-        if arch.suffix == "f" and not applies(">=12.9", cuda):
-            also += [Arch(cc.major, cc.minor, "a") for cc in members]
-        else:
-            also.append(arch)
-    majors = {arch.major for arch in also}
-    known = tuple(str(cc) for cc in able if cc.major in majors)
-    wish = (tuple(map(str, also)), known, table.ptx, table.exact)
-    return ArchPatch(path, table.file, table.variable, *wish, table.why)
-
-
 def _libraries(recipe: Recipe, version: str, options: Mapping[str, bool], cuda: str) -> Iterator[LibraryTable]:
     """The rules that apply; of several for one path, those that are for this toolkit go before the others."""
-    meant = [t for t in recipe.library if applies(t.versions, version) and _holds(t.when, options)]
+    meant = [t for t in recipe.library if applies(t.versions, version) and holds(t.when, options)]
     built = {t.path for t in meant if t.built_with(cuda)}
     return (t for t in meant if t.built_with(cuda) or t.path not in built)
 
@@ -390,29 +304,13 @@ def _left_out(table: CratesTable) -> str:
     )
 
 
-def _not_fixed(source: Source, trees: Sequence[Tree], requirement: str) -> Iterator[str]:
-    """What will not be fetched, as nobody has said yet which bytes it is."""
-    given = {f"{requirement}'s source": source} | {f"the tree {tree.name}": tree.source for tree in trees}
-    for what, one in given.items():
-        pin = one.commit if isinstance(one, GitSource) else one.sha256
-        if pin and not is_fixed(one):
-            yield f"{what} is pinned by a placeholder, all zeros: fetching refuses it until the recipe has the real one"
-    for tree in trees:
-        if isinstance(tree.source, GitSource) and not tree.source.commit:
-            which = f"which commit {tree.source.tag} is" if tree.source.tag else "its commit"
-            yield (
-                f"the tree {tree.name} is not locked: nobody has asked {tree.source.url} for {which}. Fetching refuses"
-                f" it until `wheelsmith recipes lock {requirement} --write` has, where that can be reached."
-            )
-
-
 def _is_for(table: LibraryTable, arch: Arch) -> bool:
     return table.archs is None or arch.base in {one.base for one in table.archs}
 
 
 def _without(recipe: Recipe, version: str, options: Mapping[str, bool], target: Target) -> Iterator[str]:
     """What the project does not build with this toolkit, or not for a requested GPU, that has it with another one."""
-    meant = [t for t in recipe.library if applies(t.versions, version) and _holds(t.when, options)]
+    meant = [t for t in recipe.library if applies(t.versions, version) and holds(t.when, options)]
     for path in dict.fromkeys(t.path for t in meant if not t.built_with(target.cuda)):
         built = [t for t in meant if t.path == path and t.built_with(target.cuda)]
         others = [t for t in meant if t.path == path and not t.built_with(target.cuda)]

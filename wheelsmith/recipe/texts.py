@@ -2,12 +2,13 @@
 
 In: text. Out: the same text, checked and in its normal form, or a value. Fails with `ValueError`, which
 `wheelsmith.schema` turns into a place and a phrase. The docstrings of the classes are their descriptions in the JSON
-Schema.
+Schema. `applies` and `holds` say whether a table with such a text counts.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -140,3 +141,15 @@ Condition = Annotated[str, matching("!?[a-z][a-z0-9-]*", "name of an option; `!n
 PythonVersion = Annotated[str, matching(r"3\.[0-9]+", "Python as major.minor")]
 #: A quantity: above zero, and finite.
 Amount = Annotated[float, Meta(gt=0, le=1e9)]
+
+
+def applies(specifier: str | None, version: str) -> bool:
+    """Whether a table with this specifier counts for a version."""
+    return specifier is None or SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def holds(condition: str | None, options: Mapping[str, bool]) -> bool:
+    """Whether a table with this `when` counts for the options as chosen."""
+    if condition is None:
+        return True
+    return not options[condition[1:]] if condition.startswith("!") else options[condition]
