@@ -7,7 +7,6 @@ name of the table, or the part of one that has its number. Fails with `UnknownGp
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 
 from wheelsmith.errors import UnknownGpuError
@@ -37,6 +36,8 @@ def find_gpu(name: str) -> Gpu:
             f"{name.strip()!r} may be one of several GPUs, which do not run the same code.",
             f"Say which: {_listed(partial)}.",
         )
+    import difflib  # only for what is not found
+
     near = [gpu for known, gpu in table.items() if model and model <= set(known)]
     near += [gpu for known, gpu in table.items() if not model and wanted and set(wanted) <= set(known)]
     near.sort(key=lambda gpu: gpu.arch, reverse=True)

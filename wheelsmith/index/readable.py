@@ -8,9 +8,7 @@ distribution format, and what pip 26 and uv 0.13 do with each of these.
 
 from __future__ import annotations
 
-import configparser
 import email
-import email.policy
 import re
 from typing import TYPE_CHECKING
 
@@ -45,7 +43,7 @@ def read_fields(metadata: bytes, filename: str) -> RawMetadata:
     text = _text(metadata, "METADATA", filename)
     if len(metadata) > MAX_METADATA:
         raise _broken(filename, f"a METADATA of {len(metadata)} bytes, and {MAX_METADATA} are allowed")
-    message = email.message_from_string(text, policy=email.policy.compat32)
+    message = email.message_from_string(text)
     if message.defects or text.startswith("\ufeff"):
         raise _broken(filename, "a METADATA with a line that is no field, behind which fields are lost")
     if bad := next((key for key, value in message.items() if _CONTROLS.search(f"{key}{value}")), None):
@@ -83,7 +81,7 @@ def check_readable(archive: Archive) -> None:
     sizes = {member.filename: member.file_size for member in archive.members}
     if sizes[f"{archive.dist_info}/METADATA"] > MAX_METADATA:
         raise _broken(name, f"a METADATA of {sizes[f'{archive.dist_info}/METADATA']} bytes, too many")
-    wheel = email.message_from_string(_text(archive.text("WHEEL"), "WHEEL", name), policy=email.policy.compat32)
+    wheel = email.message_from_string(_text(archive.text("WHEEL"), "WHEEL", name))
     versions = wheel.get_all("Wheel-Version", [])
     if len(versions) != 1 or not _WHEEL_VERSION.fullmatch(str(versions[0]).strip()):
         raise _broken(name, f"the Wheel-Version {', '.join(map(str, versions)) or 'nowhere'} in WHEEL, not 1.0")
@@ -101,6 +99,8 @@ _READ = {
 
 
 def _check_scripts(text: str, filename: str) -> None:
+    import configparser
+
     parser = configparser.RawConfigParser(delimiters=("=",), strict=False, allow_no_value=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:

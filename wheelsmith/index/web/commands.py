@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from packaging.tags import Tag
 
@@ -41,8 +42,9 @@ class Commands:
     withheld: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=4096)  # a page asks for one wheel at every GPU
 def commands_for(
-    filename: str, requires: Iterable[str], requires_python: str | None, owned: Collection[str], index: str
+    filename: str, requires: tuple[str, ...], requires_python: str | None, owned: frozenset[str], index: str
 ) -> Commands:
     """Return the commands that install a wheel from the index at `index`.
 
