@@ -2,16 +2,21 @@
 
     python -m benchmarks.peers [--package cuvec==6.0.1] [--archs 8.6] [--more "8.6;8.9"] [--toolkit DIR]
         [--pip PYTHON] [--fromager PROGRAM] [--prebuilt numpy] [--tools pip,fromager,wheelsmith]
-        [--steps cold,again,elsewhere,arch,kill] [--torch PYTHON [--patch DIFF]]
+        [--steps cold,again,elsewhere,arch,kill] [--torch PYTHON [--patch DIFF]] [--files DIR] [--side-by-side]
 
 For packages that CMAKE_CUDA_ARCHITECTURES steers, such as cuvec, and with `--torch` for those of torch that obey
 TORCH_CUDA_ARCH_LIST: then nobody installs torch, but all take that of PYTHON, which has pip, the build requirements and
 wheelsmith's as well (`--no-build-isolation`; PYTHONPATH in fromager's settings, as it always isolates; `--env
 current`). `--patch`: what pip and fromager need to obey it; both get the patched sdist from an index on loopback.
 
+`--files`: wheels and sdists of a directory, served on loopback, stand for PyPI: for machines without a network.
+`--side-by-side`: the tools at the same time, and of each tool what follows `again` at the same time too: for machines
+whose processors are many more than a build uses; what came over the network is then told for these steps together.
+
 Every tool has a home of its own, so each begins with empty caches. Printed for each step: seconds, CPU-seconds of all
-processes, bytes that came over the network (counted by a proxy on loopback), bytes that it has on the disk beyond the
-step before, and for which GPUs the wheel has code; after a kill also how many processes live on.
+processes, bytes that came over the network (counted on loopback), bytes in the directory of the step that were not
+there before (after a kill: all), and for which GPUs the wheel has code; after a kill also how many processes live on;
+at the end what the steps share.
 
 * cold; again: the same command; elsewhere: other directories, the same user (what a tool shares by itself: pip's cache,
   wheelsmith's `--cache`; fromager has none); arch: `--more` in place of `--archs`;
@@ -27,7 +32,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,12 +42,14 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import wheelsmith
 from benchmarks.interrupt import tree_seconds
@@ -95,16 +102,55 @@ def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], N
         target.shutdown(socket.SHUT_WR)
 
 
-class _Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+class Network:
+    """What one tool can reach: https through a proxy, and what is in `files`, an index for each folder, on loopback."""
+
+    def __init__(self, files: Path) -> None:
+        self._proxy, self._sent, self._files = CountingProxy(), 0, files
+        network = self
+
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+            def copyfile(self, source: Any, outputfile: Any) -> None:
+                """Send, and count."""
+                piece = source.read()
+                network._sent += len(piece)
+                outputfile.write(piece)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(files)))
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def proxy(self) -> str:
+        """The URL of the proxy."""
+        return self._proxy.url
+
+    @property
+    def received(self) -> int:
+        """Bytes that came in."""
+        return self._proxy.received + self._sent
+
+    def index(self, *folders: str) -> str:
+        """The URL of the first index of these that there is; else nothing, which means PyPI."""
+        found = [folder for folder in folders if (self._files / folder).is_dir()]
+        return f"http://127.0.0.1:{self._server.server_address[1]}/{found[0]}/" if found else ""
 
 
-def patched(python: str, package: str, diff: Path, place: Path) -> str:
-    """The URL of an index that has one sdist: PyPI's, with a patch, and without torch among what the wheel requires (or
-    fromager would build torch)."""
+def lay(files: Sequence[Path], index: Path) -> None:
+    """Lay wheels and sdists out as an index."""
+    for path in files:
+        name = re.sub(r"[-_.]+", "-", re.split(r"-(?=\d)", path.name)[0]).lower()
+        (index / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, index / name)  # no link: http.server puts an @ behind its name
+
+
+def patch(python: str, package: str, diff: Path, place: Path, index: str) -> Path:
+    """An sdist with a patch, and without torch among what the wheel requires (or fromager would build torch)."""
     name = package.partition("==")[0]
     command = [python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", name, "--no-build-isolation"]
+    command += ["--index-url", index] if index else []
     subprocess.run([*command, "-d", place, package], check=True)
     with tarfile.open(next(place.glob("*.tar.gz"))) as archive:
         archive.extractall(place, filter="data")
@@ -112,20 +158,15 @@ def patched(python: str, package: str, diff: Path, place: Path) -> str:
     subprocess.run(["patch", "-p1", "-i", diff.resolve()], cwd=place / tree, check=True, stdout=subprocess.DEVNULL)
     setup = place / tree / "setup.py"
     setup.write_text(re.sub(r'(install_requires=\[\s*)"torch",', r"\1", setup.read_text()))
-    folder = place / "simple" / name
-    folder.mkdir(parents=True)
-    with tarfile.open(folder / f"{tree}.tar.gz", "w:gz") as archive:
+    (place / "patched").mkdir()
+    with tarfile.open(made := place / "patched" / f"{tree}.tar.gz", "w:gz") as archive:
         archive.add(place / tree, tree)
-    (folder / "index.html").write_text(f'<a href="{tree}.tar.gz">{tree}.tar.gz</a>')
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(place)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_address[1]}/simple/"
+    return made
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to build: name, version, archs, and the toolkit. `torch`: the Python whose torch all use; `index`: where pip
-    and fromager have the sdist from, if not from PyPI."""
+    """What to build: name, version, archs, and the toolkit. `torch`: the Python whose torch all use."""
 
     name: str
     version: str
@@ -134,24 +175,24 @@ class Job:
     fromager: str
     prebuilt: tuple[str, ...] = ()
     torch: str = ""
-    index: str = ""
 
-    def command(self, tool: str, archs: str, place: Path, shared: Path) -> list[str]:
+    def command(self, tool: str, archs: str, place: Path, shared: Path, network: Network) -> list[str]:
         """The command that builds for `archs` in `place`; what a user's builds share is in `shared`."""
         what = f"{self.name}=={self.version}"
         if tool == "pip":
             command = [self.torch or self.pip, "-m", "pip", "wheel", "--no-deps", "--no-binary", self.name]
             command += ["--cache-dir", str(shared / "pip"), "-w", str(place / "out")]
-            command += ["--index-url", self.index] if self.index else []
+            command += ["--index-url", index] if (index := network.index("patched", "plain")) else []
             return [*command, *(["--no-build-isolation"] if self.torch else ["-C", self._setting(archs)]), what]
         if tool == "fromager":
-            self._settings(place / "settings", archs)
+            self._settings(place / "settings", archs, network)
             command = [self.fromager, "--settings-dir", str(place / "settings")]
             for option in ("sdists-repo", "wheels-repo", "work-dir"):
                 command += [f"--{option}", str(place / option)]
             return [*command, "bootstrap", what]
         command = [self.torch or sys.executable, "-m", "wheelsmith", "build", what, "--arch", archs]
         command += ["--toolkit", str(self.toolkit), *(["--env", "current"] if self.torch else [])]
+        command += ["--index-url", index] if (index := network.index("plain")) else []
         command += ["--store", str(place / "store"), "--index", str(place / "dist"), "--cache", str(shared / "objects")]
         return [*command, "--recipes", str(ROOT / "recipes")]
 
@@ -167,7 +208,7 @@ class Job:
         codes = ";".join(f"{arch.replace('.', '')}-real" for arch in archs.split(";"))
         return f"cmake.define.CMAKE_CUDA_ARCHITECTURES={codes}"
 
-    def _settings(self, place: Path, archs: str) -> None:
+    def _settings(self, place: Path, archs: str, network: Network) -> None:
         """fromager's own: all but the package is taken as it is on the index."""
         place.mkdir(parents=True, exist_ok=True)
         key, _, value = self._setting(archs).partition("=")
@@ -176,12 +217,14 @@ class Job:
             code = "import sysconfig; print(sysconfig.get_path('purelib'))"
             site = subprocess.run([self.torch, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
             lines = ["project_override:\n  remove_build_requires: [torch]\n", f"env:\n  PYTHONPATH: {site}\n"]
-        if self.index:
-            lines += [f"resolver_dist:\n  sdist_server_url: {self.index}\n"]
+        if index := network.index("patched", "plain"):
+            lines += [f"resolver_dist:\n  sdist_server_url: {index}\n"]
         (place / f"{self.name.replace('-', '_')}.yaml").write_text("".join(lines))
         lock = (ROOT / "recipes/locks" / f"{self.name}.txt").read_text("utf-8")
         for name in [*re.findall(r"^([\w.-]+)==", lock, re.MULTILINE), *self.prebuilt]:
-            (place / f"{name.lower().replace('-', '_')}.yaml").write_text("variants:\n  cpu:\n    pre_built: true\n")
+            server = f"    wheel_server_url: {index}\n" if (index := network.index("plain")) else ""
+            settings = f"variants:\n  cpu:\n    pre_built: true\n{server}"
+            (place / f"{name.lower().replace('-', '_')}.yaml").write_text(settings)
 
 
 @dataclass(slots=True)
@@ -191,49 +234,75 @@ class Bench:
     tool: str
     job: Job
     root: Path
-    proxy: CountingProxy
-    size: int = 0
-    cold: float = field(default=0.0)
+    network: Network
+    cold: float = 0.0
 
-    def run(self, step: str, archs: str, place: str, *, until: float | None = None, alone: bool = False) -> None:
-        """Run the command and print a row. `until`: kill it after so many CPU-seconds, and print nothing."""
-        where, shared = self.root / place, self.root / ("alone" if alone else "shared")
+    def run(self, step: str, archs: str, place: str, *, until: float | None = None, counted: bool = True) -> None:
+        """Run the command and print a row. `until`: kill it after so many CPU-seconds, and print nothing of it.
+        `counted`: nothing else uses the network."""
+        where, shared = self.root / place, self.root / ("alone" if place == "killed" else "shared")
         where.mkdir(parents=True, exist_ok=True)
-        command = self.job.command(self.tool, archs, where, shared)
+        command = self.job.command(self.tool, archs, where, shared, self.network)
         environment = self._environment(shared) | self.job.environment(archs)
-        before, received, started = _used(), self.proxy.received, time.monotonic()
+        size = 0 if step == "kill" else _size(where)
+        received, started = self.network.received, time.monotonic()
         with (self.root / f"{step}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=where, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-            while until is not None and process.poll() is None and tree_seconds(process.pid) < until:
-                time.sleep(0.2)
-            if until is not None:
-                below = process_tree(process.pid)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                time.sleep(3)
-                alive = sum(Path(f"/proc/{pid}").exists() for pid in below)
-                print(f"  {self.tool:<11} killed after {until:.0f} CPU-s: {alive} processes lived on", flush=True)
-                for pid in below:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                return
-            status = process.wait()
-        seconds, cpu = time.monotonic() - started, _used() - before
+        if until is not None:
+            self._kill(process, until)
+            return
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds, cpu = time.monotonic() - started, usage.ru_utime + usage.ru_stime
         self.cold = self.cold or cpu
-        size = sum(path.lstat().st_size for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
-        grown, self.size = size - self.size, size
-        code = "" if status else f"   code for {_code(where, self.job.name)}"
-        failed = f"   FAILED ({status}): {self.root / f'{step}.log'}" if status else ""
+        fetched = f"{self.network.received - received:>12,}" if counted else f"{'-':>12}"
+        code = f"   FAILED ({process.returncode})" if status else f"   code for {_code(where, self.job.name)}"
         print(
-            f"  {self.tool:<11} {step:<10} {seconds:8.1f} s {cpu:8.1f} CPU-s"
-            f" {self.proxy.received - received:>12,} bytes fetched {grown:>13,} more on disk{code}{failed}",
+            f"  {self.tool:<11} {step:<10} {seconds:8.1f} s {cpu:8.1f} CPU-s {fetched} bytes fetched"
+            f" {_size(where) - size:>13,} more on disk{code}",
             flush=True,
         )
         if status:
             print((self.root / f"{step}.log").read_text("utf-8", "replace")[-1500:], file=sys.stderr)
+
+    def _kill(self, process: subprocess.Popen[bytes], until: float) -> None:
+        while process.poll() is None and tree_seconds(process.pid) < until:
+            time.sleep(0.2)
+        below = process_tree(process.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(3)
+        alive = sum(Path(f"/proc/{pid}").exists() for pid in below)
+        print(f"  {self.tool:<11} killed after {until:.0f} CPU-s: {alive} processes lived on", flush=True)
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def steps(self, wanted: Sequence[str], archs: str, more: str, side_by_side: bool) -> None:
+        """All steps that are wanted."""
+        for step in ("cold", "again"):
+            if step in wanted:
+                self.run(step, archs, "here")
+        received = self.network.received
+        with ThreadPoolExecutor(3 if side_by_side else 1) as pool:
+            rest = []
+            if "elsewhere" in wanted:
+                rest.append(pool.submit(self.run, "elsewhere", archs, "there", counted=not side_by_side))
+            if "arch" in wanted:
+                rest.append(pool.submit(self.run, "arch", more, "here", counted=not side_by_side))
+            if "kill" in wanted:
+                rest.append(pool.submit(self._killed, archs, not side_by_side))
+        for future in rest:
+            future.result()
+        together = f"; after `again` {self.network.received - received:,} bytes fetched" if side_by_side else ""
+        print(f"  {self.tool:<11} its steps share {_size(self.root / 'shared'):,} bytes on disk{together}", flush=True)
+
+    def _killed(self, archs: str, counted: bool) -> None:
+        self.run("killed", archs, "killed", until=self.cold / 2)
+        self.run("kill", archs, "killed", counted=counted)
 
     def _environment(self, shared: Path) -> dict[str, str]:
         toolkit, home = self.job.toolkit, shared / "home"
@@ -243,7 +312,7 @@ class Bench:
             **{key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "WHEELSMITH_"))},
             **{"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PIP_CONFIG_FILE": os.devnull},
             **{"CUDACXX": f"{toolkit}/bin/nvcc", "CUDA_HOME": str(toolkit), "PATH": path, "PYTHONPATH": str(ROOT)},
-            **{"HTTPS_PROXY": self.proxy.url, "https_proxy": self.proxy.url, "NO_PROXY": "localhost,127.0.0.1"},
+            **{"HTTPS_PROXY": self.network.proxy, "https_proxy": self.network.proxy, "NO_PROXY": "localhost,127.0.0.1"},
             **({"PIP_CERT": certificates} if (certificates := os.environ.get("PIP_CERT")) else {}),
         }
 
@@ -255,9 +324,14 @@ def _code(where: Path, name: str) -> str:
     return ";".join(map(str, sorted({code.arch for code in newest.code if code.kind == "sass"})))
 
 
-def _used() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _size(root: Path) -> int:
+    """Bytes of all files below, as far as they are still there when they are looked at."""
+    size = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.lstat(f"{folder}/{name}").st_size
+    return size
 
 
 def main() -> None:
@@ -274,31 +348,29 @@ def main() -> None:
     parser.add_argument("--prebuilt", default="numpy")
     parser.add_argument("--torch", default="", metavar="PYTHON")
     parser.add_argument("--patch", type=Path, metavar="DIFF")
+    parser.add_argument("--files", type=Path, metavar="DIR")
+    parser.add_argument("--side-by-side", action="store_true")
     options = parser.parse_args()
     name, _, version = options.package.partition("==")
     toolkit, prebuilt = options.toolkit.resolve(), tuple(options.prebuilt.split(","))
-    steps, proxy = options.steps.split(","), CountingProxy()
+    tools, wanted = options.tools.split(","), options.steps.split(",")
     print(f"{options.package} for {options.archs}, then {options.more}; {toolkit}; {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory(prefix="wheelsmith-peers-") as temporary:
-        index = (
-            patched(options.torch or options.pip, options.package, options.patch, Path(temporary) / "index")
-            if options.patch
-            else ""
-        )
-        job = Job(name, version, toolkit, options.pip, options.fromager, prebuilt, options.torch, index)
-        for tool in options.tools.split(","):
-            bench = Bench(tool, job, Path(temporary) / tool, proxy)
-            for step, archs, place in (
-                ("cold", options.archs, "here"),
-                ("again", options.archs, "here"),
-                ("elsewhere", options.archs, "there"),
-                ("arch", options.more, "here"),
-            ):
-                if step in steps:
-                    bench.run(step, archs, place)
-            if "kill" in steps:
-                bench.run("killed", options.archs, "killed", until=bench.cold / 2, alone=True)
-                bench.run("kill", options.archs, "killed", alone=True)
+        root = Path(temporary)
+        files = root / "index"
+        files.mkdir()
+        if options.files:
+            lay([path for path in options.files.iterdir() if path.suffix in (".whl", ".gz")], files / "plain")
+        if options.patch:
+            python, index = options.torch or options.pip, Network(files).index("plain")
+            (root / "patch").mkdir()
+            lay([patch(python, options.package, options.patch, root / "patch", index)], files / "patched")
+        job = Job(name, version, toolkit, options.pip, options.fromager, prebuilt, options.torch)
+        with ThreadPoolExecutor(len(tools) if options.side_by_side else 1) as pool:
+            benches = [Bench(tool, job, root / tool, Network(files)) for tool in tools]
+            rest = [pool.submit(b.steps, wanted, options.archs, options.more, options.side_by_side) for b in benches]
+        for future in rest:
+            future.result()
 
 
 if __name__ == "__main__":

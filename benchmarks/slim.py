@@ -9,6 +9,8 @@ when its contract holds, so every size printed is that of a wheel that runs on a
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -27,16 +29,17 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def variant_of(recipe: Path, settings: tuple[str, ...], directory: Path) -> Path:
-    """A recipe directory in `directory` with the recipe, its locks and patches, and the settings put in."""
+    """A recipe directory in `directory`: the recipe, its locks and patches, the settings in place of its own."""
     directory.mkdir()
     for companion in ("locks", "patches"):
         if (recipe.parent / companion).is_dir():
-            (directory / companion).symlink_to(recipe.parent / companion)
+            shutil.copytree(recipe.parent / companion, directory / companion)
     text = recipe.read_text("utf-8")
     for setting in settings:
         table = "[wheel]" if setting.startswith("strip") else "[build]"
         if f"\n{table}\n" not in text:
             raise SystemExit(f"{recipe} has no table {table}: put an empty one in.")
+        text = re.sub(rf"^{setting.partition(' ')[0]} = .*\n", "", text, flags=re.MULTILINE)
         text = text.replace(f"\n{table}\n", f"\n{table}\n{setting}\n", 1)
     (directory / recipe.name).write_text(text, "utf-8")
     return directory
