@@ -124,6 +124,7 @@ if TYPE_CHECKING:
     from wheelsmith.errors import EngineError as EngineError
     from wheelsmith.errors import EngineNotFoundError as EngineNotFoundError
     from wheelsmith.errors import EnvironmentBuildError as EnvironmentBuildError
+    from wheelsmith.errors import FactsError as FactsError
     from wheelsmith.errors import FarmError as FarmError
     from wheelsmith.errors import HashMismatchError as HashMismatchError
     from wheelsmith.errors import ImageError as ImageError
@@ -228,11 +229,11 @@ _MODULES = {
     "wheelsmith.documents.table": "DOCUMENTS document_schema",
     "wheelsmith.errors": (
         "BROKEN_PIPE BusyError CompileError ContractError DIFFERS DOES_NOT_FIT DiskFullError EngineError "
-        "EngineNotFoundError EnvironmentBuildError FarmError HashMismatchError ImageError IndexConflictError "
-        "InstallError InterruptedBuildError InvalidWheelError IsolationError NetworkError NoCompilerError "
-        "NotPortableError OfflineError PatchError PythonNotFoundError RecipeError SourceError StoreError "
-        "TargetError ToolkitError UnknownGpuError UnknownPackageError UnknownVersionError UsageError "
-        "VerificationError WheelsmithError"
+        "EngineNotFoundError EnvironmentBuildError FactsError FarmError HashMismatchError ImageError "
+        "IndexConflictError InstallError InterruptedBuildError InvalidWheelError IsolationError NetworkError "
+        "NoCompilerError NotPortableError OfflineError PatchError PythonNotFoundError RecipeError SourceError "
+        "StoreError TargetError ToolkitError UnknownGpuError UnknownPackageError UnknownVersionError "
+        "UsageError VerificationError WheelsmithError"
     ),
     "wheelsmith.events": (
         "CellDone CellStarted Compiling Event Listener Note Progress StageDone StageStarted ToolLine UnitAtWork "

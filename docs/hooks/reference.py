@@ -19,6 +19,7 @@ from mkdocs.structure.files import File, Files
 import wheelsmith
 from wheelsmith import errors, variables
 from wheelsmith.cli.main import parser
+from wheelsmith.compat.judge import NOT_JUDGED
 
 _ROOT = Path(__file__).parents[2]
 
@@ -129,10 +130,13 @@ def exit_codes() -> str:
     """Every exit code with its error."""
     rows: dict[int, list[tuple[str, str]]] = {
         0: [("", "success")],
+        1: [("", "`explain`: the failure is shown, and no signature explains it")],
         errors.DIFFERS: [
-            ("", "`recipes lock`, `recipes bump`: the recipe must change for other reasons than its patches")
+            ("", "`recipes lock`, `recipes bump`: the recipe must change for other reasons than its patches"),
+            ("", "`recipes check`: something is wrong or undecided"),
         ],
         errors.DOES_NOT_FIT: [("", "`fits`: the answer is no")],
+        NOT_JUDGED: [("", "`fits`: something that counts could not be judged")],
         errors.BROKEN_PIPE: [("", "nobody reads the output any more (128 + SIGPIPE)")],
     }
     for name in wheelsmith.__all__:

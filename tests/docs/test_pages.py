@@ -12,7 +12,7 @@ import pytest
 
 import wheelsmith
 from tests.support.pages import Block, blocks, commands
-from wheelsmith import variables
+from wheelsmith import errors, variables
 from wheelsmith.cli.main import parser
 from wheelsmith.config import KEYS
 from wheelsmith.errors import UsageError
@@ -76,6 +76,35 @@ def test_every_command_on_every_page_exists_with_its_options(capsys: pytest.Capt
             if unknown:
                 wrong.append(f"{page.name}:{block.line}: {command}: unknown {unknown}")
     assert wrong == []
+
+
+def test_every_command_named_within_a_sentence_exists() -> None:
+    wrong = []
+    for page in PAGES:
+        for span in re.findall(r"`wheelsmith ([a-z][^`]*)`", page.read_text("utf-8")):
+            words = shlex.split(span.partition("|")[0])
+            command, known = parser(), {"--json", "--quiet", "--help"}
+            while choices := next((a.choices for a in command._actions if isinstance(a.choices, dict)), None):
+                if not words or words[0] not in choices:
+                    break
+                command = choices[words.pop(0)]
+                known |= set(command._option_string_actions)
+            named = [word for word in words if word.startswith("--")]
+            if command is parser() or not set(named) <= known:
+                wrong.append(f"{page.name}: wheelsmith {span}")
+    assert wrong == []
+
+
+def test_the_first_page_has_every_exit_code() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8").partition("## When something fails")[2]
+    table = readme[readme.index("|---|") : readme.index("Ctrl-C")]
+    listed = {
+        int(code) for row in table.splitlines()[1:] for code in re.findall(r"\b\d+\b", "".join(row.split("|")[1::3]))
+    }
+    own = {
+        error.exit_code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "exit_code")
+    }
+    assert own - {1} <= listed <= own | {errors.DOES_NOT_FIT, errors.DIFFERS, *range(54, 56)}
 
 
 def test_every_example_is_run_or_says_why_not() -> None:
@@ -186,7 +215,11 @@ def test_the_reference_has_every_command_code_and_name() -> None:
     for action in parser()._actions:
         for name in getattr(action, "choices", None) or ():
             assert f"\n## {name}\n" in listed
-    assert "`IndexConflictError`" in reference.exit_codes()
+    codes = reference.exit_codes()
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.WheelsmithError) and error.exit_code != 1:
+            assert f"| {error.exit_code} | `{error.__name__}` |" in codes
+    assert "\n| 55 |" in codes
     assert "`require_isolation`" in reference.environment()
     missing = [
         name

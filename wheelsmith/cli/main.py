@@ -59,8 +59,8 @@ typical use:
   pip install --index-url file://$PWD/dist/simple --no-deps cuvec
 
 exit codes: 0 success; 2 usage; 3 a recipe differs (recipes lock, bump); 10-15 what was asked for; 20-24 sources;
-30-35 toolchain; 40 compile; 50-54 proof; 60-61 index; 70-73 machine or farm; 130 interrupted (the next run continues);
-141 nobody read the output.
+30-37 tools and containers; 40 compile; 50-55 proof; 60-61 index; 70-73 machine or farm; 130 interrupted (the next run
+continues); 141 nobody read the output.
 """
 
 
