@@ -246,6 +246,16 @@ def test_the_oldest_driver_is_the_judges_own():
     assert oldest_driver(summary, ("T4", Arch(7, 5))) is None
 
 
+@pytest.mark.parametrize(("gpu", "units"), [("13.0", "9.0 ptx8.0@8.0"), ("12.2", "12.0"), ("99.9", "ptx8.0@8.0")])
+def test_nobody_knows_what_runs_on_a_gpu_of_no_table(gpu, units):
+    for driver in ("580.65.06", None):
+        found = fits(gpu, driver, library("_C.so", units))
+        assert found.verdict == "not judged"
+        assert found.libraries[0].reasons[0].says == (
+            f"no table knows the compute capability {gpu}, nor which driver does"
+        )
+
+
 def test_a_driver_may_be_too_new_for_a_gpu():
     volta = library("_C.so", "7.0", needed=("libcudart.so.12",))
     assert fits("7.0", "580.65.06", volta).fits

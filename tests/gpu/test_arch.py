@@ -63,6 +63,10 @@ def test_two_spellings_of_one_wish_are_one_set_with_three_spellings_for_tools():
         ("10.0f", "10.3", True),
         ("10.3f", "10.0", False),
         ("9.0a", "10.0", False),
+        ("8.0", "8.7", False),  # Orin is integrated
+        ("8.7", "8.9", False),
+        ("8.7", "8.7", True),
+        ("10.0f", "10.1", False),
     ],
 )
 def test_where_machine_code_runs(code, gpu, runs):

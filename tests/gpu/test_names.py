@@ -58,6 +58,14 @@ DEFAULT = ArchSet.parse("9.0")
         ("NVIDIA GB10", "GB10", "12.1"),
         ("NVIDIA GH200 480GB", "GH200", "9.0"),
         ("Orin (nvgpu)", "Orin", "8.7"),
+        ("NVIDIA H100-1-10C", "H100", "9.0"),  # vGPUs on MIG
+        ("GRID A100-1-5CME", "A100", "8.0"),
+        ("NVIDIA RTX PRO 6000 Blackwell DC-2-48Q", "RTX PRO 6000 Blackwell", "12.0"),
+        ("Tesla V100-SXM3-32GB-H", "V100", "7.0"),
+        ("NVIDIA H20-3e", "H20", "9.0"),
+        ("NVIDIA GB200 NVL72", "GB200", "10.0"),
+        ("NVIDIA DGX Spark GB10", "GB10", "12.1"),
+        ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", "Jetson Orin Nano", "8.7"),
         ("NVIDIA Thor", "Thor", "11.0"),
         # as people write them
         ("5090", "RTX 5090", "12.0"),

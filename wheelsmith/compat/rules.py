@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from wheelsmith.compat.model import Finding, Reason
 from wheelsmith.compat.units import Served, Service, kernel_names, listed, units_of
 from wheelsmith.gpu.drivers import gpu_driver, ptx_cuda, ptx_driver
-from wheelsmith.gpu.facts import known_toolkits, minimum_driver, toolkit_facts, torch_cuda
+from wheelsmith.gpu.facts import known_archs, known_toolkits, minimum_driver, toolkit_facts, torch_cuda
 
 if TYPE_CHECKING:
     from wheelsmith.compat.model import Answer, Machine
@@ -130,6 +130,9 @@ def _floors() -> tuple[tuple[int, str], ...]:
 
 def code_rules(service: Service, name: str, arch: Arch, driver: Driver | None) -> Iterator[Finding]:
     """What the CUDA runtime finds in the library for this GPU."""
+    if arch.base not in known_archs():
+        says = f"no table knows the compute capability {arch}, nor which driver does"
+        yield Finding("unknown", Reason("arch", says, "Update wheelsmith, or its fact tables, or correct it."))
     refused = tuple(item for item in service.jit if unusable(item, driver) == "no")
     unknown = tuple(item for item in service.jit if unusable(item, driver) == "unknown")
     compiled = tuple(item for item in service.jit if unusable(item, driver) is None)

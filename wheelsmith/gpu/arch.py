@@ -2,8 +2,8 @@
 
 In: text such as `8.6`, `12.0a`, `sm_120`, `8.0+PTX`. Out: frozen `Arch` and `ArchSet` values and their spelling
 for torch, CMake and nvcc. Fails with `UnknownGpuError` on text that is no compute capability.
-Rules: NVIDIA "CUDA Programming Guide", chapters "Binary Compatibility", "PTX Compatibility" and
-"Family-Specific Features".
+Rules: NVIDIA "CUDA Programming Guide", chapters "Binary Compatibility" (which does not hold between integrated GPUs and
+others), "PTX Compatibility" and "Family-Specific Features".
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from wheelsmith.errors import UnknownGpuError
 
 _TEXT = re.compile(r"(?:sm_|compute_|sm|)(?P<digits>\d{1,2}\.\d|\d{2,3})(?P<suffix>[af]?)", re.IGNORECASE)
+
+
+#: GPUs of Jetson and DRIVE: their machine code runs on no other, and that of no other on them.
+_INTEGRATED = frozenset({53, 62, 72, 87, 101})
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -61,7 +65,7 @@ class Arch:
 
 def sass_runs_on(code: Arch, gpu: Arch) -> bool:
     """Whether machine code compiled for `code` runs on a GPU of compute capability `gpu`, without any JIT."""
-    if code.suffix == "a":
+    if code.suffix == "a" or {code.number, gpu.number} & _INTEGRATED:
         return code.base == gpu.base
     return code.major == gpu.major and gpu.minor >= code.minor
 

@@ -20,7 +20,7 @@ from wheelsmith.gpu.tables import facts_key, table
 if TYPE_CHECKING:
     from wheelsmith.gpu.arch import Arch
 
-_DRIVER = re.compile(r"(\d{3,4})((?:\.\d{1,4}){0,2})(?:\.(?:x|X|\*))?", re.ASCII)
+_DRIVER = re.compile(r"[Rr]?(\d{3,4})((?:\.\d{1,4}){0,2})(?:\.(?:x|X|\*))?", re.ASCII)
 _NEWEST = 10**6
 
 
@@ -40,7 +40,7 @@ class Driver:
 
     @classmethod
     def parse(cls, text: str, cuda: tuple[int, int] | None = None) -> Driver:
-        """Read `570.124.06`, `570` or `570.x`. For `native` too: `wheelsmith.gpu.select.parse_driver`.
+        """Read `570.124.06`, `570`, `570.x` or `R570`. For `native` too: `wheelsmith.gpu.select.parse_driver`.
 
         Raises:
             TargetError: the text has another form.

@@ -11,10 +11,11 @@ import re
 _SILENT = re.compile(
     "nvidia|geforce|tesla|grid|graphics|card|gpu|device|nvgpu"
     "|laptop|notebook|mobile|max|q|maxq|with|design|edition|generation|workstation|server|active|dc|ac|ls|lc"
-    "|pcie|nvl|oam|mxm|hgx|dgxs|cnx|mig|developer|kit|module|lhr|gb|gddr\\dx?|hbm\\de?"
+    "|pcie|nvl\\d*|oam|mxm|hgx|dgxs|cnx|mig|developer|engineering|reference|special|jhh|kit|module|lhr|gb|gddr\\dx?|hbm\\de?"
 )
-# Memory (80GB, 144G), the socket (SXM4), a MIG slice (1g, 5gb) or a vGPU profile (48Q, 4C, 8B, 2A).
-_SIZE = re.compile(r"\d+g(?:b|ib)?|sxm\d?|\d{1,3}[qcba]")
+# Memory (80GB, 144G, 3e), the socket (SXM4), a MIG slice (1g, 5gb) or a vGPU profile (48Q, 4C, 8B, 2A, 5CME).
+_SIZE = re.compile(r"\d+g(?:b|ib)?|sxm\d?|\d{1,3}(?:[qcba]|cme)|3e|h")
+_SLICES = re.compile(r"\d \d{1,3}(?:[qcba]|cme)")  # of a vGPU on MIG: 1-10C
 _LEADS = re.compile(r"(geforce|nvidia|tesla|quadro|titan|rtx|gtx|gt|pro)(?=(?:rtx|gtx|pro|a?\d|[pm]\d))")
 _TAILS = re.compile(r"(?<=\d{4})(?=(?:ti|super|d)(?:super)?$)|(?<=ti)(?=super$)")
 
@@ -34,4 +35,5 @@ def words(text: str) -> tuple[str, ...]:
         if not _SILENT.fullmatch(word)
         and not (index and _SIZE.fullmatch(word))
         and not (word.isdigit() and found[index + 1 : index + 2] == ["gb"])
+        and not (index and _SLICES.fullmatch(" ".join(found[index : index + 2])))
     )
