@@ -5,9 +5,10 @@
 Beside `benchmarks.replay`, where the scheduler decides anew: here only the time left is told anew, and held against the
 time that really was left. What each compiler had used at a moment is not in the record; it is found from how much CPU
 time all the units had, each between its start and its end (`Rate`), so that a machine which others use for a while is
-seen as such. `--model` is what is known before (default: the model shipped with the package's recipe), `--nothing`:
-nothing is. Printed: the error of the time left, in shares of what was left, for each tenth of the build; a minus means
-that too little was told. `--all` prints each look.
+seen as such. `--model`: what was measured there before (default: the model shipped with the package's recipe);
+`--nothing`: nothing was. Printed for each tenth of the build: the error, in shares of what was left, of the time left
+that was told, or of the nearer end where two were told and the truth was not between them; a minus means that too
+little was told; and how often two were told, and how far apart they were in the middle. `--all` prints each look.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.replay import MODELS, progress
@@ -87,16 +89,23 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A look: seconds since the first unit started, seconds left as told, and as they were."""
+    """A look: seconds since the first unit started, seconds left as told (from, to), and as they were."""
 
     at: float
-    told: float | None
+    told: tuple[float, float] | None
     left: float
 
     @property
     def error(self) -> float:
         """In shares of what was left; -1: nothing was told."""
-        return self.told / self.left - 1 if self.told is not None else -1.0
+        low, high = self.told or (0.0, 0.0)
+        return min(max(self.left, low), high) / self.left - 1
+
+    @property
+    def width(self) -> float:
+        """How many times the lower end the higher is: from a minute on, as less is not told apart."""
+        low, high = self.told or (0.0, 0.0)
+        return max(high, 60.0) / max(low, 60.0)
 
 
 def retell(run: RunFacts, model: CostModel) -> list[Told]:
@@ -133,13 +142,14 @@ def retell(run: RunFacts, model: CostModel) -> list[Told]:
             scheduler.finish(number, Outcome(fact["status"], fact["cpu_seconds"], fact["peak"], fact["cache"]), now)
             scheduler.leave(number)
         else:
-            told.append(Told(now - begun, scheduler.state().eta_seconds, end - now))
+            told.append(Told(now - begun, scheduler.state().left, end - now))
     return told
 
 
-def known(path: Path) -> CostModel:
-    """What a model file knows, for any level of optimisation."""
-    return CostModel(10**10, [(replace(unit, level=""), cost) for unit, cost in read_rows(path)])
+def known(path: Path, *, here: bool = False) -> CostModel:
+    """What a model file knows, for any level of optimisation. `here`: it was measured on the same machine."""
+    rows = [(replace(unit, level=""), cost) for unit, cost in read_rows(path)]
+    return CostModel(10**10, rows if here else (), () if here else rows)
 
 
 def main() -> None:
@@ -156,22 +166,26 @@ def main() -> None:
         model = (
             CostModel(10**10, whole=60 * options.expect)
             if options.nothing
-            else known(options.model or MODELS / f"{run['name']}.json")
+            else known(options.model or MODELS / f"{run['name']}.json", here=options.model is not None)
         )
         looks = retell(run, model)
         whole = looks[-1].at + looks[-1].left
         if options.all:
             for look in looks:
-                print(f"  {look.at:8.1f} s: {look.told or -1:8.1f} told, {look.left:8.1f} left  {look.error:+.0%}")
+                told = " to ".join(f"{seconds:.1f}" for seconds in sorted({*(look.told or ())}))
+                print(f"  {look.at:8.1f} s: {told:>18} told, {look.left:8.1f} left  {look.error:+.0%}")
         tenths = []
         for tenth in range(10):
             errors = [look.error for look in looks if bisect_left(range(1, 10), look.at / whole * 10) == tenth]
             tenths.append(max(errors, key=abs, default=0.0))
-        counted = [abs(look.error) for look in looks if 0.1 * whole <= look.at <= 0.95 * whole]
+        inside = [look for look in looks if 0.1 * whole <= look.at <= 0.95 * whole]
+        counted = [abs(look.error) for look in inside]
         within = sum(error <= 0.25 for error in counted) / len(counted)
+        wide = [look.width for look in inside if look.width > 1.0]
         print(
             f"{path.name}: {len(run['units'])} units, {whole:.0f} s; {max(counted):.0%} at the worst, {within:.0%} of"
             " the looks within 25%; by tenths " + " ".join(f"{error:+.0%}" for error in tenths),
+            f"; two ends in {len(wide) / len(inside):.0%} of the looks, {median(wide or [1.0]):.1f} times apart",
             flush=True,
         )
 

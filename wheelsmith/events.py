@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+_SURE = 1.6  # times: both ends are within a quarter of what lies between
+_SHORT = 60.0  # seconds that are not told apart
+
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
@@ -60,10 +63,12 @@ class Compiling:
         slots: how many may run at once, as far as memory allows.
         memory: bytes that the running ones use.
         free: bytes that are free beside that.
-        eta_seconds: seconds left, as far as can be known.
+        eta_seconds: seconds left if all goes on as now; None: not known.
         hits: units that came from the compile cache.
         misses: units that it did not have.
         stopping: nothing new starts; `eta_seconds` is then until the last of the running ones ends.
+        eta_between: what the seconds left lie between, as far as anybody can know: what others do on the machine, and
+            how fast it is, is seen only as the build goes on.
     """
 
     done: int
@@ -78,6 +83,18 @@ class Compiling:
     hits: int = 0
     misses: int = 0
     stopping: bool = False
+    eta_between: tuple[float, float] | None = None
+
+    @property
+    def left(self) -> tuple[float, float] | None:
+        """Seconds left, from and to, as they are to be told: the same twice where the two are within a quarter of it,
+        and anything up to a minute where it is no more than that."""
+        if self.eta_seconds is None:
+            return None
+        low, high = self.eta_between or (self.eta_seconds, self.eta_seconds)
+        if high < _SHORT:
+            return 0.0, _SHORT
+        return (self.eta_seconds, self.eta_seconds) if high <= low * _SURE else (low, high)
 
 
 @dataclass(frozen=True, slots=True)

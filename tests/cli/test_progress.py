@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from wheelsmith.cli.progress import Reporter, compiling_line
+from wheelsmith.cli.progress import Reporter, compiling_line, time_left
 from wheelsmith.events import Compiling, Event, Note, StageDone, StageStarted, ToolLine, UnitAtWork, UnitDone
 
 GB = 10**9
@@ -47,6 +49,19 @@ def test_one_line_says_where_a_compile_is():
         "12 of 40 steps, about 1 h 06 min left, 2 of 4 slots, 20 waiting, 4.0 GB used, 9.0 GB free,"
         " 3 from the cache, 8 not"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "between", "words"),
+    [
+        (4000.0, (3500.0, 4500.0), "about 1 h 06 min left"),
+        (4000.0, (1000.0, 9000.0), "between 16 min 40 s and 2 h 30 min left"),
+        (30.0, (1.0, 45.0), "less than a minute left"),
+        (None, None, "time left not known"),
+    ],
+)
+def test_the_time_left_is_one_figure_where_it_is_known_to_a_quarter_and_two_elsewhere(seconds, between, words):
+    assert time_left(replace(STATE, eta_seconds=seconds, eta_between=between)) == words
 
 
 def test_a_log_gets_plain_lines(capsys, monkeypatch):

@@ -55,6 +55,13 @@ def test_a_unit_is_known_again_also_for_other_archs():
     assert model.estimate(A2) == Cost(2 * GB, 45.0, "like")
 
 
+def test_what_is_named_after_its_python_is_the_same_unit_for_another_one():
+    model, name = CostModel(GB), "src/build/lib.linux-x86_64-{0}/_x.{0}-x86_64-linux-gnu.so"
+    model.learn(Unit(name.format("cpython-311"), "link"), GB, 7.0)
+    assert model.estimate(Unit(name.format("cpython-313t"), "link")) == Cost(GB, 7.0)
+    assert model.others([Unit(name.format("cpython-312"), "link")]) == []
+
+
 def test_higher_peaks_count_at_once_and_lower_ones_slowly():
     model = CostModel(GB)
     model.learn(A86, 2 * GB, 10)

@@ -121,7 +121,11 @@ def notebook_progress() -> Listener:
         elif isinstance(event, StageDone):
             stages[event.stage] = f"{event.detail} ({event.seconds:.1f} s)"
         elif isinstance(event, Compiling):
-            left = "not known" if event.eta_seconds is None else f"about {event.eta_seconds / 60:.0f} min"
+            left = (
+                "not known"
+                if event.left is None
+                else " to ".join(f"{s / 60:.0f}" for s in sorted({*event.left})) + " min"
+            )
             steps = f"{event.done} of {event.total} steps" if event.total else f"{event.units} units"
             longest = f"; longest: {event.running[0].name}" if event.running else ""
             stages["compile"] = f"{steps}, time left {left}, {len(event.running)} running{longest}"

@@ -193,13 +193,25 @@ def compiling_line(event: Compiling) -> str:
     """Where the compile stage is, in one line."""
     steps = f"{event.done} of {event.total} steps" if event.total else f"{event.units} units"
     parts = [f"stopping: {len(event.running)} run to their end" if event.stopping else steps]
-    seconds = event.eta_seconds
-    parts.append("time left not known" if seconds is None else f"about {_duration(seconds)} left")
+    parts.append(time_left(event))
     parts += [f"{len(event.running)} of {event.slots} slots", f"{event.waiting} waiting"]
     parts.append(f"{event.memory / 1e9:.1f} GB used, {event.free / 1e9:.1f} GB free")
     if event.hits or event.misses:
         parts.append(f"{event.hits} from the cache, {event.misses} not")
     return ", ".join(parts)
+
+
+def time_left(event: Compiling) -> str:
+    """How long it takes yet, in words."""
+    match event.left:
+        case None:
+            return "time left not known"
+        case (0.0, high):
+            return f"less than {'a minute' if high <= 60 else _duration(high)} left"
+        case (low, high) if low == high:
+            return f"about {_duration(low)} left"
+        case (low, high):
+            return f"between {_duration(low)} and {_duration(high)} left"
 
 
 def _unit_line(unit: UnitAtWork) -> str:

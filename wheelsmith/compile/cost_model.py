@@ -9,6 +9,7 @@ A unit that nobody has measured is estimated from its like (see `likeness`), sca
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ SCHEMA_VERSION = 1
 _SECONDS: dict[Kind, float] = {"cuda": 20.0, "c++": 8.0, "c": 1.0, "link": 2.0}
 LINK_SECONDS = _SECONDS["link"]
 _ENOUGH = 3  # units of a kind that tell more about the rest than the recipe's one figure
+_ENOUGH_LINKS = 1  # a guess of them only makes the time left wrong: nobody waits for it to be found out
+# What is compiled for one Python is named after it: `_x.cpython-312-x86_64-linux-gnu.so`, `build/lib.…-cpython-312`.
+_PYTHON = re.compile(r"\bcpython-3\d+t?\b")
 _MARGIN = 1.25
 _UNLIKE = 0.5  # of what its like take a unit may take in addition
 
@@ -82,15 +86,16 @@ class CostModel:
         self._own.clear()
         for unit, cost in costs:
             self._keep(unit, cost)
+        self.here = bool(self._own)  # whether this machine has compiled the package before
         if self._costs:
             self.whole = 0.0
 
     def estimate(self, unit: Unit) -> Cost:
         """What a unit will take: as last time; else as for other archs; else as its like; else the prior."""
-        variants = self._costs.get((unit.name, unit.kind), {})
+        variants = self._costs.get(_key(unit), {})
         if known := variants.get((unit.archs, unit.level)):
             return known
-        key = (unit.name, unit.kind, unit.archs)
+        key = (*_key(unit), unit.archs)
         self._refit(unit.kind)
         if key not in self._guesses:
             self._guesses[key] = self._guess(unit, variants)
@@ -108,7 +113,8 @@ class CostModel:
     def _refit(self, kind: Kind) -> None:
         """Find CPU-seconds (for no arch) and peaks of names anew when enough, and then a twentieth more, has come."""
         count, fitted = self._counts[kind], self._fitted.get(kind)
-        if count < _ENOUGH or (fitted is not None and count <= fitted.count * 1.05):
+        enough = _ENOUGH_LINKS if kind == "link" else _ENOUGH
+        if count < enough or (fitted is not None and count <= fitted.count * 1.05):
             return
         rows = [
             (name, archs, cost)
@@ -137,7 +143,7 @@ class CostModel:
 
     def others(self, met: Iterable[Unit]) -> list[tuple[Unit, Cost]]:
         """The units that were built before for the same archs as those `met`, and are none of them."""
-        names = {(unit.name, unit.kind) for unit in met}
+        names = set(map(_key, met))
         archs = {arch for unit in met for arch in unit.archs}
         found = []
         for (name, kind), variants in self._costs.items():
@@ -147,7 +153,8 @@ class CostModel:
         return found
 
     def doubt(self, unit: Unit, cost: Cost) -> float:
-        """Seconds longer that `unit` may well take than its `cost` says, if only its like was measured.
+        """Seconds longer that `unit` may well take than its `cost` says, if only its like was measured, or the same for
+        other archs.
 
         Of vLLM's units, those whose name has known words took 1.5 times as long at the worst, and half of what is
         usual in addition; the others may be as long as any (`paged_attention_v1.cu`: 8 times what was expected).
@@ -156,17 +163,17 @@ class CostModel:
             return 0.0
         self._refit(unit.kind)
         fit = self._fitted.get(unit.kind)
-        if fit is None:
+        if fit is None or _key(unit) in self._costs:
             return _UNLIKE * cost.cpu_seconds
         known = _UNLIKE * (cost.cpu_seconds + fit.usual)
         return max(known, fit.seconds.novelty(unit.name) * (fit.long - cost.cpu_seconds))
 
     def _keep(self, unit: Unit, cost: Cost) -> None:
-        self._costs[unit.name, unit.kind][unit.archs, unit.level] = cost
+        self._costs[_key(unit)][unit.archs, unit.level] = cost
         self._counts[unit.kind] += 1
-        self._guesses.pop((unit.name, unit.kind, unit.archs), None)
+        self._guesses.pop((*_key(unit), unit.archs), None)
         self.version += 1
-        self._own.add((unit.name, unit.kind))
+        self._own.add(_key(unit))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -202,6 +209,11 @@ def read_rows(path: Path) -> list[tuple[Unit, Cost]]:
         return [_row(row) for row in data["units"]] if data["schema_version"] == SCHEMA_VERSION else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def _key(unit: Unit) -> _Key:
+    """What a unit is kept under: the same for every Python."""
+    return _PYTHON.sub("cpython", unit.name), unit.kind
 
 
 def _row(row: dict[str, Any]) -> tuple[Unit, Cost]:

@@ -18,7 +18,7 @@ from wheelsmith.compile.admission import Waiting, admit
 from wheelsmith.compile.command import Unit
 from wheelsmith.compile.cost_model import LINK_SECONDS, Cost, CostModel
 from wheelsmith.compile.deaths import Deaths
-from wheelsmith.compile.forecast import Forecast, Work
+from wheelsmith.compile.forecast import Forecast, Left, Work
 from wheelsmith.compile.measured import Outcome, Reading
 from wheelsmith.compile.member import Member
 from wheelsmith.compile.memory import GB
@@ -279,6 +279,7 @@ class Scheduler:
     def state(self) -> Compiling:
         """Where the build is."""
         now, (done, total) = self._reading.now, self._steps
+        left = None if self.stopping else self._left()
         running = sorted(
             (m for m in self._members.values() if m.started is not None), key=lambda m: (m.started or 0, m.id)
         )
@@ -291,7 +292,8 @@ class Scheduler:
             slots=self.slots,
             memory=sum(m.memory for m in running),
             free=self.free,
-            eta_seconds=self.rest if self.stopping else self._eta(),
+            eta_seconds=self.rest if self.stopping or left is None else left.seconds,
+            eta_between=None if left is None else (left.low, left.high),
             hits=self._hits,
             misses=self._misses,
             stopping=self.stopping,
@@ -303,8 +305,8 @@ class Scheduler:
         used = sum(m.memory for m in members)
         return Sample(self._reading.now, used, self.free, len(self.running), len(self.waiting), self.slots)
 
-    def _eta(self) -> float | None:
-        """Seconds left, of wall time."""
+    def _left(self) -> Left | None:
+        """How long it takes yet, in wall time."""
         members = list(self._members.values())
         running = [self._work(member) for member in members if member.started is not None]
         waiting = [self._work(member) for member in members if member.started is None]
@@ -313,7 +315,7 @@ class Scheduler:
             return None
         # Where memory is short, fewer run than may.
         slots = sum(work.width for work in running) if running and waiting else self.slots
-        return self._forecast.left(running, [*waiting, *unseen], slots, self.model.whole)
+        return self._forecast.left(running, [*waiting, *unseen], slots, self.model.whole, here=self.model.here)
 
     def _unseen(self) -> Sequence[Work]:
         """The units that are still to come: as many as the build tool has steps left, the longest of those that earlier
