@@ -81,7 +81,7 @@ def make_standins(directory: Path, source: Path) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     places = {name: _repository(directory / "trees" / name, make) for name, make in _makers(source).items()}
-    text = (RECIPES / "vllm.toml").read_text("utf-8").replace('lock = "locks/vllm.txt"\n', "")
+    text = _unlocked()
     head, *blocks = text.split("[[tree]]\n")
     (directory / "vllm.toml").write_text("[[tree]]\n".join((head, *(_at(block, places) for block in blocks))), "utf-8")
     return directory
@@ -95,7 +95,7 @@ def make_partly(directory: Path, source: Path, version: str, mirrors: Mirrors) -
     """
     directory.mkdir(parents=True, exist_ok=True)
     makers = _makers(source)
-    text = (RECIPES / "vllm.toml").read_text("utf-8").replace('lock = "locks/vllm.txt"\n', "")
+    text = _unlocked()
     head, *blocks = text.split("[[tree]]\n")
     said: dict[str, str] = {}
     for number, block in enumerate(blocks):
@@ -119,6 +119,11 @@ def make_partly(directory: Path, source: Path, version: str, mirrors: Mirrors) -
             said[name] = "stand-in"
     (directory / "vllm.toml").write_text("[[tree]]\n".join((head, *blocks)), "utf-8")
     return said
+
+
+def _unlocked() -> str:
+    """Our recipe without its locks: they lie beside it, and are for other trees than these."""
+    return re.sub(r'^lock = "locks/.*\n', "", (RECIPES / "vllm.toml").read_text("utf-8"), flags=re.MULTILINE)
 
 
 def _held(block: str, mirror: Path, url: str, commit: str) -> tuple[str, str]:
