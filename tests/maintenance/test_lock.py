@@ -286,3 +286,20 @@ def test_submodules_of_a_new_commit_that_nobody_could_be_asked_about_are_named(t
     result = lock(toy, cmake(declare("alpha", E, "ALPHA_SRC"), declare("old", C)), Silent({}, {}, "alpha"))
     assert states(result) == {"alpha": "changed", "alpha-sub": "not checked", "old": "same"}
     assert result.unseen == ("alpha",)
+
+
+NAMED = declare("alpha", A, "ALPHA_SRC").replace(f"GIT_TAG {A}", f'GIT_TAG {A} GIT_SUBMODULES "sub" third/jit')
+
+
+def test_a_submodule_that_the_project_names_and_the_recipe_lacks_is_missed_though_nobody_can_be_asked(toy):
+    result = lock(toy, cmake(NAMED, declare("old", C)), None)
+    assert states(result) == {"alpha": "same", "alpha-sub": "not checked", "old": "same"}
+    assert result.lacking == ("alpha/third/jit",)
+    assert "alpha/third/jit is fetched as well, and the recipe has no such tree." in " ".join(result.warnings)
+
+
+def test_submodules_that_the_project_does_not_name_are_not_needed(toy):
+    jit = Inner("third/jit", "https://example.org/jit.git", E)
+    result = lock(toy, cmake(NAMED, declare("old", C)), Upstream({}, {A: [jit, OTHER]}))
+    assert states(result) == {"alpha": "same", "alpha-jit": "left out", "alpha-sub": "gone", "old": "same"}
+    assert result.lacking == ()

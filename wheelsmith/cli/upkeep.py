@@ -91,7 +91,7 @@ def _lock(options: argparse.Namespace) -> int:
             print("\nThe recipe was changed.")
     if lock.unreached:
         return NetworkError.exit_code
-    return DIFFERS if lock.changes and not options.write else 0
+    return DIFFERS if lock.lacking or (lock.changes and not options.write) else 0
 
 
 def _bump(options: argparse.Namespace) -> int:

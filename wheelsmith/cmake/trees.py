@@ -53,6 +53,7 @@ class Declared:
         sha256: of an archive, if the project states it.
         shallow: GIT_SHALLOW.
         submodules: False if the declaration asks for none.
+        inner: the submodules that it asks for by path (GIT_SUBMODULES); empty: it names none.
         subdir: SOURCE_SUBDIR, the part that is used.
         env: environment variables that hand over a directory instead, the project's own way.
         defines: CMake variables that do (-D); the generic FETCHCONTENT_SOURCE_DIR_… is always the last.
@@ -73,6 +74,7 @@ class Declared:
     override: str
     where: str
     linked: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
 
     @property
     def commit(self) -> str | None:
@@ -225,7 +227,16 @@ def _merged(found: Sequence[_Fields]) -> tuple[Declared | None, list[str]]:
         defines=(*(name for name in defines if name != generic), generic),
         override="" if kept else subdir,
         where=first.where,
+        inner=_submodules(first),
     ), problems
+
+
+def _submodules(fields: _Fields) -> tuple[str, ...]:
+    """The paths that are named; none where one of them is not known."""
+    named = fields.values.get("GIT_SUBMODULES", ())
+    if not all(len(paths) == 1 and paths[0] and known(paths[0]) for paths in named):
+        return ()
+    return tuple(path.strip("/") for (path,) in named)
 
 
 def _overrides(found: Sequence[_Fields]) -> tuple[tuple[str, ...], tuple[str, ...]]:

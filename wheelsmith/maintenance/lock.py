@@ -125,6 +125,7 @@ class Lock:
     unseen: tuple[str, ...] = ()  # new or changed trees whose submodules could not be looked at
     links: tuple[tuple[str, str], ...] = ()  # variables that make a link of a tree, and what -D hands it over without
     unreached: tuple[str, ...] = ()  # why a host could not be asked, a sentence for each tree or submodule
+    lacking: tuple[str, ...] = ()  # submodules, TREE/path, that the project names and the recipe lacks
 
     @property
     def changes(self) -> tuple[LockedTree, ...]:
@@ -176,6 +177,7 @@ class _Locking:
         self._left = {index: table for index, table in enumerate(recipe.tree) if applies(table.versions, version)}
         self._warnings: list[str] = []
         self._unseen: list[str] = []
+        self._lacking: list[str] = []
         self._unreached: dict[str, str] = {}  # by URL
         self._links: list[tuple[str, str]] = []
 
@@ -195,7 +197,8 @@ class _Locking:
         unreached = tuple(dict.fromkeys(self._unreached.values()))
         warnings = (*self._warnings, *unreached)
         unseen, links = tuple(self._unseen), tuple(self._links)
-        return Lock(self._recipe.name, self._version, tuple(trees), warnings, unseen, links, unreached)
+        lacking = tuple(self._lacking)
+        return Lock(self._recipe.name, self._version, tuple(trees), warnings, unseen, links, unreached, lacking)
 
     def _hear(self, url: str, question: Callable[[Asks], T]) -> T | None:
         """The answer; None: nobody may be asked, or nobody answers there. A host is tried once for each URL."""
@@ -245,10 +248,21 @@ class _Locking:
         if found is None:
             if state != "same":
                 self._unseen.append(name)
+            self._look_for(name, declared)
             yield from self._unchecked(name, self._why(url))
         else:
             known = frozenset(item.path for item in before or ())
+            if declared.inner:
+                found = [item for item in found if item.path in declared.inner]
             yield from self._inner(name, found, pinned=state == "same", sparse=sparse, before=known)
+
+    def _look_for(self, name: str, declared: Declared) -> None:
+        """Submodules that the project names and the recipe has no tree for, where nobody could be asked about them."""
+        had = {table.inside for table in self._left.values()}
+        for place in (f"{name}/{path}" for path in declared.inner):
+            if place not in had:
+                self._lacking.append(place)
+                self._warnings.append(f"{declared.where}: {place} is fetched as well, and the recipe has no such tree.")
 
     def _commit(self, declared: Declared, table: TreeTable | None, url: str) -> tuple[str | None, str]:
         """The commit that the project wants, and a note."""

@@ -127,6 +127,11 @@ class _Maker:
             self.text = with_note(self.text, f"{self._version}: {note}")
             self.findings.append(Change("tree", note, decided=False))
 
+        for place in lock.lacking:
+            note = f"the submodule {place} is fetched as well, and from where could not be asked here: lock it."
+            self.text = with_note(self.text, f"{self._version}: {note}")
+            self.findings.append(Change("tree", note, decided=False))
+
     def links(self) -> None:
         """Variables with which the project now installs a link into the build directory where it else makes a copy."""
         for variable, definition in self._reading.lock.links:
