@@ -122,11 +122,9 @@ def _checks(made: Plan) -> list[str]:
 def _promise(promise: LibraryRule, words: dict[str, str]) -> str:
     says = words[promise.code]
     if promise.archs is not None:
-        says = (
-            f"{promise.code} code for {', '.join(map(str, promise.archs))}"
-            if promise.archs
-            else "serves none of the archs"
-        )
+        served = ", ".join(map(str, promise.archs))
+        code = "no GPU code; it is" if promise.code == "none" else f"{promise.code} code"
+        says = f"{code} for {served}" if served else "serves none of the archs"
     lacks = "".join(f"; may lack {', '.join(lack.kernels)}: {lack.why}" for lack in promise.lacks)
     return f"{promise.path}: {says}{' (if present)' if promise.optional else ''}{lacks}"
 
@@ -144,8 +142,12 @@ def _limits(made: Plan) -> Iterator[str]:
     if limits.manylinux is not None:
         yield f"runs on {limits.manylinux}"
     if made.target.torch is not None:
-        yield f"requires the torch that it was compiled against ({made.target.torch}), and no other"
-        yield "that torch defines every torch symbol that it needs"
+        if made.serves_torch:
+            yield f"requires those torch versions of {made.serves_torch} that define every torch symbol that it needs"
+            yield f"where it needs more than torch's stable interface, torch {made.target.torch} alone"
+        else:
+            yield f"requires the torch that it was compiled against ({made.target.torch}), and no other"
+            yield "that torch defines every torch symbol that it needs"
 
 
 def _expectation(made: Plan) -> str:
