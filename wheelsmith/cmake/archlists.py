@@ -87,15 +87,13 @@ def with_archs(text: str, variable: str, wish: Wish) -> tuple[str, tuple[Change,
 
 
 def _missing(items: Sequence[str], also: Sequence[Arch], wish: Wish) -> tuple[Arch, ...]:
-    """Those of `also` whose family has a member, from them on, that no item of the list gives machine code."""
+    """Those of `also` whose machine code runs on a GPU that no item of the list gives any."""
     have = [Arch.parse(match[1] + match[2]) for item in items if (match := _ITEM.fullmatch(item))]
     if wish.exact:
         return tuple(arch for arch in also if arch not in have)
     found = []
     for arch in also:
-        members = [cc for cc in wish.known if cc.major == arch.major and cc.minor >= arch.minor] or [arch.base]
-        if arch.suffix == "a":
-            members = [arch.base]
+        members = [cc for cc in wish.known if sass_runs_on(arch, cc)] or [arch.base]
         if not all(any(sass_runs_on(code, cc) for code in have) for cc in members):
             found.append(arch)
     return tuple(found)
