@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import contextlib
 import gzip
 import io
 import lzma
 import struct
+import tarfile
 import time
 import zipfile
+import zlib
 
 import pytest
 import zstandard
@@ -38,6 +41,15 @@ def zipped(name, data):
     return file.getvalue()
 
 
+def tarred(name, data):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
 def contents(data, path="t/file"):
     found = read_contents(path, Window.of_bytes(data))
     return (
@@ -58,6 +70,12 @@ def contents(data, path="t/file"):
         (b"x" * (1 << 20) + CUBIN[:], "t/file"),
         (b"x" * ((1 << 20) - 5) + FATBIN, "t/file"),
         (gzip.compress(CUBIN), "t/file(unpacked)"),
+        (gzip.compress(gzip.compress(CUBIN)), "t/file(unpacked)(unpacked)"),
+        (zlib.compress(CUBIN), "t/file(unpacked)"),
+        (lzma.compress(CUBIN, lzma.FORMAT_ALONE), "t/file(unpacked)"),
+        (zipped("a", zipped("b", CUBIN)), "t/file(a)(b)"),
+        (b"#!/usr/bin/env python3\n" + zipped("a", CUBIN), "t/file(a)"),
+        (tarred("a", gzip.compress(CUBIN)), "t/file(a)(unpacked)"),
         (bz2.compress(FATBIN), "t/file(unpacked)"),
         (lzma.compress(CUBIN), "t/file(unpacked)"),
         (zstandard.compress(FATBIN), "t/file(unpacked)"),
@@ -87,7 +105,10 @@ def test_two_cubins_in_a_row_are_two_units():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (gzip.compress(gzip.compress(CUBIN)), "a compressed file inside a compressed file"),
+        (b"C = '" + base64.b64encode(CUBIN) + b"'", "GPU code that text spells at offset 5 cannot be read"),
+        (b"C = '" + CUBIN.hex().encode() + b"'", "GPU code that text spells at offset 5 cannot be read"),
+        (b"C = " + repr(CUBIN).encode(), "GPU code that text spells at offset 6 cannot be read"),
+        (b"\x7fELF", "damaged, or of an unknown form: An ELF file cannot be read"),
         (gzip.compress(bytes(1000))[:-9], "a gzip file that cannot be unpacked"),
         (b"PK\3\4 nothing more", "a zip archive that cannot be unpacked"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(9), "a 7-Zip archive, which is not unpacked"),
@@ -124,7 +145,7 @@ def test_the_limit_of_unpacking_is_told(monkeypatch):
     monkeypatch.setattr("wheelsmith.wheel.contents._MAX_UNPACKED", 4 << 20)
     items, unjudged = contents(gzip.compress(CUBIN + bytes(8 << 20)))
     assert [item[0] for item in items] == ["t/file(unpacked)"]
-    assert unjudged == [("t/file", "a gzip file of which the first 4 MiB were unpacked")]
+    assert unjudged == [("t/file(unpacked)", "a gzip file of which the first 4 MiB were unpacked")]
     items, unjudged = contents(zipped("a", bytes(8 << 20)))
     assert (items, unjudged) == ([], [("t/file", "a zip archive of 1 files, which is too large to be unpacked")])
 

@@ -1,10 +1,10 @@
 """What one file of a wheel or a folder holds: a library, or GPU code in a file of data.
 
 In: a window on the file. Out: `Contents`: every library or file of data that holds GPU code, and what may hold some
-and cannot be judged, with the reason. Fails with `InvalidWheelError` on a library that contradicts itself. Compressed
-files and zip archives are unpacked, one level deep and at most 512 MiB of each; what is in them is looked through for
-cubins and fatbins wherever they begin. Formats: RFC 1952 (gzip), RFC 8878 (zstd), the file formats of bzip2 and xz,
-APPNOTE (zip).
+and cannot be judged, with the reason: a library that contradicts itself, for one. Never fails. Compressed files, zip
+and tar archives are unpacked, three levels deep and at most 512 MiB of each file; what is in them is looked through for
+cubins and fatbins wherever they begin. GPU code that text spells is reported (`wheelsmith.binary.text`). Formats:
+RFC 1950 (zlib), RFC 1952 (gzip), RFC 8878 (zstd), the file formats of bzip2, xz and lzma, APPNOTE (zip), tar(5).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from wheelsmith.binary.cubin import is_cubin
 from wheelsmith.binary.elf import ELF_MAGIC, BinaryFacts, read_elf
 from wheelsmith.binary.pe import PE_MAGIC, read_pe
 from wheelsmith.binary.scan import Found, read_ptx_file, scan
+from wheelsmith.binary.text import spelled
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LIBRARY_MAGICS = (ELF_MAGIC, AR_MAGIC, THIN_MAGIC)
 _MAX_UNPACKED = 512 << 20
 _MAX_INNER = 10_000
+_DEEPEST = 3
 _IN_MEMORY = 8 << 20
 _CHUNK = 1 << 20
 _FOREIGN = {  # by e_machine
@@ -36,7 +38,17 @@ _FOREIGN = {  # by e_machine
     b"\xbe\0": "a cubin of 32 bits, which is not read",
 }
 _ZIP = b"PK\3\4"
-_STREAMS = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_END_OF_ZIP = b"PK\5\6"
+_STREAMS = {
+    b"\x1f\x8b\x08": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x5d\0\0": "lzma",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x78\x01": "zlib",
+    b"\x78\x9c": "zlib",
+    b"\x78\xda": "zlib",
+}
 _CLOSED = {
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive, which is not unpacked",
     b"Rar!\x1a\x07": "a RAR archive, which is not unpacked",
@@ -79,15 +91,11 @@ class Contents:
 
 
 def read_contents(path: str, file: Window) -> Contents:
-    """Look into one file.
-
-    Raises:
-        InvalidWheelError: it is a library and contradicts itself.
-    """
+    """Look into one file. Of a library that contradicts itself, what `scan` finds counts."""
     try:
         return _read(path, file)
     except InvalidWheelError as error:
-        raise InvalidWheelError(f"{path}: {error.cause}", error.remedy) from error
+        return _joined([_found(path, file), _left(path, f"damaged, or of an unknown form: {error.cause.rstrip('.')}")])
 
 
 def _read(path: str, file: Window) -> Contents:
@@ -143,6 +151,7 @@ def _found(path: str, file: Window) -> Contents:
     unjudged = [
         *_unread(path, "what begins like a fatbin or a cubin", found.unread),
         *_unread(path, "a cubin", unknown),
+        *_unread(path, "GPU code that text spells", spelled(file)),
     ]
     code = tuple(code for code in found.code if code.arch.major)
     items = (Item(path, file.size, data_facts(code)),) if code else ()
@@ -154,15 +163,47 @@ def data_facts(code: tuple[DeviceCode, ...]) -> BinaryFacts:
     return BinaryFacts((), (), None, None, code, kind="data", machine=0, format="data")
 
 
-def _data(path: str, file: Window, head: bytes) -> Contents:
+@dataclass(slots=True)
+class _Room:
+    """What may still be unpacked of one file, all levels together."""
+
+    size: int
+    members: int
+
+
+def _data(path: str, file: Window, head: bytes, room: _Room | None = None, depth: int = 0) -> Contents:
+    """What a file of data holds, and what is packed in it."""
+    room = room or _Room(_MAX_UNPACKED, _MAX_INNER)
     parts = [_found(path, file)]
+    stream = _stream(head)
+    zipped = head.startswith(_ZIP) or (file.size >= 22 and file.read(file.size - 22, 4) == _END_OF_ZIP)
+    tarred = file.size > 512 and file.read(257, 5) == b"ustar"
     if reason := next((reason for magic, reason in _CLOSED.items() if head.startswith(magic)), None):
-        parts.append(Contents((), (Unjudged(path, reason),)))
-    elif stream := next((name for magic, name in _STREAMS.items() if head.startswith(magic)), None):
-        parts.append(_unpacked(path, file, stream))
-    elif head.startswith(_ZIP):
-        parts += _zipped(path, file)
+        parts.append(_left(path, reason))
+    elif depth == _DEEPEST and (stream or zipped or tarred):
+        parts.append(_left(path, "an archive within archives, which is not unpacked"))
+    elif stream:
+        parts.append(_unpacked(path, file, stream, room, depth))
+    elif zipped or tarred:
+        parts += (_zipped if zipped else _tarred)(path, file, room, depth)
     return _joined(parts)
+
+
+def _stream(head: bytes) -> str | None:
+    """How a file is compressed, as a whole; None: it is not, as far as its first bytes tell."""
+    import zlib
+
+    name = next((name for magic, name in _STREAMS.items() if head.startswith(magic)), None)
+    if name == "zlib":  # two bytes are no magic number
+        try:
+            zlib.decompressobj().decompress(head, 64)
+        except zlib.error:
+            return None
+    return None if name == "lzma" and head[13:14] != b"\0" else name
+
+
+def _left(path: str, reason: str) -> Contents:
+    return Contents((), (Unjudged(path, reason),))
 
 
 def _joined(parts: list[Contents]) -> Contents:
@@ -202,17 +243,35 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def _unpacked(path: str, file: Window, stream: str) -> Contents:
+def _unpacked(path: str, file: Window, stream: str, room: _Room, depth: int) -> Contents:
     import lzma
     import zlib
 
     import zstandard
 
     try:
-        return _inner(path, _opened(_Reader(file), stream), stream)
+        return _inner(f"{path}(unpacked)", _opened(_Reader(file), stream), stream, room, depth)
     except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        reason = f"a {stream} file that cannot be unpacked ({str(error)[:80]})"
-        return Contents((), (Unjudged(path, reason),))
+        return _left(path, f"a {stream} file that cannot be unpacked ({str(error)[:80]})")
+
+
+class _Zlib:
+    """A zlib stream as an object that can be read."""
+
+    def __init__(self, source: _Readable) -> None:
+        import zlib
+
+        self._source = source
+        self._engine = zlib.decompressobj()
+
+    def read(self, size: int, /) -> bytes:
+        while not self._engine.eof:
+            waiting = self._engine.unconsumed_tail or self._source.read(_CHUNK)
+            if not waiting:
+                raise EOFError("it ends too early")
+            if data := self._engine.decompress(waiting, size):
+                return data
+        return b""
 
 
 def _reader(file: Window) -> Any:
@@ -230,46 +289,64 @@ def _opened(source: Any, stream: str) -> _Readable:  # the four libraries name f
         return gzip.GzipFile(fileobj=source)
     if stream == "bzip2":
         return bz2.BZ2File(source)
-    if stream == "xz":
+    if stream == "zlib":
+        return _Zlib(source)
+    if stream in {"xz", "lzma"}:
         return lzma.LZMAFile(source)
     return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(source)
 
 
-def _inner(path: str, opened: _Readable, kind: str) -> Contents:
+def _inner(path: str, opened: _Readable, kind: str, room: _Room, depth: int) -> Contents:
     """What one stream holds; the rest of a long one is unjudged."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
         size = 0
-        while size < _MAX_UNPACKED and (data := opened.read(min(_CHUNK, _MAX_UNPACKED - size))):
+        while room.size and (data := opened.read(min(_CHUNK, room.size))):
             copy.write(data)
             size += len(data)
-        whole = size < _MAX_UNPACKED or not opened.read(1)
+            room.size -= len(data)
+        whole = room.size > 0 or not opened.read(1)
         copy.rollover()
         copy.flush()
         window = Window.of_file(copy.fileno())
-        found = _found(f"{path}(unpacked)" if kind != "zip" else path, window)
-        head = window.read(0, min(64, size))
-    unjudged = list(found.unjudged)
-    if not whole:
-        unjudged.append(Unjudged(path, f"a {kind} file of which the first {_MAX_UNPACKED >> 20} MiB were unpacked"))
-    if any(head.startswith(magic) for magic in (_ZIP, *_STREAMS, *_CLOSED)):
-        unjudged.append(Unjudged(path, "a compressed file inside a compressed file"))
-    return Contents(found.items, tuple(unjudged))
+        found = _data(path, window, window.read(0, min(64, size)), room, depth + 1)
+    if whole:
+        return found
+    return _joined([found, _left(path, f"a {kind} file of which the first {size >> 20} MiB were unpacked")])
 
 
-def _zipped(path: str, file: Window) -> Iterator[Contents]:
+def _zipped(path: str, file: Window, room: _Room, depth: int) -> Iterator[Contents]:
     import zipfile
     import zlib
 
     try:
         with zipfile.ZipFile(_reader(file)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            if len(members) > _MAX_INNER or sum(member.file_size for member in members) > _MAX_UNPACKED:
-                reason = f"a zip archive of {len(members)} files, which is too large to be unpacked"
-                yield Contents((), (Unjudged(path, reason),))
+            room.members -= len(members)
+            if room.members < 0 or sum(member.file_size for member in members) > room.size:
+                yield _left(path, f"a zip archive of {len(members)} files, which is too large to be unpacked")
                 return
             for member in members:
                 with archive.open(member) as opened:
-                    yield _inner(f"{path}({member.filename})", opened, "zip")
+                    yield _inner(f"{path}({member.filename})", opened, "zip", room, depth)
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = f"a zip archive that cannot be unpacked ({str(error)[:80]})"
-        yield Contents((), (Unjudged(path, reason),))
+        yield _left(path, f"a zip archive that cannot be unpacked ({str(error)[:80]})")
+
+
+def _tarred(path: str, file: Window, room: _Room, depth: int) -> Iterator[Contents]:
+    """What is compressed in a tar archive: all else was found where it lies."""
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=_reader(file), mode="r:") as archive:
+            for member in archive:
+                room.members -= 1
+                if room.members < 0:
+                    yield _left(path, f"a tar archive of more than {_MAX_INNER} files, which is too large")
+                    return
+                if member.isreg() and member.size and not member.sparse:
+                    inner = file.part(member.offset_data, member.size)
+                    head = inner.read(0, min(64, inner.size))
+                    if _stream(head) or head.startswith((_ZIP, *_CLOSED)):
+                        yield _data(f"{path}({member.name})", inner, head, room, depth + 1)
+    except (OSError, ValueError, tarfile.TarError, InvalidWheelError) as error:
+        yield _left(path, f"a tar archive that cannot be unpacked ({str(error)[:80]})")
