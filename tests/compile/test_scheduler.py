@@ -265,6 +265,14 @@ def test_the_first_to_come_leave_their_slots_to_longer_units_that_are_known_to_c
     assert world.decide() == (2,)
 
 
+def test_nobody_waits_for_longer_units_where_somebody_else_chooses_who_comes():
+    world = World(jobs=2, chosen=True)
+    for name, seconds in (("1.cu", 5.0), ("2.cu", 6.0), ("3.cu", 900.0), ("4.cu", 800.0)):
+        world.scheduler.model.learn(Unit(name, "cuda"), GB, seconds)
+    world.arrive(1, 2)
+    assert world.decide() == (2, 1)
+
+
 def test_nobody_waits_for_units_that_nobody_knows_nor_for_long():
     world = World(jobs=1)
     for name, seconds in {"1.cu": 10.0, "2.cu": 20.0}.items():

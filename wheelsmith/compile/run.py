@@ -250,7 +250,9 @@ def _run(plan: Plan, key: str, store: Store, supplies: Supplies, effort: Effort,
         if effort.selection is not None:
             lay_empty(root / "launch", supplies.compiler.path)
         work = _Work(key, store, room, record, resumed, oom_kills())
-        capacity = Capacity(jobs, effort.memory, min(_RESERVE, available_memory() // 20), width)
+        capacity = Capacity(
+            jobs, effort.memory, min(_RESERVE, available_memory() // 20), width, chosen=effort.claims is not None
+        )
         governed = _schedule(plan, work, capacity, effort, chain is not None, listener)
         binds = [*wrappers.binds, *(chain.binds if chain else ())]
         paths = [

@@ -42,12 +42,14 @@ class Capacity:
         reserve: bytes that stay free.
         brought: compilers that the build tool brings at once; where there are fewer, the rest of its steps wait for
             others: links. None: not known.
+        chosen: somebody else has put those that come into the order of their length; nobody waits for longer ones.
     """
 
     jobs: int
     budget: int | None = None
     reserve: int = 0
     brought: int | None = None
+    chosen: bool = False
 
 
 class Scheduler:
@@ -71,7 +73,7 @@ class Scheduler:
         oom_kills: int = 0,
     ) -> None:
         self.model, self._jobs, self._budget, self._reserve = model, capacity.jobs, capacity.budget, capacity.reserve
-        self._brought = capacity.brought
+        self._brought, self._chosen = capacity.brought, capacity.chosen
         self._timeline, self._listener = timeline, listener
         self._members: dict[int, Member] = {}
         self._lowered, self._well, self._deaths = 0, 0, Deaths(oom_kills)
@@ -176,7 +178,7 @@ class Scheduler:
         """Those who may start now, though longer units are still on their way (see `_GATHERING`)."""
         now, (first, last) = self._reading.now, self._arrivals or (0.0, 0.0)
         expected = (to_come + sum(member.cost.cpu_seconds for member in waiting)) / self.slots
-        if not self._remembered or now - last > _QUIET or now - first > _GATHERING * expected:
+        if self._chosen or not self._remembered or now - last > _QUIET or now - first > _GATHERING * expected:
             return waiting
         others = [work.expected for work in self._unseen()]
         seconds = sorted((*others, *(member.cost.cpu_seconds for member in waiting)), reverse=True)
