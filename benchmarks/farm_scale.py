@@ -1,14 +1,16 @@
 """One wheel on 1, 2, 4, … workers of some cores each, in namespaces of their own: speed-up, and what kills cost.
 
     python -m benchmarks.farm_scale OUT --requirement ggml-cuda --recipes DIR --toolkit /usr/local/cuda \
-        [--workers 1,2,4,8] [--cores 4] [--kills 4] [--seconds 500] [--env current] [--blobs DIR] [--model FILE]
+        [--workers 1,2,4,8] [--cores 4] [--kills 4] [--kill-requirement ggml-part] [--seconds 500] [--env current]
+        [--blobs DIR] [--models DIR]
 
 Each machine is a worker in a network namespace of its own (a veth pair on a bridge; loopback where there is none), a
 PID namespace (killed at once, as a machine that loses its power) and a mount namespace, pinned to cores of its own,
 with a store of its own. Scheduler (TLS), Redis and whoever gives the command are on further cores. First one machine
-builds alone and farms of 2, 4, … workers beside it, each on its own cores with an empty cache; then farms of `--kills`
-workers of which a worker, the scheduler, Redis is killed when a third of the units is done. OUT/report.json and
-OUT/*.jsonl (every message, with the moment) are what came of it. Needs root, redis-server, pyroute2.
+builds alone and farms of 2, 4, … workers beside it, each on its own cores with an empty cache. On the cores of a farm
+that has ended follow farms of `--kills` workers, of the same package or a smaller one, of which a worker, the
+scheduler, Redis is killed when a third of the units is done. OUT/report.json and OUT/*.jsonl (every message, with the
+moment) are what came of it. Needs root, redis-server, pyroute2.
 """
 
 from __future__ import annotations
@@ -146,7 +148,6 @@ class Machines:
     options: argparse.Namespace
     network: Network
     tls: Path
-    matrix: Path
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(10_000)))
     ports: Iterator[int] = field(default_factory=lambda: iter(range(21000, 30000)))
     hosts: str = ""  # cores of who is no worker
@@ -157,10 +158,13 @@ class Machines:
         place.mkdir(parents=True)
         if self.options.blobs:
             shutil.copytree(self.options.blobs, place / "blobs")
-        if self.options.model:
-            (place / "models").mkdir()
-            shutil.copy(self.options.model, place / "models" / f"{self.options.requirement.split('=')[0]}.json")
+        if self.options.models:
+            shutil.copytree(self.options.models, place / "models")
         return place
+
+    def requirement(self, name: str) -> str:
+        """What the scenario builds."""
+        return (name.startswith("kill") and self.options.kill_requirement) or self.options.requirement
 
     def drive(self, name: str, cores: str, *more: str) -> subprocess.Popen[bytes]:
         o = self.options
@@ -172,11 +176,15 @@ class Machines:
             "--drive",
             str(self.out / f"{name}.jsonl"),
         ]
-        command += ["--requirement", o.requirement, "--env", o.env, "--toolkit", o.toolkit, "--cores", str(o.cores)]
+        command += ["--requirement", self.requirement(name), "--env", o.env]
+        command += ["--toolkit", o.toolkit, "--cores", str(o.cores)]
         command += ["--recipes", o.recipes] if o.recipes else []
         command += ["--arch", o.arch] if o.arch else []
         command += ["--offline"] if o.offline else []
-        command += ["--index", str(Path(o.work) / f"dist-{name}"), "--matrix", str(self.matrix), *more]
+        matrix = Path(o.work) / f"{name}.toml"
+        archs = f"gpus = ['{o.arch}']\n" if o.arch else ""
+        matrix.write_text(f"schema_version = 1\n[[package]]\nrequirement = '{self.requirement(name)}'\n{archs}")
+        command += ["--index", str(Path(o.work) / f"dist-{name}"), "--matrix", str(matrix), *more]
         return self.start(f"{name}.log", cores, command, os.environ)
 
     def start(
@@ -398,7 +406,8 @@ def alone(machines: Machines, cores: str) -> dict[str, Any]:
     while process.poll() is None and time.time() < machines.options.until:
         time.sleep(0.2)
     _kill(process)
-    for file in (*store.glob("logs/*.timeline.json"), *store.glob("models/*.json")):
+    model = f"models/{machines.options.requirement.partition('=')[0]}.json"
+    for file in (*store.glob("logs/*.timeline.json"), *store.glob(model)):
         shutil.copy(file, machines.out / ("timeline.json" if "timeline" in file.name else "model.json"))
     return {"name": "alone", "workers": 1} | summary(messages(machines.out / "alone.jsonl"))
 
@@ -441,7 +450,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=500)
     parser.add_argument("--work", default="/tmp/farm-scale")
     parser.add_argument("--blobs")
-    parser.add_argument("--model")
+    parser.add_argument("--models", help="a directory of cost models, for all stores")
+    parser.add_argument("--kill-requirement", help="another package for these farms")
     parser.add_argument("--offline", action="store_true")
     for name in ("drive", "scheduler", "tls", "index", "store", "matrix"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
@@ -464,14 +474,11 @@ def _all(options: argparse.Namespace) -> int:
     keys = Security.temporary()
     for name, text in (("ca", keys.tls_ca_file), ("cert", keys.tls_client_cert), ("key", keys.tls_client_key)):
         (tls / f"{name}.pem").write_text(text)
-    matrix = Path(options.work) / "wheels.toml"
-    archs = f"gpus = ['{options.arch}']\n" if options.arch else ""
-    matrix.write_text(f"schema_version = 1\n[[package]]\nrequirement = '{options.requirement}'\n{archs}")
     counts = [int(text) for text in options.workers.split(",")]
     kills = ("worker", "redis", "scheduler") if options.kills else ()
     todo = list(kills)
     network = Network(sum(counts) + options.kills * len(kills))
-    machines = Machines(out, options, network, tls, matrix)
+    machines = Machines(out, options, network, tls)
     cpus, width, taken = sorted(os.sched_getaffinity(0)), options.cores, 0
 
     def take(count: int) -> list[str]:
@@ -494,18 +501,25 @@ def _all(options: argparse.Namespace) -> int:
     def farm(count: int) -> None:
         results.append(run_farm(machines, f"n{count}", count, places[count]))
         save()
-        room = count // options.kills if options.kills else 0
-        mine, todo[:] = todo[:room], todo[room:]
-        with ThreadPoolExecutor(4) as more:
-            for number, what in enumerate(mine):
-                more.submit(kill, what, places[count][options.kills * number :][: options.kills])
+        rooms = range(count // options.kills if options.kills else 0)
+        with ThreadPoolExecutor(8) as more:
+            for room in rooms:
+                more.submit(kill_all, places[count][options.kills * room :][: options.kills])
+
+    def kill_all(cores: list[str]) -> None:
+        with contextlib.suppress(IndexError):
+            while time.time() < options.until:
+                kill(todo.pop(0), cores)
 
     def kill(what: str, cores: list[str]) -> None:
         def worker(there: Farm) -> None:
             _kill(there.workers[-1])
 
         ways = {"worker": worker, "scheduler": lambda it: _kill(it.scheduler), "redis": lambda it: _kill(it.redis)}
-        results.append(run_farm(machines, f"kill-{what}", options.kills, cores, ways[what]))
+        try:
+            results.append(run_farm(machines, f"kill-{what}", options.kills, cores, ways[what]))
+        except Exception as error:  # the others are worth having
+            results.append({"name": f"kill-{what}", "workers": options.kills, "walls": [], "broke": repr(error)})
         save()
 
     def solo() -> None:
@@ -517,8 +531,7 @@ def _all(options: argparse.Namespace) -> int:
             lonely = [pool.submit(solo)] if 1 in counts else []
             for one in [pool.submit(farm, count) for count in counts if count > 1]:
                 one.result()
-            for what in todo:
-                kill(what, places[max(counts)][: options.kills])
+            kill_all(places[max(counts)][: options.kills])
             for one in lonely:
                 one.result()
     finally:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _STAGE = "proof"
-_LIGHT = 1  # zlib level: `seal` compresses once more
+_LIGHT = 0  # zlib level: `seal` compresses
 _ORIGIN = re.compile(r"\$(?:ORIGIN|\{ORIGIN\})(?=/|$)")
 _TAG_LINES = re.compile(rb"^Tag:.*\r?\n?", re.MULTILINE | re.IGNORECASE)
 
@@ -57,7 +57,7 @@ def repair(
         listener: hears every line that auditwheel prints.
 
     Returns:
-        The path of the result, lightly compressed. A wheel for any platform comes out under its own name.
+        The path of the result, not compressed. A wheel for any platform comes out under its own name.
 
     Raises:
         InvalidWheelError: the wheel is not sound.

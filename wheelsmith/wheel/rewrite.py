@@ -19,10 +19,11 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from wheelsmith.fsutil import sync_directory
 from wheelsmith.wheel.archive import Archive, invalid
+from wheelsmith.wheel.deflate import Deflate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -95,6 +96,7 @@ def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int,
                     size = _size(content)
                     digest = hashlib.sha256()
                     with output.open(info(name, size, executable=bool(mode & 0o111)), "w") as stream:
+                        _deflate_on_all_processors(stream, level)
                         for chunk in (
                             archive.chunks(content) if isinstance(content, zipfile.ZipInfo) else _chunks(content)
                         ):
@@ -113,6 +115,13 @@ def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int,
             temporary.unlink()
     sync_directory(target.parent)
     return target
+
+
+def _deflate_on_all_processors(stream: IO[bytes], level: int) -> None:
+    """What a wheel takes longest to write is one member; zipfile has no way to say who compresses it."""
+    if not hasattr(stream, "_compressor"):
+        raise NotImplementedError("this Python's zipfile keeps its compressor elsewhere")
+    stream._compressor = Deflate(level)
 
 
 def _size(content: bytes | Path | zipfile.ZipInfo) -> int:

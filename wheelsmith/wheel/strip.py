@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LINKED = {2, 3}  # e_type: ET_EXEC, ET_DYN. Objects (ET_REL) keep their symbols: somebody links them.
 _SEARCH = "/usr/local/bin:/usr/bin:/bin"
-_LIGHT = 1  # zlib level: `seal` compresses once more
+_LIGHT = 0  # zlib level: `seal` compresses
 
 
 @dataclass(frozen=True, slots=True)
