@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 _PERIOD = 0.1  # seconds between two questions of a worker with something to ask or to tell
-_QUIET = 1.0  # seconds without a new unit after which those that came are taken; the longest shall be among them
-_ASKS = 1.0  # seconds between two questions of who awaits
+_QUIET = 0.5  # seconds without a new unit after which those that came are taken; the longest shall be among them
+_ASKS = 0.3  # seconds between two questions of who awaits
 _VAIN = 10  # questions without an answer after which a farm is gone
 _AHEAD = 4  # units that each core is given before it can start them: one for so many cores
 
