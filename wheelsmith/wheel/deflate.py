@@ -51,6 +51,8 @@ class Deflate:
 
 
 def _compressed(block: bytes, window: bytes, level: int, end: int) -> bytes:
-    with_window = {"zdict": window} if window else {}
-    one = zlib.compressobj(level, zlib.DEFLATED, -15, **with_window)
+    if window:
+        one = zlib.compressobj(level, zlib.DEFLATED, -15, zdict=window)
+    else:
+        one = zlib.compressobj(level, zlib.DEFLATED, -15)
     return one.compress(block) + one.flush(end)
