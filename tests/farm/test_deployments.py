@@ -33,6 +33,7 @@ def test_the_compose_file_is_one():
     assert [error.message for error in jsonschema.validators.validator_for(schema)(schema).iter_errors(data)] == []
     worker = data["services"]["worker"]
     assert worker["environment"]["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "true"
+    assert worker["cap_add"] == ["SYS_ADMIN", "NET_ADMIN"]  # without the second no build is confined, and none begins
     published = [port for service in data["services"].values() for port in service.get("ports", [])]
     assert all(port.startswith("127.0.0.1:") for port in published)  # a scheduler's port runs code
     assert "redis" not in data["services"]["scheduler"].get("environment", {}).get("WHEELSMITH_CACHE", "")

@@ -121,7 +121,7 @@ def prepare(plan: Plan, store: Store, settings: Settings, listener: Listener) ->
         raise IsolationError(
             f"A build cannot be confined here, and that is required: {isolation.reason}.",
             "Run wheelsmith as root, allow unprivileged user namespaces (docs/security.md says how), or in a container"
-            " give it the capability SYS_ADMIN; or leave --require-isolation away.",
+            " give it the capabilities SYS_ADMIN and NET_ADMIN; or leave --require-isolation away.",
         )
     store.collect()
     _refuse_unfit_machine(plan, store, settings, listener)
