@@ -164,7 +164,8 @@ class Machines:
 
     def requirement(self, name: str) -> str:
         """What the scenario builds."""
-        return (name.startswith("kill") and self.options.kill_requirement) or self.options.requirement
+        other = self.options.kill_requirement if name.startswith("kill") else None
+        return str(other or self.options.requirement)
 
     def drive(self, name: str, cores: str, *more: str) -> subprocess.Popen[bytes]:
         o = self.options
