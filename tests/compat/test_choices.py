@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -127,3 +128,18 @@ def test_inspect_shows_what_is_chosen_when_it_runs(tmp_path):
     plain = build_wheel(tmp_path / "sgl_kernel-1.0-cp311-abi3-manylinux_2_17_x86_64.whl", {"sgl_kernel/x.py": b""})
     assert [item["by"] for item in wheelsmith.inspect(plain).to_dict()["choices"]] == ["gpu", "gpu"]
     assert inspect_path(plain).choices == ()
+
+
+def test_old_bitsandbytes_takes_its_libraries_without_cublaslt_below_7_5_only():
+    names = ("libbitsandbytes_cuda118.so", "libbitsandbytes_cuda118_nocublaslt.so")
+    paths = [f"bitsandbytes/{name}" for name in names]
+    (choice,) = (item for item in choices_of("bitsandbytes") if item.by == "gpu")
+    aside = {arch: [*not_taken(choice, paths, Arch.parse(arch), "11.8")] for arch in ("8.6", "7.0")}
+    assert aside == {"8.6": [paths[1]], "7.0": [paths[0]]}
+
+
+def test_a_path_that_a_hostile_wheel_brings_is_matched_in_no_time():
+    hostile = Choice("toy", "gpu", "x", (Alternative("*a" * 40 + "*b"), Alternative("toy/*_{cuda}*.so", "9.0")))
+    started = time.process_time()
+    assert not_taken(hostile, ["a" * 4000 + "c", "toy/x_130_y.so"], Arch(8, 6), None) == {}
+    assert time.process_time() - started < 2

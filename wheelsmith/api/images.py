@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheelsmith.api.defaults import PathLike, disk_full, open_store
+from wheelsmith.api.defaults import PathLike, book, disk_full, open_store
 from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def _wheel(
     """
     import platform
 
-    from wheelsmith.api.judging import MachineWords, find_machine
-    from wheelsmith.compat.choices import choices_of
+    from wheelsmith.api.judging import MachineWords, all_choices, find_machine
     from wheelsmith.compat.distributions import distribution_of
     from wheelsmith.compat.judge import judge
     from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
@@ -131,7 +130,7 @@ def _wheel(
     known = distribution_of(image)
     base, glibc = (None, None) if known is None else (image, known.glibc)
     machine = None if gpus is None else find_machine(MachineWords(gpus, base=base), packages, torch_symbols=False)
-    choices = choices_of(canonical(wanted.name))
+    choices = all_choices(canonical(wanted.name), book(()))
     if index is None:
         candidates = [
             Candidate(file.filename, file.requires_python, file.yanked, origin=file)

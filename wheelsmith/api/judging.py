@@ -179,8 +179,8 @@ def judge_closure(own: Fits, summary: WheelSummary, index: PackageIndex, python:
         try:
             found = _installed(requirement) if python is None else None
             found = found or _from_index(requirement, python, index)
-        except (NetworkError, SourceError, OfflineError):
-            found = None
+        except (NetworkError, SourceError, OfflineError, InvalidWheelError):
+            found = None  # one that cannot be had or read is not judged; the others are
         if found is None:
             missing.append(str(requirement))
             continue

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 def inspect(path: PathLike) -> WheelReport:
     """What a wheel, a directory or a library holds: GPU code by arch, needed libraries, symbol versions;
-    and what it chooses among when it runs, as it says itself, else as wheelsmith's table of packages does.
+    and what it chooses among when it runs, as it says itself, else as its recipe or the
+    table of packages does.
 
     Raises:
         InvalidWheelError: it cannot be read or contradicts itself.
     """
-    from wheelsmith.compat.choices import choices_of
+    from wheelsmith.api.judging import all_choices
     from wheelsmith.wheel.inspect import inspect_path
 
     with disk_full():
         found = inspect_path(Path(path))
-    return found if found.choices else replace(found, choices=choices_of(found.name))
+    return found if found.choices else replace(found, choices=all_choices(found.name, book(())))
 
 
 def fits(

@@ -37,7 +37,8 @@ class Found:
 
     Attributes:
         code: in file order.
-        unread: offsets of what has the header of a fatbin and cannot be read, and where the limits of reading were met.
+        unread: offsets of what has the header of a fatbin or of a cubin and cannot be read, and where the limits of
+            reading were met.
     """
 
     code: tuple[DeviceCode, ...] = ()
@@ -63,7 +64,8 @@ def scan(file: Window, skip: Sequence[tuple[int, int]] = (), *, first_unit: int 
             if budget.sections < 0:
                 unread.append(offset)
                 break
-            if size is None:
+            if size is None:  # cut short, or without a section table: code that nobody can read
+                unread.append(offset)
                 continue
             code.append(_cubin(file.part(offset, size), budget, offset, unit, place))
             done = offset + size

@@ -183,9 +183,9 @@ def _matches(choice: Choice, path: str) -> bool:
 
 
 def _pattern(path: str) -> str:
-    """A regular expression for a path with `*` and `{cuda}`."""
-    parts = (re.escape(part) for part in re.split(r"(\*|\{cuda\})", path))
-    return "".join({r"\*": ".*", r"\{cuda\}": r"(\d{2})(\d)"}.get(part, part) for part in parts)
+    """A regular expression for a path with `*` and `{cuda}`; atomic, as a stranger's wheel may bring the path."""
+    first, *rest = (re.escape(part).replace(r"\{cuda\}", r"(\d{2})(\d)") for part in path.split("*"))
+    return first + "".join(f"(?>.*?{part})" for part in rest[:-1]) + "".join(f".*{part}" for part in rest[-1:])
 
 
 def _releases(choice: Choice, paths: Iterable[str]) -> dict[tuple[int, int], str]:

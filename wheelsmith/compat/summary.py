@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from wheelsmith.contract import Choice
+from wheelsmith.errors import UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ptx_runs_on, sass_runs_on
 from wheelsmith.gpu.drivers import ptx_cuda
 
@@ -243,7 +244,7 @@ def from_dict(data: dict[str, Any]) -> WheelSummary:
             problem=data["problem"],
             choices=tuple(Choice.from_dict(item) for item in data.get("choices", ())),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, UnknownGpuError) as error:
         raise ValueError(f"no wheel's summary: {error}") from error
 
 
