@@ -95,6 +95,12 @@ def test_every_command_named_within_a_sentence_exists() -> None:
     assert wrong == []
 
 
+def test_the_first_page_has_every_command() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("| command | does |")[2].partition("\n\n")[0]
+    (commands_,) = (action.choices for action in parser()._actions if isinstance(action.choices, dict))
+    assert sorted(re.findall(r"^\| `(\S+)` \|", table, re.MULTILINE)) == sorted(commands_)
+
+
 def test_the_first_page_has_every_exit_code() -> None:
     readme = (ROOT / "README.md").read_text("utf-8").partition("## When something fails")[2]
     table = readme[readme.index("|---|") : readme.index("Ctrl-C")]

@@ -223,11 +223,13 @@ def with_cache_on(tmp_path: Path, options: str, script: str) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+@pytest.mark.usefixtures("toolkit")
 def test_a_full_disk_fails_no_build(tmp_path):
     assert "hits=0" in with_cache_on(tmp_path, "size=40k", "build one")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+@pytest.mark.usefixtures("toolkit")
 def test_a_read_only_cache_answers_all_the_same(tmp_path):
     said = with_cache_on(tmp_path, "size=10m", "build one; mount -o remount,ro store; build two")
     assert ["hits=1" in line for line in said.splitlines()] == [False, True]

@@ -36,6 +36,11 @@ def certificate(name: str, issuer=None, *, authority: bool):
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        # Python 3.13 and newer take no certificate that does not name its authority's key.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer[0] if issuer else key).public_key()),
+            critical=False,
+        )
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
     )
     return key, builder.sign(issuer[0] if issuer else key, hashes.SHA256())
