@@ -189,6 +189,8 @@ def _versions(text: str, upkeep: Upkeep) -> tuple[str, ...]:
         first, last = (Version(part) for part in text.split("..", 1))
     except (InvalidVersion, ValueError) as error:
         raise UsageError(f"{text!r} is no range of versions.", "Write it as in 0.17.0..0.33.0.") from error
+    if first > last:
+        raise UsageError(f"{text!r} runs backwards: no version lies in it.", f"Write {last}..{first}.")
     return tuple(
         one for one in upkeep.upstream_versions() if first <= Version(one) <= last and Version(one) not in known
     )
