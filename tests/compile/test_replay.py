@@ -22,7 +22,12 @@ SLOW = pytest.mark.e2e  # seconds of a processor each
 
 @pytest.mark.parametrize(
     ("cores", "most"),
-    [pytest.param(8, 1.05, marks=SLOW), (32, 1.05), (64, 0.7), pytest.param(128, 0.7, marks=SLOW)],
+    [
+        pytest.param(8, 1.05, marks=SLOW),
+        (32, 1.05),
+        pytest.param(64, 0.7, marks=SLOW),
+        pytest.param(128, 0.7, marks=SLOW),
+    ],
 )
 def test_the_end_of_a_build_does_not_idle(units, cores, most):
     """From 64 cores on the longest unit alone would be longer than all the work: its passes run side by side."""
@@ -30,7 +35,8 @@ def test_the_end_of_a_build_does_not_idle(units, cores, most):
     assert replay(units, CostModel(10**10, units), cores).seconds <= most * reference
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("seed", [1, 2])
 def test_with_half_of_the_units_unknown_it_is_hardly_longer(units, seed):
     """Of paged_attention_v1 and _v2, eight times as long as their like, neither is known with the first seed."""
     reference = longest_first([cost.cpu_seconds for _, cost in units], 32)
