@@ -95,4 +95,5 @@ _SIGNS = (
     "doesn't match",
     "SSL: no alternative certificate",
     "gnutls_handshake",
+    "server verification failed",  # git with GnuTLS 3.8
 )

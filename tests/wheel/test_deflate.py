@@ -12,7 +12,7 @@ from wheelsmith.wheel.deflate import Deflate
 from wheelsmith.wheel.rewrite import Changes, write_wheel
 
 MIB = 1 << 20
-WORDS = b"".join(b"%06d" % random.Random(5).randrange(40_000) for _ in range(600_000))  # 3.6 MB
+WORDS = b"".join(b"%06d" % number for number in random.Random(5).choices(range(40_000), k=600_000))  # 3.6 MB
 
 
 def stream(data: bytes, piece: int, threads: int, level: int = 6) -> bytes:
