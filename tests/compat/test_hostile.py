@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+import wheelsmith
 from tests.support.cubins import EMPTY, REAL, TRAPPING, cubin
 from tests.support.shared_object import shared_object
 from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
@@ -226,3 +227,19 @@ def test_a_kernel_that_the_program_registers_is_missed(tmp_path, name, answer):
     _, report = hold(tmp_path, {"t/a.so": library})
     (fit,) = judge(summarise(report), Machine((("RTX 5090", Arch(12, 0)),), Driver.parse("580.65.06"))).libraries
     assert fit.answer == answer
+
+
+@pytest.mark.parametrize(
+    ("tag", "gpu", "verdict"),
+    [
+        ("manylinux_2_28_x86_64", "GH200", "does not fit"),  # Grace: an Arm processor
+        ("win_amd64", "GH200", "does not fit"),
+        ("manylinux_2_28_aarch64", "GH200", "fits"),
+        ("any", "GH200", "fits"),
+        ("manylinux_2_28_x86_64", "H100", "fits"),
+    ],
+)
+def test_a_gpu_that_sits_in_arm_machines_only_takes_no_wheel_for_another_processor(tmp_path, tag, gpu, verdict):
+    library = shared_object(region(entry(SASS, 90)))
+    made = build_wheel(tmp_path / f"toy-1.0-cp312-cp312-{tag}.whl", {"toy/x.so": library})
+    assert wheelsmith.fits(made, gpu=gpu, driver="580.65.06").verdict == verdict

@@ -202,13 +202,17 @@ for entry in pathlib.Path("/proc").iterdir():
         found.append(f"environment of {entry.name}")
 for place in places:
     try:
-        os.listdir(place)
-        found.append(f"directory {place}")
-        for path in pathlib.Path(place).rglob("*"):
-            if path.is_file():
-                path.write_bytes(b"evil")
+        seen = [path for path in pathlib.Path(place).rglob("*") if path.is_file()]
     except OSError:
-        pass
+        continue
+    for path in seen:
+        if "cuda" not in path.parts:  # a worker's own store may hold the toolkit, which every build reads
+            found.append(f"file {path}")
+        try:
+            path.write_bytes(b"evil")
+            found.append(f"written {path}")
+        except OSError:
+            pass
 for host in ("127.0.0.1", "localhost"):
     for number in (port, 8786):
         try:

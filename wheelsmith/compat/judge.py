@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.compat.choices import choose
 from wheelsmith.compat.model import Answer, Finding, LibraryFit, Machine, Reason, worst
-from wheelsmith.compat.rules import code_rules, driver_rules, known_drivers, load_rules, tag_rule, unusable
+from wheelsmith.compat.rules import (
+    code_rules,
+    driver_rules,
+    known_drivers,
+    load_rules,
+    processor_rule,
+    tag_rule,
+    unusable,
+)
 from wheelsmith.compat.units import Service, serve, units_of
 from wheelsmith.gpu.drivers import Driver
 
@@ -129,6 +137,11 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
         judged = choose(judged, machine, known)
     if (refused := tag_rule(summary.filename, machine.glibc)) is not None:
         judged += [LibraryFit(summary.filename, name, "no", (refused.reason,)) for name, _ in machine.gpus]
+    judged += [
+        LibraryFit(summary.filename, name, "no", (found.reason,))
+        for name, arch in machine.gpus
+        if (found := processor_rule(summary.filename, name, arch)) is not None
+    ]
     return Fits(summary.filename, machine, tuple(judged), _note(summary, run_time))
 
 

@@ -19,13 +19,11 @@ from packaging.version import InvalidVersion, Version
 
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
-from wheelsmith.gpu.facts import arch_facts
 
 if TYPE_CHECKING:
     from wheelsmith.compat.model import Answer
     from wheelsmith.compat.summary import WheelSummary
     from wheelsmith.contract import Choice
-    from wheelsmith.gpu.arch import Arch
 
 _NEWEST_GLIBC = (2, 60)
 _OLDEST_GLIBC = (2, 5)
@@ -95,7 +93,7 @@ def ranked(candidates: Iterable[Candidate], target: WheelTarget) -> tuple[Picked
         ranks = [0] if order is None else [order[str(tag)] for tag in tags if str(tag) in order]
         if version not in allowed or not ranks or candidate.yanked or not _runs_python(candidate, target.python):
             continue
-        answer = _answer(candidate, tags, target)
+        answer = _answer(candidate, target)
         if answer is not None and answer not in _RANK:
             continue
         quality = 0 if answer is None else _RANK[answer]
@@ -157,19 +155,11 @@ def _runs_python(candidate: Candidate, python: str | None) -> bool:
         return True  # pip takes such a file as well
 
 
-def _answer(candidate: Candidate, tags: Sequence[Tag], target: WheelTarget) -> Answer | None:
+def _answer(candidate: Candidate, target: WheelTarget) -> Answer | None:
     """The worst answer on the target's GPUs; None: no GPU was asked for."""
     if target.machine is None or candidate.summary is None:
         return None
-    if any(not _processor_fits(arch, tags) for _, arch in target.machine.gpus):
-        return "no"
     from wheelsmith.compat.model import worst
 
     fits = judge(candidate.summary(), target.machine, target.choices)
     return worst(fits.answer_on(name) for name, _ in target.machine.gpus)
-
-
-def _processor_fits(gpu: Arch, tags: Sequence[Tag]) -> bool:
-    """Whether a machine with this GPU can have one of the tags' processors."""
-    machine = arch_facts(gpu).machine
-    return machine is None or any(tag.platform == "any" or tag.platform.endswith(machine) for tag in tags)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from wheelsmith.compat.model import Finding, Reason
 from wheelsmith.compat.units import Served, Service, kernel_names, listed, units_of
 from wheelsmith.gpu.drivers import gpu_driver, ptx_cuda, ptx_driver
-from wheelsmith.gpu.facts import known_archs, known_toolkits, minimum_driver, toolkit_facts, torch_cuda
+from wheelsmith.gpu.facts import gpus_of, known_archs, known_toolkits, minimum_driver, toolkit_facts, torch_cuda
 
 if TYPE_CHECKING:
     from wheelsmith.compat.model import Answer, Machine
@@ -41,6 +41,19 @@ def tag_rule(filename: str, glibc: str | None) -> Finding | None:
     oldest = min(asked, key=_numbers)
     says = f"its tag, {platform}, is for glibc {oldest} and newer: pip does not install it where that is {glibc}"
     return Finding("no", Reason("tag", says, "Use a newer distribution there, or build on an older one."))
+
+
+def processor_rule(filename: str, gpu: str, arch: Arch) -> Finding | None:
+    """Whether a machine with that GPU can have the processor of a wheel's platform tag (Grace and Jetson: Arm only)."""
+    platforms = filename.removesuffix(".whl").rpartition("-")[2].split(".") if filename.endswith(".whl") else []
+    alike = gpus_of(arch.base)
+    machines = {one.machine for one in alike if one.name == gpu} or {one.machine for one in alike}
+    if not platforms or len(machines) != 1 or (machine := machines.pop()) is None:
+        return None
+    if any(platform == "any" or platform.endswith(f"_{machine}") for platform in platforms):
+        return None
+    says = f"its tag, {'.'.join(platforms)}, is for another processor: {gpu} sits in machines with {machine} only"
+    return Finding("no", Reason("tag", says, f"Take the wheel for {machine}, or build it there."))
 
 
 def load_rules(library: Library, machine: Machine, offered: frozenset[str]) -> Iterator[Finding]:
