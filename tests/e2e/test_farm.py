@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from tests.support.farming import KEY, Redis, farm, has_redis, has_slurm, ssh_se
 from tests.support.s3 import moto
 from wheelsmith.compile.sandbox import isolation_here
 
-pytest.importorskip("distributed")
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed"),
     pytest.mark.skipif(not isolation_here().canonical, reason="no mount namespaces here"),
     # Dask leaves sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -18,7 +18,7 @@ Send = Callable[[bytes], None]
 Behaviour = Callable[[Send, int], None]
 
 JSON = "application/vnd.pypi.simple.v1+json"
-_BOMB = gzip.compress(b"<a>" * (20 << 20), 9)
+_BOMB = gzip.compress(b"<a>" * (20 << 20), 1)
 
 
 def _answer(body: bytes, *, status: str = "200 OK", kind: str = JSON, length: int | str | None = None, more: str = ""):
@@ -133,7 +133,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "chunks and a size": _raw(_head("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"), b"5\r\nhello\r\n0\r\n\r\n"),
     "a trailer without end": _forever(_head("Transfer-Encoding: chunked\r\n"), b"0\r\n", again=b"X: y\r\n"),
     "a packed bomb": _answer(_BOMB, more="Content-Encoding: gzip\r\n"),
-    "a deflated bomb": _answer(zlib.compress(b"x" * (60 << 20), 9), more="Content-Encoding: deflate\r\n"),
+    "a deflated bomb": _answer(zlib.compress(b"x" * (60 << 20), 1), more="Content-Encoding: deflate\r\n"),
     "packed rubbish": _answer(b"rubbish", more="Content-Encoding: gzip\r\n"),
     "half a packed page": _answer(_BOMB[:500], more="Content-Encoding: gzip\r\n"),
     "packed often": _answer(_BOMB, more="Content-Encoding: " + "gzip, " * 30 + "gzip\r\n"),

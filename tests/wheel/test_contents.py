@@ -128,17 +128,17 @@ def test_what_cannot_be_judged_is_listed(data, reason):
 
 
 def test_headers_that_share_one_huge_table_are_given_up():
-    """2,000 cubins of 64 bytes claim the same 60,000 sections: 120 million in all."""
+    """500 cubins of 64 bytes claim the same 60,000 sections: 30 million in all."""
     head = bytearray(CUBIN[:64])
     table = bytes(59_999 * 64) + struct.pack("<IIQQQQIIQQ", 0, 1, 0, 0, 1 << 40, 1, 0, 0, 1, 0)  # it leaves the file
     data = bytearray()
-    for number in range(2000):
-        struct.pack_into("<Q", head, 40, (2000 - number) * 64)
+    for number in range(500):
+        struct.pack_into("<Q", head, 40, (500 - number) * 64)
         struct.pack_into("<HH", head, 60, 60_000, 0)
         data += head
     started = time.process_time()
     items, ((_, reason),) = contents(bytes(data) + table)
-    assert (items, time.process_time() - started < 10) == ([], True)
+    assert (items, time.process_time() - started < 5) == ([], True)
     assert "cannot be read" in reason
 
 
