@@ -302,7 +302,7 @@ def test_a_wheel_that_cannot_be_read_does_not_take_the_page_with_it(tmp_path: Pa
     broken = make_wheel(tmp_path / "in", "leaf", "2.0", tag="py3-none-linux_x86_64", more=nonsense)
     publish([broken, make_wheel(tmp_path / "in", "leaf", "1.0")], tmp_path / "dist")
     text = project_page(tmp_path / "dist", "leaf").decode()
-    assert "What is in it could not be read" in text
+    assert "Not judged: leaf/_C.so: damaged, or of an unknown form" in text
     assert "leaf==1.0</code>" in text
     assert "leaf==2.0</code>" not in text
 

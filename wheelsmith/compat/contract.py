@@ -335,7 +335,7 @@ def _beyond_limits(
         yield f"{report.filename} has {report.size:,} bytes, and its contract allows {limits.max_size:,}."
     for found in report.unjudged:
         if not any(fnmatchcase(found.path, pattern) for pattern in limits.unjudged):
-            yield f"{found.path} is {found.reason}, so it cannot be judged, and its contract does not allow that."
+            yield f"{found.path}: {found.reason}, so it cannot be judged, and its contract does not allow that."
     own = {library.path.rpartition("/")[2] for library in libraries}
     offered = {name for library in libraries for name in library.facts.offered}
     for library in libraries:
