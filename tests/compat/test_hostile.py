@@ -133,7 +133,8 @@ def test_what_cannot_be_judged_breaks_a_contract_that_does_not_name_it(tmp_path,
     files = {"t/a.so": honest, "t/more.7z": b"7z\xbc\xaf\x27\x1c" + bytes(40)}
     verdict, _ = hold(tmp_path, files)
     assert verdict.violations == (
-        "t/more.7z: a 7-Zip archive, which is not unpacked, so it cannot be judged, and its contract does not allow that.",
+        "t/more.7z: a 7-Zip archive, which is not unpacked, so it cannot be judged, "
+        "and its contract does not allow that.",
     )
     assert hold(tmp_path, files, limits=Limits(unjudged=("t/*.7z",)))[0].violations == ()
 
