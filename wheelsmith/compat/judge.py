@@ -25,6 +25,7 @@ from wheelsmith.compat.rules import (
     unusable,
 )
 from wheelsmith.compat.units import Service, serve, units_of
+from wheelsmith.errors import DOES_NOT_FIT
 from wheelsmith.gpu.drivers import Driver
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 
 #: Exit codes of the two answers that are not "it fits"; part of the interface.
-DOES_NOT_FIT, NOT_JUDGED = 54, 55
+NOT_JUDGED = 55
 
 Verdict = Literal["fits", "does not fit", "not judged"]
 _CODES: dict[Verdict, int] = {"fits": 0, "does not fit": DOES_NOT_FIT, "not judged": NOT_JUDGED}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self
@@ -104,7 +105,7 @@ def _books(scheduler: Keeper) -> dict[str, Book]:
     return found
 
 
-class _Asking:
+class _Asking(ABC):
     """A thread that asks the scheduler until the build is over."""
 
     def __init__(self) -> None:
@@ -119,8 +120,9 @@ class _Asking:
         self._ended.set()
         self._thread.join()
 
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """What the thread does."""
 
 
 class Taking(_Asking):

@@ -118,10 +118,12 @@ def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int,
 
 
 def _deflate_on_all_processors(stream: IO[bytes], level: int) -> None:
-    """What a wheel takes longest to write is one member; zipfile has no way to say who compresses it."""
-    if not hasattr(stream, "_compressor"):
-        raise NotImplementedError("this Python's zipfile keeps its compressor elsewhere")
-    stream._compressor = Deflate(level)
+    """What a wheel takes longest to write is one member; zipfile has no way to say who compresses it.
+
+    Where a Python keeps its compressor elsewhere, it compresses alone, as before.
+    """
+    if hasattr(stream, "_compressor"):
+        stream._compressor = Deflate(level)
 
 
 def _size(content: bytes | Path | zipfile.ZipInfo) -> int:
