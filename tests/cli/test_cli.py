@@ -63,7 +63,11 @@ def test_no_compiler_is_found_out_before_anything_is_fetched(capsys, recipe_dir,
     assert "apt-get install g++" in capsys.readouterr().err
 
 
-def test_too_little_disk_is_found_out_before_anything_is_fetched(capsys, recipe_dir):
+def test_too_little_disk_is_found_out_before_anything_is_fetched(capsys, recipe_dir, monkeypatch):
+    compiler = recipe_dir / "g++"  # this machine's may be too new for every CUDA
+    compiler.write_text('#!/bin/sh\ncase $* in --version) echo "g++ (GCC) 13.3.0" ;; *) exec g++ "$@" ;; esac\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CUDAHOSTCXX", str(compiler))
     write_recipe(recipe_dir, "toy", TOY_RECIPE.replace("disk_gb = 0.1", "disk_gb = 1e9"))
     assert main(["build", "toy", "--recipes", str(recipe_dir)]) == 70
     assert "needs about 1e+09 GB" in capsys.readouterr().err

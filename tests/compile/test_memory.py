@@ -62,6 +62,17 @@ def test_cgroup_v1(tmp_path):
     assert available_memory(machine(tmp_path, "4:cpu,memory:/j\n0::/\n", files)) == 100_000
 
 
+def test_a_container_that_sees_its_own_part_of_the_cgroups_knows_those_below(tmp_path):
+    """docker and podman on cgroup v1, without a cgroup namespace; lines as they stand in such a container."""
+    files = {"memory/job/memory.limit_in_bytes": "500000\n", "memory/job/memory.usage_in_bytes": "400000\n"}
+    root = machine(tmp_path, "4:memory:/libpod_parent/libpod-36/job\n", files)
+    (root / "proc/self/mountinfo").write_text(
+        "59 43 0:5 / /sys/fs/cgroup rw - tmpfs cgroup rw\n"
+        "64 59 0:32 /libpod_parent/libpod-36 /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n"
+    )
+    assert available_memory(root) == 100_000
+
+
 def test_the_page_cache_that_the_kernel_would_drop_counts_as_free(tmp_path):
     files = {
         "memory/memory.limit_in_bytes": "900000\n",

@@ -29,6 +29,7 @@ pytestmark = [
 ]
 
 EXAMPLES = Path(__file__).parents[2] / "examples/dask"
+PYTHON = "py{}.{}".format(*sys.version_info)  # in the names of cells
 
 
 def tasks_of(dask_scheduler) -> bytes:
@@ -183,7 +184,7 @@ def builds(example: str, *words: object, home: Path, recipes: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     name, state, wheel = done.stdout.split()
-    assert (name, state) == ("toycuda-1.0-py3.11-cu13.0-8.6", "built")
+    assert (name, state) == (f"toycuda-1.0-{PYTHON}-cu13.0-8.6", "built")
     assert (index / wheel).is_file()
 
 
@@ -294,7 +295,7 @@ def test_a_hostile_package_on_a_worker_harms_neither_the_others_nor_the_cache(tm
             shutil.rmtree(store / "wheels")
             shutil.rmtree(store / "objects")
         second = wheelsmith.farm_build(
-            matrix, index=tmp_path / "again", cells=["toycuda-1.0-py3.11-cu13.0-8.6_12.0"], **common
+            matrix, index=tmp_path / "again", cells=[f"toycuda-1.0-{PYTHON}-cu13.0-8.6_12.0"], **common
         )
         (again,) = second.to_dict()["cells"]
         assert (again["state"], again["hits"], again["misses"]) == ("built", 3, 0)

@@ -380,7 +380,7 @@ def probes(places: dict[str, str]) -> dict[str, Callable[[], object]]:
         "~/.ssh": lambda: seen(os.listdir(os.path.expanduser("~root/.ssh"))),
         "logs of the machine": lambda: seen(os.listdir("/var/log")),
         "accounts of the machine": lambda: seen(
-            [line for line in Path("/etc/passwd").read_text().splitlines() if "x:1000:" in line or "daemon" in line]
+            [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith(("root:", "build:"))]
         ),
         "a program from memory with more rights": from_memory,
         "secrets in the own environment": lambda: seen([k for k in os.environ if "SECRET" in k or "TOKEN" in k]),

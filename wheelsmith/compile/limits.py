@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wheelsmith.compile.checks import Check
-from wheelsmith.compile.memory import GB, usable_cpus
+from wheelsmith.compile.memory import GB, cgroups, usable_cpus
 from wheelsmith.errors import WheelsmithError
 from wheelsmith.planning.model import Plan
 
@@ -52,18 +52,10 @@ def _room(root: Path) -> int | None:
 
 def _free_pids(root: Path) -> Iterator[int]:
     """Room in each cgroup that sets a limit."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "pids"):
-            continue
-        mount = root / "sys/fs/cgroup" / controllers
-        directory = mount / path.lstrip("/")
-        for group in (directory, *directory.parents):
-            limit, current = _read(group / "pids.max").strip(), _read(group / "pids.current").strip()
-            if limit.isdigit() and current.isdigit():
-                yield int(limit) - int(current)
-            if group == mount:
-                break
+    for group, _ in cgroups("pids", root):
+        limit, current = _read(group / "pids.max").strip(), _read(group / "pids.current").strip()
+        if limit.isdigit() and current.isdigit():
+            yield int(limit) - int(current)
 
 
 def open_files() -> Check:

@@ -51,7 +51,7 @@ def oom_kills(root: Path = Path("/")) -> int:
 
     A kill counts in the cgroup of who is killed, whichever limit was hit; in version 2 in all above it, too.
     """
-    files = [group / ("memory.oom_control" if version is _V1 else "memory.events") for group, version in _groups(root)]
+    files = [group / ("memory.oom_control" if first else "memory.events") for group, first in cgroups("memory", root)]
     for file in (*files, root / "proc/vmstat"):
         if found := re.search(r"^oom_kill (\d+)", _read(file), re.MULTILINE):
             return int(found[1])
@@ -61,15 +61,13 @@ def oom_kills(root: Path = Path("/")) -> int:
 def usable_cpus(root: Path = Path("/")) -> int:
     """Processors that this process may use: its affinity, and the CPU quota of its cgroups, rounded up."""
     found = [len(os.sched_getaffinity(0))]
-    for controller, path in _memberships(root):
-        mount = root / "sys/fs/cgroup" / ("cpu" if controller else "")
-        for group in _upwards(mount, path) if controller in {"", "cpu"} else ():
-            if controller:
-                quota, period = _read(group / "cpu.cfs_quota_us").strip(), _read(group / "cpu.cfs_period_us").strip()
-            else:
-                quota, _, period = _read(group / "cpu.max").strip().partition(" ")
-            if quota.isdigit() and period.isdigit():
-                found.append(-(-int(quota) // int(period)))
+    for group, first in cgroups("cpu", root):
+        if first:
+            quota, period = _read(group / "cpu.cfs_quota_us").strip(), _read(group / "cpu.cfs_period_us").strip()
+        else:
+            quota, _, period = _read(group / "cpu.max").strip().partition(" ")
+        if quota.isdigit() and period.isdigit():
+            found.append(-(-int(quota) // int(period)))
     return max(1, min(found))
 
 
@@ -132,7 +130,8 @@ def _free(root: Path) -> Iterator[int]:
     for line in (root / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
-    for group, (limit_name, usage_name, prefix) in _groups(root):
+    for group, first in cgroups("memory", root):
+        limit_name, usage_name, prefix = _V1 if first else _V2
         limit, usage = _read(group / limit_name).strip(), _read(group / usage_name).strip()
         if limit.isdigit() and usage.isdigit() and int(limit) < 1 << 60:
             yield min(int(limit), max(0, int(limit) - int(usage) + _droppable(group, prefix)))
@@ -145,29 +144,36 @@ def _droppable(group: Path, prefix: str) -> int:
     return int(stat.get(f"{prefix}inactive_file", 0)) + int(stat.get(f"{prefix}active_file", 0)) // 2
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """Every cgroup that may limit this process's memory, and the names of its files."""
-    for controller, path in _memberships(root):
-        if controller == "":
-            yield from ((group, _V2) for group in _upwards(root / "sys/fs/cgroup", path))
-        elif controller == "memory":
-            yield from ((group, _V1) for group in _upwards(root / "sys/fs/cgroup/memory", path))
+def cgroups(controller: str, root: Path = Path("/")) -> Iterator[tuple[Path, bool]]:
+    """Every cgroup that may limit this process, its own first, and whether it is one of version 1.
 
-
-def _memberships(root: Path) -> Iterator[tuple[str, str]]:
+    /proc/self/cgroup counts from the top of the hierarchy. A container may see its own part of it only, mounted as if
+    it were the top; of what lies above nothing is known there.
+    """
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            yield controller, path
+        if controllers and controller not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / (controller if controllers else "")
+        directory = mount / _below(_mounted(mount, root), path)
+        for group in (directory, *directory.parents):
+            if not group.is_relative_to(mount):
+                break
+            yield group, bool(controllers)
 
 
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """From a process's own cgroup up to the mount; in a container the path may be hidden, and the mount is its own."""
-    directory = mount / path.lstrip("/")
-    for group in (directory, *directory.parents):
-        if not group.is_relative_to(mount):
-            break
-        yield group
+def _mounted(mount: Path, root: Path) -> str:
+    """Which cgroup is mounted there: the fourth field of mountinfo, proc(5)."""
+    place, found = "/" + os.path.relpath(os.path.realpath(mount), os.path.realpath(root)), "/"
+    for line in _read(root / "proc/self/mountinfo").splitlines():
+        _, _, _, part, point, *_ = line.split()
+        found = part if point == place else found  # the last one lies on top
+    return found
+
+
+def _below(top: str, path: str) -> str:
+    top = top.rstrip("/")
+    return (path[len(top) :] if f"{path}/".startswith(f"{top}/") else path).lstrip("/")
 
 
 def _read(path: Path) -> str:
