@@ -15,6 +15,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import wheelsmith
 from wheelsmith import errors, variables
@@ -39,6 +40,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Give the widest tables the room of the list of headings."""
+    if page.file.src_uri in {"support.md", "catalogue.md"}:
+        page.meta["hide"] = ["toc"]
+    return markdown
 
 
 def _moved(text: str) -> str:
