@@ -43,9 +43,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Give the widest tables the room of the list of headings."""
+    """Give the widest tables the room of the list of headings, and keep dates and tags in one line."""
     if page.file.src_uri in {"support.md", "catalogue.md"}:
         page.meta["hide"] = ["toc"]
+        return re.sub(r"\d{4}-\d\d-\d\d|`cp\d+-\w+`", r'<span style="white-space: nowrap">\g<0></span>', markdown)
     return markdown
 
 
@@ -87,7 +88,7 @@ def _command(name: str, command: argparse.ArgumentParser) -> list[str]:
         and action.help != argparse.SUPPRESS
     ]
     if rows:
-        lines += ["| argument | |", "|---|---|", *(f"| {label} | {text} |" for label, text in rows), ""]
+        lines += ["| argument | what it is |", "|---|---|", *(f"| {label} | {text} |" for label, text in rows), ""]
     return lines
 
 
@@ -95,11 +96,11 @@ def _label(action: argparse.Action) -> str:
     metavar = action.metavar
     value = metavar if isinstance(metavar, str) else ("|".join(map(str, action.choices)) if action.choices else "")
     if not action.option_strings:
-        return f"`{value or action.dest}`".replace("|", "\\|")
+        return f"`{value or action.dest}`"
     names = ", ".join(action.option_strings)
     if action.nargs == 0:
         return f"`{names}`"
-    return f"`{names} {value or action.dest.upper()}`".replace("|", "\\|")
+    return f"`{names} {value or action.dest.upper()}`"
 
 
 def _cell(text: str) -> str:
@@ -116,9 +117,9 @@ def environment() -> str:
         "Options of the command line go first, then variables, then the file.",
         "",
     ]
-    lines += ["## Variables of wheelsmith's own", "", "| variable | |", "|---|---|"]
+    lines += ["## Variables of wheelsmith's own", "", "| variable | what it sets |", "|---|---|"]
     lines += [f"| `{name}` | {_cell(text)} |" for name, text in variables.VARIABLES.items()]
-    lines += ["", "## Variables of others that are honoured", "", "| variable | |", "|---|---|"]
+    lines += ["", "## Variables of others that are honoured", "", "| variable | what it sets |", "|---|---|"]
     lines += [
         f"| {', '.join(f'`{one}`' for one in name.split(', '))} | {_cell(text)} |"
         for name, text in variables.OTHERS.items()
@@ -130,7 +131,8 @@ def environment() -> str:
         "A TOML file; `WHEELSMITH_CONFIG` names another. Unknown keys are errors.",
         "",
     ]
-    lines += ["| key | |", "|---|---|", *(f"| `{name}` | {_cell(text)} |" for name, text in KEYS.items()), ""]
+    lines += ["| key | what it sets |", "|---|---|"]
+    lines += [*(f"| `{name}` | {_cell(text)} |" for name, text in KEYS.items()), ""]
     return "\n".join(lines)
 
 
