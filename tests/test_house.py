@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -55,10 +56,32 @@ ROOMS: dict[str, set[str]] = {
 MOST_ANY = 56
 
 
+class Module(NamedTuple):
+    """What of a module the rules speak of."""
+
+    name: str
+    imports: frozenset[str]
+    at_run_time: frozenset[str]
+    functions: tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]
+
+
 @cache
-def modules() -> tuple[tuple[str, ast.Module], ...]:
-    """Every module by its dotted name."""
-    return tuple((dotted(path), ast.parse(path.read_text("utf-8"))) for path in sorted(ROOT.rglob("*.py")))
+def modules() -> tuple[Module, ...]:
+    """Every module, parsed and walked through once."""
+    return tuple(read(path) for path in sorted(ROOT.rglob("*.py")))
+
+
+def read(path: Path) -> Module:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    blocks = [node for node in nodes if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"]
+    typing = {id(node) for block in blocks for node in ast.walk(block)}
+    found = [(target, id(node) in typing) for node in nodes for target in imported(node)]
+    return Module(
+        dotted(path),
+        frozenset(target for target, _ in found),
+        frozenset(target for target, only in found if not only),
+        tuple(node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)),
+    )
 
 
 def dotted(path: Path) -> str:
@@ -69,27 +92,14 @@ def dotted(path: Path) -> str:
 NAMES = {dotted(path) for path in ROOT.rglob("*.py")}
 
 
-def statements(tree: ast.AST, *, typing: bool = True) -> Iterator[ast.AST]:
-    """All below a node; without `typing`, not what only the type checker sees."""
-    left = [tree]
-    while left:
-        for child in ast.iter_child_nodes(left.pop()):
-            if typing or not isinstance(child, ast.If) or getattr(child.test, "id", "") != "TYPE_CHECKING":
-                yield child
-                left.append(child)
-
-
-@cache
-def imports(tree: ast.Module, *, typing: bool = True) -> tuple[str, ...]:
-    """The modules of ours that a module imports."""
-    found = []
-    for node in statements(tree, typing=typing):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name in NAMES]
-        elif isinstance(node, ast.ImportFrom) and node.module in NAMES:
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [full if full in NAMES else node.module for full in whole]
-    return tuple(found)
+def imported(node: ast.AST) -> list[str]:
+    """The modules of ours that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names if alias.name in NAMES]
+    if isinstance(node, ast.ImportFrom) and node.module in NAMES:
+        whole = [f"{node.module}.{alias.name}" for alias in node.names]
+        return [full if full in NAMES else node.module for full in whole]
+    return []
 
 
 def room(name: str) -> str:
@@ -99,22 +109,22 @@ def room(name: str) -> str:
 def test_the_command_line_reaches_the_api_errors_and_events_only():
     allowed = {"", "cli", "errors", "events", "documents"}
     found = {
-        (name, target)
-        for name, tree in modules()
-        if room(name) == "cli"
-        for target in imports(tree)
-        if room(target) not in allowed or (room(target) == "documents" and target in imports(tree, typing=False))
+        (module.name, target)
+        for module in modules()
+        if room(module.name) == "cli"
+        for target in module.imports
+        if room(target) not in allowed or (room(target) == "documents" and target in module.at_run_time)
     }
     assert found == set()
 
 
 def test_rooms_import_in_one_direction():
     wrong = {
-        (name, target)
-        for name, tree in modules()
-        if room(name) in ROOMS
-        for target in imports(tree)
-        if room(target) not in {room(name), *LEAVES, *ROOMS[room(name)]}
+        (module.name, target)
+        for module in modules()
+        if (own := room(module.name)) in ROOMS
+        for target in module.imports
+        if room(target) not in {own, *LEAVES, *ROOMS[own]}
     }
     assert wrong == set()
 
@@ -131,10 +141,10 @@ def test_every_room_is_in_the_table_and_the_table_has_no_circle():
 
 def test_leaves_import_leaves_only():
     wrong = {
-        (name, target)
-        for name, tree in modules()
-        if room(name) in LEAVES
-        for target in imports(tree)
+        (module.name, target)
+        for module in modules()
+        if room(module.name) in LEAVES
+        for target in module.imports
         if room(target) not in LEAVES
     }
     assert wrong == set()
@@ -142,7 +152,7 @@ def test_leaves_import_leaves_only():
 
 def test_no_module_imports_itself_by_way_of_others():
     """Inside functions and for the type checker alone included."""
-    left = {name: set(imports(tree)) - {name, "wheelsmith"} for name, tree in modules()}
+    left = {module.name: module.imports - {module.name, "wheelsmith"} for module in modules()}
     while left:
         free = {name for name, needs in left.items() if not needs & left.keys()}
         assert free, f"among these are circles: {sorted(left)}"
@@ -150,10 +160,9 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for name, tree in modules():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield name, node
+    for module in modules():
+        for node in module.functions:
+            yield module.name, node
 
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:

@@ -13,7 +13,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -40,8 +40,17 @@ def published(place: Path) -> list[str]:
     return sorted(path.name for path in place.glob("dist/*.whl"))
 
 
-@needs_namespaces
-def test_the_build_reaches_no_network_and_the_record_says_so(tmp_path):
+class Plain(NamedTuple):
+    """A build with nothing special, made once: what it saw is in its wheel."""
+
+    place: Path
+    recipes: Path
+    toolkit: Path
+    result: wheelsmith.BuildResult
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Plain:
     inside = """
 def reach(port):
     try:
@@ -51,12 +60,21 @@ def reach(port):
     return "reached"
 links = sorted(line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:])
 files["toycuda/net.txt"] = f"{reach(int(settings['port']))} {links}".encode()
+launch = pathlib.Path(os.environ["PATH"].split(":")[0]).parent
+chain = [line for line in (launch / "place.py").read_text().splitlines() if line.startswith("CHAIN = ")]
+files["toycuda/chain.txt"] = chain[0].encode()
 """
+    place = tmp_path_factory.mktemp("plain")
+    toolkit = pure_build.toolkit(place / "cuda", "13.0.48")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-        result = build(pure_build.project(tmp_path / "p", inside, port=port), tmp_path)
-    assert in_wheel(result, "toycuda/net.txt") == "not reached ['lo']"
-    assert result.record["isolation"]["network"] is False
+        recipes = pure_build.project(place / "p", inside, port=str(server.getsockname()[1]))
+        return Plain(place, recipes, toolkit, build(recipes, place, toolkit=toolkit))
+
+
+@needs_namespaces
+def test_the_build_reaches_no_network_and_the_record_says_so(plain):
+    assert in_wheel(plain.result, "toycuda/net.txt") == "not reached ['lo']"
+    assert plain.result.record["isolation"]["network"] is False
 
 
 def test_a_wheel_that_breaks_its_contract_is_not_published(tmp_path):
@@ -111,28 +129,20 @@ def test_a_path_of_this_machine_in_the_wheel_is_refused(tmp_path):
     assert published(tmp_path) == []
 
 
-def test_another_release_of_the_toolkit_is_another_build(tmp_path):
-    recipes = pure_build.project(tmp_path / "p")
-    old, new = pure_build.toolkit(tmp_path / "old", "13.0.48"), pure_build.toolkit(tmp_path / "new", "13.0.88")
-    first = build(recipes, tmp_path, toolkit=old)
-    assert (first.reused, build(recipes, tmp_path, toolkit=old).reused) == (False, True)
-    other = build(recipes, tmp_path, toolkit=new, index="other")
+def test_another_release_of_the_toolkit_is_another_build(plain, tmp_path):
+    again = build(plain.recipes, plain.place, toolkit=plain.toolkit)
+    assert (plain.result.reused, again.reused) == (False, True)
+    new = pure_build.toolkit(tmp_path / "new", "13.0.88")
+    other = build(plain.recipes, plain.place, toolkit=new, index="other")
     assert (other.reused, other.record["toolchain"]["cuda"]) == (False, "13.0.88")
-    assert other.record["key"] != first.record["key"]
+    assert other.record["key"] != plain.result.record["key"]
 
 
-def test_without_the_cache_no_compiler_passes_one(tmp_path):
-    inside = """
-launch = pathlib.Path(os.environ["PATH"].split(":")[0]).parent
-chain = [line for line in (launch / "place.py").read_text().splitlines() if line.startswith("CHAIN = ")]
-files["toycuda/chain.txt"] = chain[0].encode()
-"""
-    recipes = pure_build.project(tmp_path / "p", inside)
-    without = build(recipes, tmp_path / "a", use_cache=False)
+def test_without_the_cache_no_compiler_passes_one(plain, tmp_path):
+    without = build(plain.recipes, tmp_path, toolkit=plain.toolkit, use_cache=False)
     assert (in_wheel(without, "toycuda/chain.txt"), without.record["compile"]["cache"]) == ("CHAIN = ()", None)
-    behind = build(recipes, tmp_path / "b")
-    assert "/cache/" in in_wheel(behind, "toycuda/chain.txt")
-    assert behind.record["compile"]["cache"]["hits"] == 0
+    assert "/cache/" in in_wheel(plain.result, "toycuda/chain.txt")
+    assert plain.result.record["compile"]["cache"]["hits"] == 0
 
 
 def test_ctrl_c_ends_with_130_and_the_next_run_finishes(tmp_path):

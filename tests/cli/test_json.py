@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -30,8 +32,15 @@ def strict(schema):
     )
 
 
+@cache
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    schema = strict(wheelsmith.document_schema(name))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
 def validate(name: str, document: object) -> None:
-    jsonschema.validate(document, strict(wheelsmith.document_schema(name)))
+    validator(name).validate(document)
 
 
 @pytest.mark.parametrize("name", wheelsmith.DOCUMENTS)
@@ -53,10 +62,17 @@ def test_every_command_has_a_document_and_takes_json():
     assert set(leaves(parser())) == set(wheelsmith.DOCUMENTS) - {"error"} | {"recipes", "recipes-schema", "schema"}
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    place = tmp_path_factory.mktemp("published")
+    wheels = [make_wheel(place / "in", "pkg", version) for version in ("1.0", "2.0")]
+    wheelsmith.publish(wheels, index=place / "dist")
+    return place
+
+
 @pytest.fixture
-def index(tmp_path):
-    wheels = [make_wheel(tmp_path / "in", "pkg", version) for version in ("1.0", "2.0")]
-    assert main(["publish", *map(str, wheels), "--index", str(tmp_path / "dist")]) == 0
+def index(tmp_path, published):
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
     return str(tmp_path / "dist")
 
 
