@@ -8,13 +8,14 @@ text of ours tells anyone to install a distribution of either name from an index
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 
 NAME = "wheelsmith-cuda"
 
 
 def own_version() -> str:
     """The version of the running wheelsmith."""
+    from importlib import metadata
+
     try:
         return metadata.version(NAME)
     except metadata.PackageNotFoundError:
@@ -23,6 +24,8 @@ def own_version() -> str:
 
 def extra_remedy(extra: str) -> str:
     """One sentence: the command that installs what the extra `extra` needs, and nothing else."""
+    from importlib import metadata
+
     from packaging.requirements import Requirement
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import select
@@ -47,10 +48,13 @@ from wheelsmith.errors import BROKEN_PIPE, InterruptedBuildError, WheelsmithErro
 if TYPE_CHECKING:
     from wheelsmith.documents.machines import ErrorDocument
 
-_COMMANDS = (
-    *(plan, build, matrix, farm, fetch, inspect, fits, advise, publish, verify, rebuild),
-    *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema, completion),
-)
+_COMMANDS = {
+    module.__name__.rpartition(".")[2].replace("tryout", "try"): module
+    for module in (
+        *(plan, build, matrix, farm, fetch, inspect, fits, advise, publish, verify, rebuild),
+        *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema, completion),
+    )
+}
 
 _EPILOG = """\
 typical use:
@@ -65,8 +69,8 @@ continues); 141 nobody read the output.
 
 
 @cache
-def parser() -> Parser:
-    """The whole command line; made once in a process."""
+def parser(only: str | None = None) -> Parser:
+    """The whole command line, or what one command needs of it; made once in a process."""
     top = Parser(
         prog="wheelsmith",
         description="Compile CUDA packages into wheels that are proved to run natively on your GPUs.",
@@ -76,9 +80,16 @@ def parser() -> Parser:
     top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     add_common(top, default=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in _COMMANDS:
-        module.configure(commands)
+    for name, module in _COMMANDS.items():
+        if only in {None, name}:
+            module.configure(commands)
     return top
+
+
+def _parser_for(words: Sequence[str]) -> Parser:
+    """Making all commands costs more than most of them do: all are made where the first word names none."""
+    first = next((word for word in words if word not in {"--json", "--quiet"}), None)
+    return parser(first) if first in _COMMANDS else parser()
 
 
 class _Version(argparse.Action):
@@ -93,8 +104,10 @@ class _Version(argparse.Action):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if arguments is None:  # this is the program, most of whose objects live to its end: look for garbage seldom
+        gc.set_threshold(50_000)
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
-    if arguments is None:  # this is the program: a second Ctrl-C does not change how it ended
+    if arguments is None:  # a second Ctrl-C does not change how it ended
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
@@ -108,7 +121,7 @@ def _run(words: list[str]) -> int:
             import wheelsmith
 
             wheelsmith.refuse_other_machine()
-        options, unknown = parser().parse_known_args(words)
+        options, unknown = _parser_for(words).parse_known_args(words)
         if unknown:
             raise unknown_words(options.parser, unknown)
         options.words = words[words.index(options.command) + 1 :]

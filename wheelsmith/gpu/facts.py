@@ -90,7 +90,7 @@ def known_archs() -> tuple[Arch, ...]:
 
 def gpus_of(arch: Arch) -> tuple[Gpu, ...]:
     """All known GPUs of a compute capability, in the order of the table."""
-    return tuple(gpu for gpu in all_gpus() if gpu.arch == arch.base)
+    return _gpus_of(facts_key(), arch.base)
 
 
 def all_gpus() -> tuple[Gpu, ...]:
@@ -138,6 +138,11 @@ def _gpus(key: tuple[str | None, ...]) -> tuple[Gpu, ...]:
                     "Take it out of your own gpus.toml, or give it another name there.",
                 )
     return tuple(sorted(found.values(), key=lambda gpu: gpu.arch))
+
+
+@cache
+def _gpus_of(key: tuple[str | None, ...], arch: Arch) -> tuple[Gpu, ...]:
+    return tuple(gpu for gpu in _gpus(key) if gpu.arch == arch)
 
 
 @cache

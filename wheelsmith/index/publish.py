@@ -21,8 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from wheelsmith.attest.pep740 import MAX_BYTES, check_provenance
-from wheelsmith.attest.provenance import read_provenance
 from wheelsmith.errors import HashMismatchError, InvalidWheelError, VerificationError
 from wheelsmith.events import Listener, StageDone, StageStarted, ignore
 from wheelsmith.index import keys, pages
@@ -289,6 +287,8 @@ def _provenance(source: Path, arrival: Arrival) -> bytes | None:
     path = source.with_name(keys.provenance(source.name))
     if not path.is_file():
         return None
+    from wheelsmith.attest.pep740 import MAX_BYTES, check_provenance
+
     with path.open("rb") as stream:
         data = stream.read(MAX_BYTES + 1)
     check_provenance(data, arrival.filename, arrival.sha256)
@@ -304,6 +304,8 @@ def _statement(source: Path, arrival: Arrival) -> bytes | None:
     path = source.with_name(keys.statement(source.name))
     if not path.is_file():
         return None
+    from wheelsmith.attest.provenance import read_provenance
+
     try:
         stated = read_provenance(path).sha256
     except VerificationError as error:

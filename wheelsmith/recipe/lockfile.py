@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -28,6 +29,7 @@ class Flaw:
     why: str
 
 
+@lru_cache(maxsize=64)  # every plan of a package, such as a matrix's, reads the same few
 def lock_flaw(lock: str) -> Flaw | None:
     """What of a lock must not reach uv or pip: options (another index, an editable directory), URLs and paths, what
     is not pinned, what has no hash, and variables, which pip and uv replace."""
