@@ -49,17 +49,32 @@ def test_the_published_schema_is_current(name):
     assert published == wheelsmith.document_schema(name), "run `wheelsmith schema --all docs/schemas`"
 
 
-def leaves(top: Parser):
+def parsers(top: Parser):
+    """Of every command."""
     for action in top._actions:
         if isinstance(getattr(action, "choices", None), dict):
             for child in action.choices.values():
-                yield from leaves(child)
+                yield from parsers(child)
     if top.get_default("execute"):
-        yield top.prog.removeprefix("wheelsmith ").replace(" ", "-")
+        yield top
+
+
+def leaves(top: Parser):
+    return {command.prog.removeprefix("wheelsmith ").replace(" ", "-") for command in parsers(top)}
 
 
 def test_every_command_has_a_document_and_takes_json():
-    assert set(leaves(parser())) == set(wheelsmith.DOCUMENTS) - {"error"} | {"recipes", "recipes-schema", "schema"}
+    assert leaves(parser()) == set(wheelsmith.DOCUMENTS) - {"error"} | {"recipes", "recipes-schema", "schema"}
+
+
+def test_every_argument_says_what_it_is():
+    told = {
+        f"{command.prog} {action.option_strings or action.dest}"
+        for command in parsers(parser())
+        for action in command._actions
+        if not action.help and not isinstance(action.choices, dict)
+    }
+    assert told == set()
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def configure(commands: Commands[Parser]) -> None:
         "print the script that completes commands in bash, zsh or fish",
         description=f"Print what your shell needs to complete commands, options, packages and GPUs. {places}.",
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="yours")
 
 
 def execute(options: argparse.Namespace) -> int:

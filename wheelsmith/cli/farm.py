@@ -72,7 +72,9 @@ def configure(commands: Commands[Parser]) -> None:
 
     more = add_command(group, "simulate", simulate, "predict time and cost of a recorded build on farms")
     more.add_argument("record", metavar="TIMELINE|MODEL", help="of a build: `wheelsmith timeline` names it")
-    more.add_argument("--workers", type=_numbers, default=(1, 2, 4, 8, 16, 32, 64, 128, 256), metavar="N,N…")
+    more.add_argument(
+        "--workers", type=_numbers, default=(1, 2, 4, 8, 16, 32, 64, 128, 256), metavar="N,N…", help="how many machines"
+    )
     more.add_argument("--cores", type=natural, default=1, metavar="N", help="of each worker (default: 1)")
     more.add_argument("--configure", type=float, metavar="S", help="until a worker meets its first unit")
     more.add_argument("--finish", type=float, metavar="S", help="from the last object to the published wheel")

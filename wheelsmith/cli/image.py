@@ -17,11 +17,11 @@ def configure(commands: Commands[Parser]) -> None:
     _configure_build(own)
 
     push = add_command(own, "push", _push, "push it, with the engine's own login")
-    push.add_argument("tag", metavar="TAG")
+    push.add_argument("tag", metavar="TAG", help="name of the image, with that of its registry")
     _add_engine(push)
 
     sizes = add_command(own, "sizes", _sizes, "how large it is, by layer and by package")
-    sizes.add_argument("image", metavar="IMAGE")
+    sizes.add_argument("image", metavar="IMAGE", help="its name or number, in the engine's store")
     _add_engine(sizes)
     sizes.add_argument("--top", type=natural, default=15, metavar="N", help="packages to show (default: 15)")
 
@@ -31,8 +31,8 @@ def configure(commands: Commands[Parser]) -> None:
         _parts,
         "write what a Dockerfile needs beside wheels: hashes, dependencies, the preflight program, their papers",
     )
-    parts.add_argument("wheels", nargs="+", metavar="WHEEL")
-    parts.add_argument("--output", required=True, metavar="DIR")
+    parts.add_argument("wheels", nargs="+", metavar="WHEEL", help="files of wheels that go into the image")
+    parts.add_argument("--output", required=True, metavar="DIR", help="where to write it")
 
 
 def _configure_render(own: Commands[Parser]) -> None:
@@ -52,12 +52,23 @@ def _configure_render(own: Commands[Parser]) -> None:
 
 def _configure_build(own: Commands[Parser]) -> None:
     build = add_command(own, "build", _build, "build an image with the engine that is there")
-    build.add_argument("directory", nargs="?", default=".", metavar="DIR")
-    build.add_argument("--tag", default="", metavar="TAG")
-    build.add_argument("--file", metavar="DOCKERFILE")
-    build.add_argument("--target", default="", metavar="STAGE")
-    build.add_argument("--build-arg", action="append", default=[], type=define, metavar="NAME=VALUE")
-    build.add_argument("--secret", action="append", default=[], type=define, metavar="ID=FILE")
+    build.add_argument(
+        "directory", nargs="?", default=".", metavar="DIR", help="the context (default: the current directory)"
+    )
+    build.add_argument("--tag", default="", metavar="TAG", help="name of the image")
+    build.add_argument("--file", metavar="DOCKERFILE", help="default: Dockerfile in the context")
+    build.add_argument("--target", default="", metavar="STAGE", help="stage to stop at")
+    build.add_argument(
+        "--build-arg", action="append", default=[], type=define, metavar="NAME=VALUE", help="value of an ARG"
+    )
+    build.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        type=define,
+        metavar="ID=FILE",
+        help="file that RUN may mount; no layer has it",
+    )
     build.add_argument("--network", choices=("default", "host", "none"), default="default", help="of RUN")
     build.add_argument("--epoch", type=int, metavar="SECONDS", help="time of every file (SOURCE_DATE_EPOCH)")
     build.add_argument("--output", metavar="DIR", help="write the stage's files there instead of keeping an image")

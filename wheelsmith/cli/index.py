@@ -24,14 +24,14 @@ def configure(commands: Commands[Parser]) -> None:
     )
 
     listing = _add(subcommands, "list", "what the index holds", _list, changes=False)
-    listing.add_argument("project", nargs="?")
+    listing.add_argument("project", nargs="?", help="only this one")
 
     verify = _add(subcommands, "verify", "read every file, compare every page", _verify, changes=False)
     verify.add_argument("--repair", action="store_true", help="mend what can be; take the rest off the pages")
 
     yank = _add(subcommands, "yank", "let resolvers pass files by; exact pins still get them", _yank)
     yank.add_argument("what", help=_WHAT)
-    yank.add_argument("--reason", default="")
+    yank.add_argument("--reason", default="", help="what clients print with it")
 
     unyank = _add(subcommands, "unyank", "take a yank back", _unyank)
     unyank.add_argument("what", help=_WHAT)
@@ -39,9 +39,9 @@ def configure(commands: Commands[Parser]) -> None:
     status = _add(
         subcommands, "status", "set a project's status; the files of a quarantined one leave all pages", _status
     )
-    status.add_argument("project")
-    status.add_argument("status", choices=("active", "archived", "deprecated", "quarantined"))
-    status.add_argument("--reason")
+    status.add_argument("project", help="its name")
+    status.add_argument("status", choices=("active", "archived", "deprecated", "quarantined"), help="PEP 792")
+    status.add_argument("--reason", help="what clients print with it")
 
     collect = _add(subcommands, "gc", "remove what no rule keeps, and what interrupted uploads left", _gc)
     collect.add_argument(
@@ -62,11 +62,11 @@ def configure(commands: Commands[Parser]) -> None:
     _add(subcommands, "rebuild", "write all pages again from the stored files", _rebuild)
 
     export = _add(subcommands, "export", "write what clients may have, for any web server", _export, changes=False)
-    export.add_argument("target", metavar="DIR")
+    export.add_argument("target", metavar="DIR", help="directory to write")
 
     summary = "print HTML with signed links into a bucket, for --find-links"
     links = _add(subcommands, "links", summary, _links, changes=False)
-    links.add_argument("projects", nargs="+", metavar="PROJECT")
+    links.add_argument("projects", nargs="+", metavar="PROJECT", help="whose files are linked")
     links.add_argument("--hours", type=float, default=1, help="how long they work (default: 1)")
 
     index_serve.configure(subcommands)

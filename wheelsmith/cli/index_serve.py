@@ -68,7 +68,7 @@ def _configure_token(commands: Commands[Parser]) -> None:
     create.add_argument("--no-expiry", action="store_true", help="it is valid until it is revoked")
     listing = add_command(actions, "list", list_tokens, "show all tokens, without their secrets")
     revoke = add_command(actions, "revoke", revoke_token, "end a token now")
-    revoke.add_argument("id")
+    revoke.add_argument("id", help="as `token list` shows it")
     for action in (create, listing, revoke):
         add_index(action)
         _add_state(action)
@@ -76,7 +76,7 @@ def _configure_token(commands: Commands[Parser]) -> None:
 
 def _configure_client(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "client-config", client_config, "print the configuration of a client for an index")
-    parser.add_argument("client", choices=("pip", "uv", "poetry", "docker"))
+    parser.add_argument("client", choices=("pip", "uv", "poetry", "docker"), help="what shall install from it")
     parser.add_argument(
         "--url", default="http://127.0.0.1:8080/simple/", help="address of simple/ (default: %(default)s)"
     )

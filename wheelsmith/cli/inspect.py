@@ -11,7 +11,7 @@ from wheelsmith.cli.options import Commands, Parser, add_command
 def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
     parser = add_command(commands, "inspect", execute, "show the GPU code in a wheel, a directory or a library")
-    parser.add_argument("path")
+    parser.add_argument("path", help="a wheel, a directory, or a library")
     parser.add_argument(
         "--html", metavar="FILE", help="write a page about it (one file, nothing loaded from elsewhere)"
     )

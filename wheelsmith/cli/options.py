@@ -77,9 +77,9 @@ def add_target(parser: Parser, *, optional: bool = False) -> None:
     group = parser.add_argument_group("target (defaults come from the recipe)")
     group.add_argument("--gpu", metavar="NAMES", help='GPUs, such as "RTX 5090,A40", 12.0, or native (those here)')
     group.add_argument("--arch", metavar="LIST", help='what to compile for, such as "8.6;12.0", "9.0+PTX" or a GPU')
-    group.add_argument("--python", metavar="X.Y")
-    group.add_argument("--cuda", metavar="X.Y", help="CUDA toolkit")
-    group.add_argument("--torch", metavar="VERSION|nightly")
+    group.add_argument("--python", metavar="X.Y", help="the Python that it is built for and with")
+    group.add_argument("--cuda", metavar="X.Y", help="release of the CUDA toolkit, such as 12.8")
+    group.add_argument("--torch", metavar="VERSION|nightly", help="the torch that it is compiled against")
     group.add_argument(
         "--driver",
         metavar="VERSION|native",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def configure(commands: Commands[Parser]) -> None:
     """Add the command."""
     parser = add_command(commands, "publish", execute, "put finished wheels into a package index")
-    parser.add_argument("wheels", nargs="+", metavar="WHEEL")
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="their files")
     parser.add_argument("--variant", metavar="NAME", help="the path that shows them, such as cu128-torch2.9")
     parser.add_argument(
         "--wheel-variants", action="store_true", help="also take variant wheels, a draft; /variants/simple/ shows them"

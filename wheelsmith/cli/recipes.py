@@ -36,10 +36,10 @@ def configure(commands: Commands[Parser]) -> None:
     one.add_argument("--version", help="of the release, where the project does not say it")
     one.add_argument("--force", action="store_true", help="write over a recipe that is there")
     add_store(one)
-    one.add_argument("--index-url", metavar="URL")
+    one.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
 
     one = add_command(actions, "check", _check, "look over a recipe: its form, its plans", description=_CHECK)
-    one.add_argument("what", metavar="NAME|FILE")
+    one.add_argument("what", metavar="NAME|FILE", help="a recipe that is found by name, or a file")
     _add_recipes(one)
 
     records.configure(actions, _add_recipes)
@@ -48,15 +48,17 @@ def configure(commands: Commands[Parser]) -> None:
 
     one = add_command(actions, "mirror", _mirror, "copy every source of a build to a directory for [mirrors]")
     add_target(one)
-    one.add_argument("--to", metavar="DIR", required=True)
+    one.add_argument("--to", metavar="DIR", required=True, help="directory to copy to")
     add_store(one)
-    one.add_argument("--index-url", metavar="URL")
+    one.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
     one.add_argument("--offline", action="store_true", help="copy what the store has, fetch nothing")
 
 
 def _add_recipes(parser: Parser) -> None:
     # SUPPRESS: what stands before the action must not be undone by the action's own default.
-    parser.add_argument("--recipes", metavar="DIR", action="append", default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--recipes", metavar="DIR", action="append", default=argparse.SUPPRESS, help="a directory of your own recipes"
+    )
 
 
 def _schema(options: argparse.Namespace) -> int:

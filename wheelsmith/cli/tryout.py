@@ -13,8 +13,15 @@ def configure(commands: Commands[Parser]) -> None:
         commands, "try", execute, "install a wheel from the index into an empty environment and import it"
     )
     parser.add_argument("requirement", help="such as cuvec==6.0.1+cu130, or a wheel")
-    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE")
-    parser.add_argument("--python", metavar="X.Y")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="what to import (default: what its recipe names)",
+    )
+    parser.add_argument("--python", metavar="X.Y", help="Python of that environment")
     parser.add_argument(
         "--env",
         choices=("isolated", "current"),

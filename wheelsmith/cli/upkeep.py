@@ -31,7 +31,7 @@ def configure(actions: Commands[Parser], add_recipes: Callable[[Parser], None]) 
     _add_reading(one, add_recipes)
 
     one = add_command(actions, "bump", _bump, "rehearse another version of a package", description=_BUMP)
-    one.add_argument("name")
+    one.add_argument("name", help="package")
     one.add_argument("version", nargs="?", default="newest", help="a version, a range A..B, or newest (the default)")
     one.add_argument("--sdist", action="store_true", help="read the sdist from the package index")
     _add_reading(one, add_recipes)
@@ -42,7 +42,7 @@ def configure(actions: Commands[Parser], add_recipes: Callable[[Parser], None]) 
     one.add_argument("--page", metavar="FILE", help="write it as a page (HTML)")
     one.add_argument("--offline", action="store_true", help="ask the store and mirrors on this machine alone")
     add_store(one)
-    one.add_argument("--index-url", metavar="URL")
+    one.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
 
 
 def _add_reading(parser: Parser, add_recipes: Callable[[Parser], None]) -> None:
@@ -60,7 +60,7 @@ def _add_reading(parser: Parser, add_recipes: Callable[[Parser], None]) -> None:
         help="a CMake variable that is given",
     )
     add_store(parser)
-    parser.add_argument("--index-url", metavar="URL")
+    parser.add_argument("--index-url", metavar="URL", help="package index for sdists and build requirements")
 
 
 def _reading(options: argparse.Namespace) -> ReadingOptions:

@@ -28,7 +28,7 @@ def configure(commands: Commands[Parser]) -> None:
 
 def add_origin(parser: Parser) -> None:
     """The wheel, its provenance and the signer's key."""
-    parser.add_argument("wheel")
+    parser.add_argument("wheel", help="its file")
     parser.add_argument("--provenance", metavar="FILE", help="default: WHEEL.provenance.json")
     parser.add_argument("--key", metavar="PUB", help="public key (PEM) that must have signed the provenance")
 
