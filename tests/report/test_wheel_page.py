@@ -57,6 +57,7 @@ def test_tables_have_captions_and_headers():
 
 
 def test_it_says_what_an_arch_costs_and_what_is_empty():
+    assert "1 library, 1 of them with GPU code" in page()
     words = Outline(page()).words
     assert "0.9 MB" in words  # 8.6, in the wheel
     assert "0 + 1 empty" in words

@@ -232,14 +232,15 @@ def test_withheld_requirements_are_named(tmp_path: Path) -> None:
 def test_the_home_page_follows_one_publish_and_is_searched(tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     wheelsmith.publish([make_wheel(tmp_path / "in", "leaf", "1.0", metadata="Summary: green things\n")], index=dist)
-    wheelsmith.publish([make_wheel(tmp_path / "in", "twig", "2.0", metadata="Summary: brown <b>\n")], index=dist)
+    twig = make_wheel(tmp_path / "in", "twig", "2.0", metadata="Summary: brown <b>\n")
+    wheelsmith.publish([twig, make_wheel(tmp_path / "in", "bark", "2.0")], index=dist)
     text = (dist / "index.html").read_text()
-    assert text.index("twig") < text.index("leaf")  # newest first
+    assert text.index("bark") < text.index("twig") < text.index("leaf")  # newest first, then by name
     assert "brown &lt;b&gt;" in text
     with running(dist) as server:
         found = server.ask("/?q=GREEN").body
         _Page(found).check()
-        assert b"1 of 2 match" in found
+        assert b"1 of 3 match" in found
         assert (b">leaf</a>" in found, b">twig</a>" in found) == (True, False)
         assert b"<script>alert" not in server.ask("/?q=%3Cscript%3Ealert").body
     wheelsmith.index_rm("leaf", index=dist, force=True)

@@ -129,4 +129,4 @@ def _uncompressed(record: BuildRecord) -> Iterator[str]:
 
 def _strip(record: BuildRecord) -> Iterator[str]:
     if not record["plan"]["strip"]:
-        yield "The libraries were not stripped (`strip` in the recipe): what symbols take was not measured."
+        yield "The libraries were not stripped (strip = true in the recipe): what symbols take was not measured."

@@ -37,7 +37,8 @@ def wheel_page(report: WheelReport) -> str:
 
 def _headline(report: WheelReport) -> str:
     holding = sum(library.has_device_code for library in report.libraries)
-    return f"{megabytes(report.size)} · {len(report.libraries)} libraries, {holding} of them with GPU code"
+    count = len(report.libraries)
+    return f"{megabytes(report.size)} · {count} librar{'y' if count == 1 else 'ies'}, {holding} of them with GPU code"
 
 
 def _about(report: WheelReport) -> Html:

@@ -51,8 +51,8 @@ class Home:
     schema: Literal[1] = 1
 
     def newest_first(self) -> list[Line]:
-        """The lines, newest first."""
-        return sorted(self.lines.values(), key=lambda line: (line.time, line.name), reverse=True)
+        """The lines, newest first, and those of one publication by name."""
+        return sorted(sorted(self.lines.values(), key=lambda line: line.name), key=lambda line: line.time, reverse=True)
 
     def matching(self, words: str) -> list[Line]:
         """The lines in whose name, summary or GPUs every word is."""
