@@ -15,19 +15,23 @@ from wheelsmith.gpu.arch import Arch
 
 
 def test_every_field_of_every_kind_in_file_order():
+    eight = b"payload!"
     data = (
-        region(entry(SASS, 86), entry(PTX, 86, 0x11 | ZSTD, (8, 8), b"x" * 24, header=80))
+        region(entry(SASS, 86, payload=eight), entry(PTX, 86, 0x11 | ZSTD, (8, 8), b"x" * 24, header=80))
         + bytes(24)
-        + region(entry(SASS, 120, 0x1000011, header=112), entry(SASS, 90, ARCH_SPECIFIC | LZ4, payload=b"y" * 7))
-        + region(entry(SASS, 100, FAMILY_SPECIFIC), entry(LTOIR, 121, isa=(1, 65)))
+        + region(
+            entry(SASS, 120, 0x1000011, payload=eight, header=112),
+            entry(SASS, 90, ARCH_SPECIFIC | LZ4, payload=b"y" * 7),
+        )
+        + region(entry(SASS, 100, FAMILY_SPECIFIC, payload=eight), entry(LTOIR, 121, isa=(1, 65)))
         + bytes(3)
     )
     assert read_fatbin(data) == (
-        DeviceCode("sass", Arch(8, 6), None, 8, "", unit=0, offset=80),
-        DeviceCode("ptx", Arch(8, 6), "8.8", 24, "zstd", unit=0, offset=168),
-        DeviceCode("sass", Arch(12, 0), None, 8, "", unit=1, offset=344),
-        DeviceCode("sass", Arch(9, 0, "a"), None, 7, "lz4", unit=1, offset=416),
-        DeviceCode("sass", Arch(10, 0, "f"), None, 8, "", unit=2, offset=503),
+        DeviceCode("sass", Arch(8, 6), None, 8, "", unit=0, offset=80, unread=True),
+        DeviceCode("ptx", Arch(8, 6), "8.8", 24, "zstd", unit=0, offset=168, unread=True),
+        DeviceCode("sass", Arch(12, 0), None, 8, "", unit=1, offset=344, unread=True),
+        DeviceCode("sass", Arch(9, 0, "a"), None, 7, "lz4", unit=1, offset=416, unread=True),
+        DeviceCode("sass", Arch(10, 0, "f"), None, 8, "", unit=2, offset=503, unread=True),
         DeviceCode("ltoir", Arch(12, 1), None, 8, "", unit=2, offset=575),
     )
 
@@ -78,7 +82,7 @@ def test_a_section_of_countless_empty_regions_is_refused():
         read_fatbin(region() * 200_002)
 
 
-def packed(data, method):
+def packed(data, method, kind=SASS, number=86):
     if method == LZ4:
         import lz4.block
 
@@ -87,7 +91,7 @@ def packed(data, method):
         import zstandard
 
         small = zstandard.ZstdCompressor().compress(data)
-    whole = bytearray(entry(SASS, 86, method, payload=small))
+    whole = bytearray(entry(kind, number, method, payload=small))
     struct.pack_into("<I", whole, 16, len(small))
     struct.pack_into("<Q", whole, 56, len(data))
     return bytes(whole)
@@ -125,6 +129,30 @@ def test_the_arch_of_the_code_counts_and_a_false_label_is_told():
     ptx = b".version 8.8\n.target sm_90\n.entry k() { st.global.f32 [%rd1], %f1; ret; }"
     (code,) = read_fatbin(region(entry(PTX, 80, payload=ptx)))
     assert (code.arch, code.label) == (Arch(9, 0), Arch(8, 0))
+    assert code.isa == "8.8"  # the label says 9.0
+
+
+@pytest.mark.parametrize(("kind", "method"), [(SASS, ZSTD), (SASS, LZ4), (PTX, ZSTD), (PTX, LZ4)])
+def test_code_of_any_honest_size_is_read(kind, method):
+    """cuSPARSELt 0.10 holds a cubin of 31.7 MB and PTX of 70.9 MB, compressed to 2 and 9."""
+    if kind == SASS:
+        data = cubin({"k": REAL}, "90") + bytes(25 << 20)
+    else:
+        data = b".version 8.8\n.target sm_90\n.entry k() { st.global.f32 [%rd1], %f1; ret; }\n" + b"//\n" * (9 << 20)
+    (code,) = read_fatbin(region(packed(data, method, kind, 80)))
+    assert (code.arch, code.label, code.unread) == (Arch(9, 0), Arch(8, 0), False)
+    assert code.kernels == (("k",) if kind == SASS else None)
+
+
+def test_a_frame_that_ends_before_its_size_is_unread():
+    whole = packed(cubin({"k": REAL}) + bytes(25 << 20), ZSTD)
+    for data in (
+        whole[:56] + struct.pack("<Q", (30 << 20)) + whole[64:],
+        whole[:16] + struct.pack("<I", len(whole) - 200) + whole[20:],
+        whole[:56] + struct.pack("<Q", 2 << 30) + whole[64:],
+    ):
+        (code,) = read_fatbin(region(data))
+        assert (code.unread, code.arch) == (True, Arch(8, 6))
 
 
 def test_a_zstd_frame_that_declares_more_than_its_entry_is_not_unpacked():
@@ -149,9 +177,10 @@ def test_a_zstd_frame_that_declares_more_than_its_entry_is_not_unpacked():
         entry(PTX, 86, payload=b".version 8.8\n.target sm_86\n.visible .func (.param .b32 r) f() { ret; }"),
     ],
 )
-def test_what_cannot_be_looked_into_counts_as_code(one):
+def test_what_cannot_be_looked_into_is_not_empty(one):
     (code,) = read_fatbin(region(one))
     assert not code.empty
+    assert code.unread is (b".func" not in one)
 
 
 def test_ptx_without_a_kernel_is_empty():

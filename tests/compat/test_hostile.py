@@ -11,7 +11,7 @@ import pytest
 import wheelsmith
 from tests.support.cubins import EMPTY, REAL, TRAPPING, cubin
 from tests.support.shared_object import shared_object
-from tests.support.wheel_makers import PTX, SASS, build_library, build_wheel, entry, region
+from tests.support.wheel_makers import LTOIR, PTX, SASS, build_library, build_wheel, entry, region
 from wheelsmith.compat.contract import check
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
@@ -137,6 +137,29 @@ def test_what_cannot_be_judged_breaks_a_contract_that_does_not_name_it(tmp_path,
         "and its contract does not allow that.",
     )
     assert hold(tmp_path, files, limits=Limits(unjudged=("t/*.7z",)))[0].violations == ()
+
+
+def test_code_that_cannot_be_read_breaks_every_contract(tmp_path):
+    library = lib(tmp_path, one("86", "120"), region(sass({"two": REAL}, "86"), entry(SASS, 120, payload=b"unknown!")))
+    verdict, _ = hold(tmp_path, {"t/a.so": library})
+    assert verdict.violations == (
+        "t/a.so holds code for 12.0 that cannot be read, so it cannot be judged: it holds sm_86, sm_120.",
+    )
+    assert verdict.headline == "machine code for sm_86; not judged for sm_120: code that cannot be read, in t/a.so"
+
+
+def test_lto_ir_beside_machine_code_is_only_extra(tmp_path):
+    beside = lib(tmp_path, region(sass({"A": REAL}, "86"), sass({"A": REAL}, "120"), entry(LTOIR, 86)))
+    verdict, report = hold(tmp_path, {"t/a.so": beside})
+    assert (verdict.violations, report.unjudged) == ((), ())
+    mixed = lib(tmp_path, one("86", "120"), region(entry(LTOIR, 86)))
+    verdict, report = hold(tmp_path, {"t/a.so": mixed})
+    assert verdict.violations == ("t/a.so: 1 translation units hold LTO IR alone, which runs only after another link.",)
+    (fit,) = judge(summarise(report), Machine((("A40", Arch(8, 6)),), Driver.parse("580.65.06"))).libraries
+    assert (fit.answer, fit.reasons[-1].says) == (
+        "yes",
+        "1 more units hold LTO IR alone, which runs only after another link: not judged",
+    )
 
 
 def test_a_rule_names_what_may_be_missing_and_no_more(tmp_path):

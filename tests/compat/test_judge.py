@@ -23,16 +23,17 @@ CHECK = "_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_ib"
 
 
 def library(path, *units, needed=(), glibc=None, undefined=(), offered=(), kind="shared", versions=()):
-    """A unit is text such as `8.0 12.0a ptx8.0@8.8 -9.0`: machine code, PTX with its version, empty code."""
+    """A unit is text such as `8.0 12.0a ptx8.0@8.8 -9.0 ?8.6`: machine code, PTX with its version, empty, unread."""
     code = []
     for number, unit in enumerate(units):
         for item in unit.split():
-            arch, _, isa = item.removeprefix("ptx").removeprefix("-").partition("@")
+            unread = item.startswith("?")
+            arch, _, isa = item.lstrip("?-").removeprefix("ptx").partition("@")
             kernels = () if item.startswith("-") else (f"k{number}",)
             code.append(
-                DeviceCode("ptx", Arch.parse(arch), isa, 8, "lz4", number, 0, None)
-                if item.startswith("ptx")
-                else DeviceCode("sass", Arch.parse(arch), None, 8, "", number, 0, kernels)
+                DeviceCode("ptx", Arch.parse(arch), isa, 8, "lz4", number, 0, None, unread=unread)
+                if "ptx" in item
+                else DeviceCode("sass", Arch.parse(arch), None, 8, "", number, 0, kernels, unread=unread)
             )
     glibcxx = max((v.removeprefix("GLIBCXX_") for v in versions if v.startswith("GLIBCXX_")), default=None)
     more = {"kind": kind, "undefined": undefined, "offered": offered, "versions": versions}
@@ -69,6 +70,28 @@ def fits(gpu, driver, *libraries, version="1+cu128", name="demo", requires=(), c
 def test_answers_by_translation_unit(units, gpu, driver, answer, counts):
     (fit,) = fits(gpu, driver, library("_C.so", *units)).libraries
     assert (fit.answer, (fit.native, fit.jit, fit.refused, fit.absent)) == (answer, counts)
+
+
+@pytest.mark.parametrize(
+    ("units", "gpu", "answer"),
+    [
+        (["8.0 ?8.6"], "8.6", "unknown"),  # the runtime takes the nearest, and that cannot be read
+        (["8.0 ?8.6"], "8.0", "yes"),
+        (["8.6", "8.0 ?9.0"], "8.6", "yes"),
+        (["8.6 9.0", "8.0 ?9.0"], "9.0", "unknown"),
+        (["?8.0 ptx8.0@8.0"], "9.0", "jit"),
+        (["8.0 ?ptx8.0@8.0"], "9.0", "unknown"),
+        (["8.0 ?ptx8.0@8.0"], "8.6", "yes"),
+        (["8.0 ?ptx8.0@8.0 ptx7.0@7.0"], "9.0", "jit"),
+        (["?9.0"], "8.6", "no"),
+    ],
+)
+def test_code_that_cannot_be_read_is_judged_by_nobody(units, gpu, answer):
+    found = fits(gpu, "580.65.06", library("_C.so", *units))
+    assert found.libraries[0].answer == answer
+    assert found.unread is (answer == "unknown")
+    report = WheelReport("wheel", "demo.whl", "0", 1, "demo", "1+cu128", (), (), (library("_C.so", *units),))
+    assert judge(from_dict(summarise(report).to_dict()), found.machine).to_dict() == found.to_dict()
 
 
 def test_refused_ptx_is_named_with_its_kernels_and_the_way_out():
@@ -148,12 +171,34 @@ def test_beyond_the_newest_row_of_the_table_nothing_is_known():
         ("toy", ("nvidia-cuda-runtime-cu12>=12",), "fits"),
         ("toy", ("nvidia-cuda-runtime>=13.0,<14",), "does not fit"),
         ("toy", ("cuda-toolkit[cudart,nvrtc]==13.0.2",), "does not fit"),
+        ("toy", ("cuda-toolkit<14,>=13",), "does not fit"),
+        ("toy", ("cuda_toolkit [cudart] (>=12.4,<14)",), "fits"),
+        ("toy", ("nvidia-nvshmem-cu13",), "does not fit"),
+        ("toy", ("nvidia-cuda-runtime-cu12", "cuda-toolkit==13.*; extra == 'cu13'"), "fits"),
+        ("toy", ("nvidia-cuda-runtime-cu12; extra == 'cu12'",), "not judged"),
+        ("toy", ("cuda-toolkit!=13.1", "nvidia-cudnn>=13"), "not judged"),
         ("toy", ("numpy",), "not judged"),
     ],
 )
 def test_the_cuda_release_of_a_static_runtime_shows_in_names_and_requirements(name, requires, verdict):
     found = fits("8.6", "570.124.06", library("a.so", "8.6"), version="1", name=name, requires=requires)
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("runtime", "compiler", "driver", "verdict"),
+    [
+        ("12", "13.0", "570.124.06", "does not fit"),  # a library of CUDA 12 that holds a cubin of CUDA 13
+        ("12", "13.0", "580.65.06", "fits"),
+        ("13", "12.8", "570.124.06", "does not fit"),
+        ("12", "12.8", "570.124.06", "fits"),
+    ],
+)
+def test_the_newer_of_runtime_and_compiler_decides_the_driver(runtime, compiler, driver, verdict):
+    made = library("_C.so", "8.6", needed=(f"libcudart.so.{runtime}",))
+    code = tuple(replace(item, toolkit=compiler) for item in made.facts.device_code)
+    made = replace(made, facts=replace(made.facts, device_code=code))
+    assert fits("8.6", driver, made).verdict == verdict
 
 
 def test_the_local_version_of_torch_decides_its_cuda():

@@ -15,7 +15,7 @@ from wheelsmith.gpu.facts import arch_facts, known_archs, known_toolkits, toolki
 from wheelsmith.gpu.schema import TABLES
 from wheelsmith.schema import read
 
-NEW_GPU = 'schema_version = 1\n\n[arch."98.0"]\ncuda = "13.5"\ngpus = ["RTX 9090", "RTX 9080"]\n'
+NEW_GPU = 'schema_version = 1\n\n[arch."25.0"]\ncuda = "13.5"\ngpus = ["RTX 9090", "RTX 9080"]\n'
 
 
 @pytest.fixture
@@ -52,16 +52,16 @@ def test_a_new_gpu_is_lines_in_one_table(facts, capsys, tmp_path):
     facts(NEW_GPU)
     assert main(["gpus", "--json"]) == 0
     rows = {row["gpu"]: row for row in json.loads(capsys.readouterr().out)["gpus"]}
-    assert (rows["RTX 9090"]["compute_capability"], rows["RTX 9090"]["family"]) == ("98.0", "an unknown family")
+    assert (rows["RTX 9090"]["compute_capability"], rows["RTX 9090"]["family"]) == ("25.0", "an unknown family")
     assert main(["gpus"]) == 0
 
     capsys.readouterr()
     assert main(["plan", "cuvec", "--gpu", "NVIDIA GeForce RTX 9090 Laptop GPU,A40", "--cuda", "13.5", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["target"]["archs"] == "8.6;98.0"
+    assert json.loads(capsys.readouterr().out)["target"]["archs"] == "8.6;25.0"
     assert main(["plan", "cuvec", "--gpu", "9090", "--cuda", "13.4"]) == 14
     assert "CUDA 13.5 is the first known to" in capsys.readouterr().err
 
-    library = shared_object(region(entry(SASS, 980), entry(SASS, 86)))
+    library = shared_object(region(entry(SASS, 250), entry(SASS, 86)))
     wheel = build_wheel(tmp_path / "toy-1.0-cp311-abi3-manylinux_2_17_x86_64.whl", {"toy/_C.abi3.so": library})
     assert main(["fits", str(wheel), "--gpu", "RTX 9080", "--driver", "620.70.06", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["answers"] == {"RTX 9080": "yes"}
@@ -73,7 +73,7 @@ def test_ones_own_directory_needs_no_variable(facts, tmp_path, monkeypatch):
     folder = tmp_path / "config" / "wheelsmith" / "facts"
     folder.mkdir(parents=True)
     (folder / "gpus.toml").write_text(NEW_GPU)
-    assert arch_facts(Arch(98, 0)).first_cuda == "13.5"
+    assert arch_facts(Arch(25, 0)).first_cuda == "13.5"
 
 
 def test_tables_are_merged_lists_continued_and_values_replaced(facts):
@@ -98,20 +98,20 @@ def test_a_new_toolkit_and_its_driver_are_one_line(facts):
     ("text", "name", "words"),
     [
         ("schema_version = 2\n", "gpus.toml", "gpus.toml:1: schema_version: expected 1, not 2."),
-        ('[arch."98.0"]\n', "gpus.toml", "gpus.toml:1: the key 'schema_version' is missing."),
+        ('[arch."25.0"]\n', "gpus.toml", "gpus.toml:1: the key 'schema_version' is missing."),
         (
-            'schema_version = 1\n[arch."98.0"]\nfamliy = "x"\n',
+            'schema_version = 1\n[arch."25.0"]\nfamliy = "x"\n',
             "gpus.toml",
-            "gpus.toml:3: unknown key 'arch.98.0.famliy'.\n  what to do: The nearest valid key is 'family'",
+            "gpus.toml:3: unknown key 'arch.25.0.famliy'.\n  what to do: The nearest valid key is 'family'",
         ),
         (
-            'schema_version = 1\n[arch."98.0"]\nlast_driver = "R580"\n',
+            'schema_version = 1\n[arch."25.0"]\nlast_driver = "R580"\n',
             "gpus.toml",
-            "gpus.toml:3: arch.98.0.last_driver",
+            "gpus.toml:3: arch.25.0.last_driver",
         ),
         ('schema_version = 1\n[arch."sm_980"]\n', "gpus.toml", "gpus.toml:2: arch.sm_980"),
-        ('schema_version = 1\n[arch."98.0"]\ngpus = ["A,B"]\n', "gpus.toml", "'A,B' is not a name of a GPU"),
-        ('schema_version = 1\n[arch."98.0"]\ngpus = ["RTX 5090"]\n', "gpus.toml", "RTX 5090 is listed under 12.0 and"),
+        ('schema_version = 1\n[arch."25.0"]\ngpus = ["A,B"]\n', "gpus.toml", "'A,B' is not a name of a GPU"),
+        ('schema_version = 1\n[arch."25.0"]\ngpus = ["RTX 5090"]\n', "gpus.toml", "RTX 5090 is listed under 12.0 and"),
         (
             'schema_version = 1\n[toolkit]\n"99.0" = { driver = "950" }\n',
             "toolkits.toml",

@@ -10,6 +10,8 @@ import subprocess
 import zipfile
 from typing import TYPE_CHECKING
 
+from tests.support.cubins import REAL, cubin
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -24,12 +26,26 @@ def entry(
     number: int,
     flags: int = 0x11,
     isa: tuple[int, int] = (9, 0),
-    payload: bytes = b"payload!",
+    payload: bytes | None = None,
     header: int = 64,
 ) -> bytes:
-    """One entry of a region. `isa` is (major, minor)."""
+    """One entry of a region. `isa` is (major, minor); without `payload` it holds the kernel `k`."""
+    if payload is None:
+        suffix = "a" if flags & ARCH_SPECIFIC else "f" if flags & FAMILY_SPECIFIC else ""
+        payload = _one_kernel(kind, f"{number}{suffix}", isa)
     head = struct.pack("<HHIQQHHIQQ", kind, 0x0101, header, len(payload), 0, isa[1], isa[0], number, 0, flags)
     return head.ljust(header, b"\0") + payload
+
+
+def _one_kernel(kind: int, arch: str, isa: tuple[int, int]) -> bytes:
+    if kind == SASS:
+        return cubin({"k": REAL}, arch, toolkit="12.8")
+    if kind == PTX:
+        return b".version %d.%d\n.target sm_%s\n.entry k() { st.global.f32 [%%rd1], %%f1; ret; }" % (
+            *isa,
+            arch.encode(),
+        )
+    return b"payload!"
 
 
 def region(*entries: bytes) -> bytes:

@@ -21,10 +21,11 @@ NAME = "demo_cuda-1.2-cp312-cp312-manylinux_2_28_x86_64.manylinux_2_27_x86_64.wh
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory) -> bytes:
-    fatbin = region(entry(SASS, 120), entry(SASS, 86), entry(PTX, 86, isa=(8, 8))) + region(
-        entry(SASS, 86), entry(SASS, 90, ARCH_SPECIFIC)
-    )
-    return shared_object(fatbin)
+    def eight(kind, number, flags=0x11, isa=(9, 0)):
+        return entry(kind, number, flags, isa, b"payload!")
+
+    first = region(eight(SASS, 120), eight(SASS, 86), eight(PTX, 86, isa=(8, 8)))
+    return shared_object(first + region(eight(SASS, 86), eight(SASS, 90, ARCH_SPECIFIC)))
 
 
 def test_a_wheel(library, tmp_path):

@@ -2,11 +2,12 @@
 
 In: the bytes of the section, or a window on them. Out: one `DeviceCode` per entry, in file order. Fails with
 `InvalidWheelError` on anything that is not understood: NVIDIA does not document the format, so a guess could turn
-into a false proof. Every cubin, and every PTX text of at most 4 MiB, is looked into, unpacked if need be (24 MiB at
-most). Layout (found by comparison with `cuobjdump --list-elf --list-ptx`, CUDA 12.4 to 13.0): the section is a row of
-regions, zero padded; a region is a 16-byte header and entries; an entry is a header and its payload. A region is what
-nvcc made of one translation unit (or, with relocatable device code, of one device link): the CUDA runtime chooses
-among the entries of a region, and never one from another region.
+into a false proof. Every cubin is looked into, unpacked if need be (`wheelsmith.binary.unpack`), and so is every PTX
+text, of which only the beginning is read if it has more than 4 MiB. Layout (found by comparison with `cuobjdump
+--list-elf --list-ptx`, CUDA 12.4 to 13.0): the section is a row of regions, zero padded; a region is a 16-byte header
+and entries; an entry is a header and its payload. A region is what nvcc made of one translation unit (or, with
+relocatable device code, of one device link): the CUDA runtime chooses among the entries of a region, and never one from
+another region.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wheelsmith.binary.cubin import Budget, CubinFacts, read_cubin
-from wheelsmith.binary.ptx import PtxFacts, read_ptx
+from wheelsmith.binary.ptx import HEAD, PtxFacts, read_ptx
 from wheelsmith.binary.unpack import unpack
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
@@ -45,7 +46,8 @@ class DeviceCode:
             another link.
         arch: the compute capability that it was compiled for, as the code itself says (the ELF header of a cubin,
             `.target` of PTX); where the code cannot be read or says no suffix, as its label says.
-        isa: version of the PTX language (`"8.8"`) that the driver must know; None unless `ptx`.
+        isa: version of the PTX language (`"8.8"`) that the driver must know, as the text itself says; None unless
+            `ptx`.
         size: bytes stored in the file, compressed or not.
         compression: how the payload is stored; empty: as it is.
         unit: which region (translation unit) of the library it belongs to, from 0.
@@ -61,6 +63,7 @@ class DeviceCode:
         label: what the fatbin's header says of the arch, where that differs from `arch`; else None. The CUDA runtime
             chooses by the label, and the driver loads by what the code says: it runs only where both allow it.
         toolkit: the CUDA release that compiled it, such as `"13.0"`, as a cubin says; else None.
+        unread: whether nothing in it could be read (damaged, or too large): then only its label tells of it.
         section: where it was found when that is not the fatbin section of a library: the name of the section, or
             `data`; empty otherwise. cuobjdump does not list such code.
     """
@@ -79,6 +82,7 @@ class DeviceCode:
     label: Arch | None = None
     toolkit: str | None = None
     section: str = ""
+    unread: bool = False
 
     @property
     def empty(self) -> bool:
@@ -173,22 +177,25 @@ class FatbinReader:
         payload = self._section.part(start + header, size)
         facts = self._look(kind, compression, payload, min(used, size), unpacked)
         arch = _own(facts, label)
+        names = facts.names if facts else None
+        written = facts.isa if isinstance(facts, PtxFacts) else f"{isa_major}.{isa_minor}"
         self.found.append(
             DeviceCode(
                 kind=kind,
                 arch=arch,
-                isa=f"{isa_major}.{isa_minor}" if kind == "ptx" else None,
+                isa=written if kind == "ptx" else None,
                 size=size,
                 compression=compression,
                 unit=self._unit,
                 offset=self._origin + start + header,
-                kernels=_shown(facts),
-                entries=self._shared(facts.names.real) if facts else None,
-                stubs=self._shared(facts.names.stubs) if facts else frozenset(),
-                names=self._named.setdefault(facts.names.real, facts.names.readable) if facts else {},
+                kernels=shown(facts),
+                entries=self._shared(names.real) if names else None,
+                stubs=self._shared(names.stubs) if names else frozenset(),
+                names=self._named.setdefault(names.real, names.readable) if names else {},
                 label=label if label != arch else None,
                 toolkit=facts.toolkit if isinstance(facts, CubinFacts) else None,
                 section=self._place,
+                unread=facts is None and kind != "ltoir",
             )
         )
         return int(start + header + size)
@@ -205,25 +212,32 @@ class FatbinReader:
         used: int,
         unpacked: int,
     ) -> CubinFacts | PtxFacts | None:
-        if kind == "ltoir" or (kind == "ptx" and max(payload.size, unpacked if compression else 0) > _MAX_PTX):
+        if kind == "ltoir":
             return None
-        if compression:
-            self._budget.unpacked -= unpacked
-            if self._budget.unpacked < 0:
-                return None
-            with unpack(compression, payload.part(0, used or payload.size), unpacked) as data:
-                return None if data is None else self._contents(kind, Window.of_bytes(data))
-        return self._contents(kind, payload)
+        whole = kind == "sass" or max(payload.size, unpacked if compression else 0) <= _MAX_PTX
+        if not compression:
+            return self._contents(kind, payload, whole)
+        self._budget.unpacked -= unpacked
+        if self._budget.unpacked < 0:
+            return None
+        with unpack(
+            compression, payload.part(0, used or payload.size), unpacked, first=None if whole else HEAD
+        ) as data:
+            return None if data is None else self._contents(kind, data, whole)
 
-    def _contents(self, kind: Literal["sass", "ptx", "ltoir"], code: Window) -> CubinFacts | PtxFacts | None:
-        return read_cubin(code, self._budget) if kind == "sass" else read_ptx(code.read(0, code.size))
+    def _contents(self, kind: Literal["sass", "ptx"], code: Window, whole: bool) -> CubinFacts | PtxFacts | None:
+        if kind == "sass":
+            return read_cubin(code, self._budget)
+        return read_ptx(code.read(0, code.size if whole else min(code.size, HEAD)), whole=whole)
 
 
-def _shown(facts: CubinFacts | PtxFacts | None) -> tuple[str, ...] | None:
+def shown(facts: CubinFacts | PtxFacts | None) -> tuple[str, ...] | None:
     """What `DeviceCode.kernels` says. Code of device functions only is not empty: it is there to be linked."""
     if facts is None:
         return None
     names = facts.names
+    if names is None:
+        return None
     return None if facts.functions and not names.real and not names.stubs else names.shown
 
 

@@ -1,8 +1,8 @@
 """What one piece of PTX text holds: its target and its kernels, by name.
 
-In: the text. Out: `PtxFacts`, or None when it does not look like PTX. Nothing fails. The body of a kernel counts as
-none when its first statement is `ret`, `exit`, `trap` or `brkpt`; what hides that behind other statements counts as
-code. Source: NVIDIA "PTX ISA", chapters "Directives" and "Control Flow Instructions".
+In: the text, or its beginning. Out: `PtxFacts`, or None when it does not look like PTX. Nothing fails. The body of a
+kernel counts as none when its first statement is `ret`, `exit`, `trap` or `brkpt`; what hides that behind other
+statements counts as code. Source: NVIDIA "PTX ISA", chapters "Directives" and "Control Flow Instructions".
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _STUB = re.compile(
     + rb"(?:ret|exit|trap|brkpt)\s*;"
 )
 _LOOK = 4096
+HEAD = 1 << 16  #: Bytes of the beginning in which version and target are looked for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,13 @@ class PtxFacts:
     Attributes:
         isa: version of the language.
         target: as after `sm_`, such as `90a`; None when there is none.
-        names: its kernels.
+        names: its kernels; None: only its beginning was read.
         functions: whether it defines functions other than kernels.
     """
 
     isa: str
     target: str | None
-    names: Names
+    names: Names | None
     functions: bool
 
 
@@ -49,13 +50,15 @@ def looks_like_ptx(head: bytes) -> bool:
     return _HEAD.match(head) is not None
 
 
-def read_ptx(text: bytes) -> PtxFacts | None:
-    """The facts, or None when there is no `.version`."""
-    head = text[: 1 << 16]
+def read_ptx(text: bytes, *, whole: bool = True) -> PtxFacts | None:
+    """The facts, or None when there is no `.version`. `whole`: whether the text does not go on."""
+    head = text[:HEAD]
     version = _LOOSE.search(head)
     if version is None:
         return None
     target = _TARGET.search(head)
+    if not whole:
+        return PtxFacts(version[1].decode(), target[1].decode() if target else None, None, functions=False)
     real: list[bytes] = []
     stubs: list[bytes] = []
     place = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wheelsmith.binary.cubin import CUDA_ELF, Budget, cubin_size, is_cubin, read_cubin
-from wheelsmith.binary.fatbin import FATBIN_MAGIC, DeviceCode, FatbinReader
+from wheelsmith.binary.fatbin import FATBIN_MAGIC, DeviceCode, FatbinReader, shown
 from wheelsmith.binary.ptx import looks_like_ptx, read_ptx
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
@@ -22,6 +22,8 @@ from wheelsmith.gpu.arch import Arch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from wheelsmith.binary.cubin import CubinFacts
+    from wheelsmith.binary.ptx import PtxFacts
     from wheelsmith.binary.window import Window
 
 _BLOCK = 1 << 20
@@ -86,18 +88,8 @@ def read_ptx_file(file: Window) -> DeviceCode | None:
     facts = read_ptx(file.read(0, file.size))
     if facts is None or facts.target is None:
         return None
-    return DeviceCode(
-        kind="ptx",
-        arch=Arch.parse(facts.target),
-        isa=facts.isa,
-        size=file.size,
-        compression="",
-        kernels=None if facts.functions and not facts.names.real and not facts.names.stubs else facts.names.shown,
-        entries=facts.names.real,
-        stubs=facts.names.stubs,
-        names=facts.names.readable,
-        section="data",
-    )
+    code = DeviceCode("ptx", Arch.parse(facts.target), facts.isa, file.size, "", section="data")
+    return _named(code, facts)
 
 
 def _cubin(cubin: Window, budget: Budget, offset: int, unit: int, place: str) -> DeviceCode:
@@ -105,16 +97,15 @@ def _cubin(cubin: Window, budget: Budget, offset: int, unit: int, place: str) ->
     code = DeviceCode("sass", Arch(0, 0), None, cubin.size, "", unit, offset, section=place)
     if facts is None or facts.arch is None:
         return code
+    return _named(replace(code, arch=facts.arch, toolkit=facts.toolkit), facts)
+
+
+def _named(code: DeviceCode, facts: CubinFacts | PtxFacts) -> DeviceCode:
+    """The code with the names of its kernels."""
     names = facts.names
-    return replace(
-        code,
-        arch=facts.arch,
-        kernels=None if facts.functions and not names.real and not names.stubs else names.shown,
-        entries=names.real,
-        stubs=names.stubs,
-        names=names.readable,
-        toolkit=facts.toolkit,
-    )
+    if names is None:
+        return code
+    return replace(code, kernels=shown(facts), entries=names.real, stubs=names.stubs, names=names.readable)
 
 
 def _candidates(file: Window, skip: Sequence[tuple[int, int]]) -> Iterator[int]:

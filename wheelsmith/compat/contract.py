@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.compat.choices import not_taken
-from wheelsmith.compat.summary import Library, summarised, summarised_data
+from wheelsmith.compat.summary import Library, linked_units, summarised, summarised_data
 from wheelsmith.compat.units import Served, kernel_names, listed, serve, units_of
 from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from wheelsmith.gpu.arch import Arch, ArchSet
     from wheelsmith.wheel.report import LibraryReport, WheelReport
 
-#: `mixed`: some translation units are native, and others exist for this arch as PTX only. `other`: the contract does
-#: not ask the library for this arch, or the package takes another one there.
-Outcome = Literal["native", "mixed", "jit", "missing", "other", "no device code"]
+#: `mixed`: some translation units are native, and others exist for this arch as PTX only. `not judged`: code for this
+#: arch cannot be read. `other`: the contract does not ask the library for this arch, or the package takes another one.
+Outcome = Literal["native", "mixed", "jit", "missing", "not judged", "other", "no device code"]
 #: What is said of a wheel without any GPU code.
 NO_CODE = "holds no GPU code at all"
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_\w+")
@@ -137,9 +137,12 @@ def headline(rows: Sequence[Row]) -> str:
         coded = [row for row in own if row.units and row.outcome != "other"]
         bad = sorted({row.library for row in coded if row.outcome == "missing" or row.lacking > row.allowed})
         compiled = sorted({row.library for row in coded if row.outcome in {"jit", "mixed"}})
+        unread = sorted({row.library for row in coded if row.outcome == "not judged"})
         says = "machine code for {}"
         if bad:
             says = "not whole for {}: nothing, or not every kernel, in " + ", ".join(bad)
+        elif unread:
+            says = "not judged for {}: code that cannot be read, in " + ", ".join(unread)
         elif compiled:
             says = "runs on {} after the driver has compiled PTX of " + ", ".join(compiled)
         elif aside := sum(row.allowed for row in coded):
@@ -257,7 +260,9 @@ def _row(library: Library, arch: Arch, rule: LibraryRule | None) -> tuple[Row, t
     sass = [item.taken.arch for item in service.native if item.taken]
     ptx = [code.arch for item in service.jit for code in item.ptx]
     outcome: Outcome
-    if sass:
+    if service.unread:
+        outcome, served_by = "not judged", ""
+    elif sass:
         outcome, served_by = ("mixed" if ptx else "native"), max(sass).sm
     elif ptx:
         outcome, served_by = "jit", max(ptx).sm.replace("sm_", "compute_")
@@ -339,6 +344,8 @@ def _beyond_limits(
     own = {library.path.rpartition("/")[2] for library in libraries}
     offered = {name for library in libraries for name in library.facts.offered}
     for library in libraries:
+        if linked := linked_units(library):
+            yield f"{library.path}: {linked} translation units hold LTO IR alone, which runs only after another link."
         for arch in limits.forbidden:
             if count := sum(code.arch == arch for code in library.facts.device_code):
                 yield f"{library.path} holds {count} pieces of code for {arch}, which its contract forbids."
@@ -394,6 +401,8 @@ def _row_violations(row: Row, lost: Sequence[str], code: str, held: str) -> Iter
     named = f" ({row.kernels})" if row.kernels else ""
     if row.outcome == "missing":
         yield f"{row.library} does not run on {row.arch}: {held}"
+    elif row.outcome == "not judged":
+        yield f"{row.library} holds code for {row.arch} that cannot be read, so it cannot be judged: {held}"
     elif row.outcome == "jit" and code == "native":
         yield f"{row.library} has no native code for {row.arch}, only PTX ({row.served_by}): {held}"
     elif row.outcome == "mixed" and code == "native":

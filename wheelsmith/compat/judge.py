@@ -183,6 +183,9 @@ def _fit(
     if service.total:
         findings += driver_rules(name, arch, machine.driver, library.cuda or cuda)
         findings += code_rules(service, name, arch, machine.driver)
+        if library.linked:
+            says = f"{library.linked} more units hold LTO IR alone, which runs only after another link: not judged"
+            findings.append(Finding(None, Reason("kernels", says)))
     return _answered(library.path, name, service, findings, machine.driver)
 
 

@@ -155,12 +155,14 @@ def code_rules(service: Service, name: str, arch: Arch, driver: Driver | None) -
         yield Finding(answer, _refusal(service, refused, name, arch, driver))
     if unknown:
         yield Finding("unknown", _beyond(service, unknown, arch, driver))
-    if not service.native and not service.jit:
+    if service.unread:
+        yield Finding("unknown", _unread(service, arch))
+    if not service.native and not service.jit and not service.unread:
         yield _nothing(service, name, arch)
         return
     if compiled:
         yield Finding("jit", _compiled_first(service, compiled, arch, driver))
-    elif service.native and not refused and not unknown:
+    elif service.native and not refused and not unknown and not service.unread:
         yield Finding("yes", Reason("arch", f"machine code for {arch}"))
     yield from _lost(service, arch)
     if service.absent:
@@ -186,6 +188,14 @@ def _nothing(service: Service, name: str, arch: Arch) -> Finding:
         says = f"holds code for {wrong[0].arch} that its fatbin calls {wrong[0].label}, and none for {arch}"
     remedy = f"Build it for {name}: --arch {arch}."
     return Finding("no", Reason("arch", f"{says}: no kernel image is available for execution on the device", remedy))
+
+
+def _unread(service: Service, arch: Arch) -> Reason:
+    count = units_of(service.unread)
+    says = f"in {count} of {service.total} units the code for {arch} cannot be read, so it is not judged"
+    return Reason(
+        "format", says, "Update wheelsmith, or get the file again: the code is damaged or of an unknown form."
+    )
 
 
 def _lost(service: Service, arch: Arch) -> Iterator[Finding]:

@@ -29,10 +29,9 @@ SCHEMA_VERSION = 2
 _NAMED = 7  # one more than a sentence shows, so that it can say "and more"
 _LOCAL = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
 _NAME = re.compile(r"(?:^|-)(?:cu|cuda)(\d{2})(?:\d|x)?(?:-|$)")
-_REQUIRED_NAME = re.compile(r"nvidia-(?:cuda-runtime|cublas|cuda-nvrtc|cudnn|nccl)-cu(\d{2})\b")
-_REQUIRED = re.compile(
-    r"(?:nvidia-cuda-runtime|nvidia-cuda-nvrtc|cuda-toolkit)(?:\[[^]]*\])?\s*\(?(?:==|~=|>=)\s*(1\d)"
-)
+_REQUIRED = re.compile(r"\s*([A-Za-z0-9._-]*[A-Za-z0-9])\s*(?:\[[^]]*\])?([^;]*)(?:;(.*))?", re.DOTALL)
+_OF_CUDA = frozenset({"nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "cuda-toolkit"})  # their versions are CUDA's own
+_AT_LEAST = re.compile(r"(?:===?|~=|>=?)\s*(1\d)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Code:
         stubs: kernels that another piece of the unit has a body for, and this one has with an empty or a trapping one;
             and those that it has not at all and of which nothing says that they are launched.
         lost: names of some of these.
+        unread: whether nothing in it could be read: then only its label tells of it.
     """
 
     kind: Literal["sass", "ptx"]
@@ -64,6 +64,7 @@ class Code:
     missing: int = 0
     stubs: int = 0
     lost: tuple[str, ...] = ()
+    unread: bool = False
 
     @property
     def hollow(self) -> bool:
@@ -107,6 +108,7 @@ class Library:
         cudart: major version of the CUDA runtime that it needs as a library; None: none, or linked statically.
         torch_symbols: what torch's libraries must define; None: not kept.
         offered: the symbols in torch's namespaces that it defines for its neighbours.
+        linked: translation units beside `units` that hold LTO IR alone: it runs only after another link.
     """
 
     path: str
@@ -117,15 +119,18 @@ class Library:
     offered: tuple[str, ...] = ()
     glibcxx: str | None = None
     cxxabi: str | None = None
+    linked: int = 0
 
     @property
     def cuda(self) -> int | None:
-        """Major version of the newest CUDA release that wrote its code, as far as the library itself tells."""
+        """Major version of the newest CUDA release that it is of, its code or the runtime that it needs, as far as the
+        library itself tells: a driver loads neither if it is of an older major release."""
         code = [item for group in self.units for item in group.code]
         written = [int(item.cuda.partition(".")[0]) for item in code if item.cuda]
         # PTX names the release that defined its version; a compiler may write an older one, so the least counts.
         defined = [int(text.partition(".")[0]) for item in code if (text := ptx_cuda(item.isa or "0.0"))]
-        return self.cudart or max(written, default=None) or min(defined, default=None)
+        newest = max((*written, *([self.cudart] if self.cudart else [])), default=None)
+        return newest or min(defined, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +185,12 @@ class WheelSummary:
         local version, else the runtime that it needs, else its own code, else its name, else its requirements."""
         if found := _LOCAL.search((self.version or "").partition("+")[2]):
             return f"{found[1]}.{found[2]}"
-        told = max((library.cudart for library in self.libraries if library.cudart), default=None)
-        told = told or max((library.cuda for library in self.libraries if library.cuda), default=None)
+        told = max((library.cuda for library in self.libraries if library.cuda), default=None)
         if told is not None:
             return str(told)
         if found := _NAME.search(self.name or ""):
             return found[1]
-        majors = [int(match[1]) for text in self.requires if (match := _REQUIRED_NAME.match(text))]
-        majors += [int(match[1]) for text in self.requires if (match := _REQUIRED.match(text))]
+        majors = [major for text in self.requires if (major := _required_cuda(text)) is not None]
         return str(max(majors)) if majors else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,6 +209,7 @@ class WheelSummary:
                     "glibcxx": library.glibcxx,
                     "cxxabi": library.cxxabi,
                     "cudart": library.cudart,
+                    "linked": library.linked,
                     "units": [
                         {
                             "count": group.count,
@@ -246,6 +250,16 @@ def from_dict(data: dict[str, Any]) -> WheelSummary:
         )
     except (KeyError, TypeError, AttributeError, UnknownGpuError) as error:
         raise ValueError(f"no wheel's summary: {error}") from error
+
+
+def _required_cuda(requirement: str) -> int | None:
+    """The major CUDA release that a requirement without an extra names, or the oldest that it admits."""
+    found = _REQUIRED.match(requirement)
+    if found is None or "extra" in (found[3] or ""):
+        return None
+    name = re.sub(r"[-_.]+", "-", found[1]).lower()
+    told = _NAME.search(name) or (_AT_LEAST.search(found[2]) if name in _OF_CUDA else None)
+    return int(told[1]) if told else None
 
 
 def summarise(report: WheelReport) -> WheelSummary:
@@ -290,6 +304,15 @@ def summarised(library: LibraryReport, archs: Sequence[Arch] | None = None) -> L
         cudart=library.cudart_major,
         torch_symbols=library.torch_symbols,
         offered=library.facts.offered,
+        linked=linked_units(library),
+    )
+
+
+def linked_units(library: LibraryReport) -> int:
+    """Translation units that hold LTO IR and no code with kernels."""
+    code = library.facts.device_code
+    return len(
+        {c.unit for c in code if c.kind == "ltoir"} - {c.unit for c in code if c.kind != "ltoir" and not c.empty}
     )
 
 
@@ -338,7 +361,8 @@ def _code(
     alike: dict[Code, list[DeviceCode]] = {}
     for item in items:
         assert item.kind != "ltoir", "left out before"  # noqa: S101
-        alike.setdefault(Code(item.kind, item.arch, item.isa, item.label, item.toolkit), []).append(item)
+        key = Code(item.kind, item.arch, item.isa, item.label, item.toolkit, unread=item.unread)
+        alike.setdefault(key, []).append(item)
     if all(_bodies(item) == frozenset() for item in items):
         return
     counted = [item for item in items if archs is None or any(_runs(item, arch) for arch in archs)]
@@ -378,7 +402,7 @@ def _names_of(kernels: frozenset[int], items: Sequence[DeviceCode]) -> tuple[str
 def _slim(code: Code) -> dict[str, Any]:
     """The fields that are not as by default."""
     plain = {field.name: getattr(code, field.name) for field in dataclasses.fields(code)}
-    kept = {name: value for name, value in plain.items() if value not in (None, 0, ()) or name == "kernels"}
+    kept = {name: value for name, value in plain.items() if value not in (None, 0, (), False) or name == "kernels"}
     if code.lost:
         kept["lost"] = list(code.lost[:_NAMED])
     return {**kept, "arch": str(code.arch)} | ({"label": str(code.label)} if code.label else {})
@@ -392,6 +416,7 @@ def _library(data: dict[str, Any]) -> Library:
         data["cudart"],
         glibcxx=data.get("glibcxx"),
         cxxabi=data.get("cxxabi"),
+        linked=data.get("linked", 0),
     )
 
 

@@ -49,16 +49,17 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How a library serves one compute capability: its units, by what they have for it."""
+    """How a library serves one compute capability: its units, by what they have for it; `unread`: nobody can tell."""
 
     native: tuple[Served, ...]
     jit: tuple[Served, ...]
     absent: tuple[Served, ...]
+    unread: tuple[Served, ...] = ()
 
     @property
     def total(self) -> int:
         """Number of units with kernels."""
-        return units_of(self.native) + units_of(self.jit) + units_of(self.absent)
+        return units_of((*self.native, *self.jit, *self.absent, *self.unread))
 
 
 def serve(units: Iterable[Units], gpu: Arch) -> Service:
@@ -66,18 +67,22 @@ def serve(units: Iterable[Units], gpu: Arch) -> Service:
     native: list[Served] = []
     jit: list[Served] = []
     absent: list[Served] = []
+    unread: list[Served] = []
     for group in units:
-        ptx = tuple(code for code in group.code if code.kind == "ptx" and code.runs_on(gpu) and not code.hollow)
+        given = tuple(code for code in group.code if code.kind == "ptx" and code.runs_on(gpu) and not code.hollow)
+        ptx = tuple(code for code in given if not code.unread)
         # Of the machine code that its label allows, the runtime takes the nearest: the highest minor, and what is made
         # for this GPU alone before others. What that code says of itself decides whether the driver then loads it.
         offered = [code for code in group.code if code.kind == "sass" and sass_runs_on(code.label or code.arch, gpu)]
         taken = max(offered, key=lambda code: _nearness(code.label or code.arch), default=None)
-        if taken is not None:
+        if taken.unread if taken is not None else given and not ptx:
+            unread.append(Served(group, taken, ()))
+        elif taken is not None:
             runs = taken.runs_on(gpu) and not taken.hollow
             (native if runs else absent).append(Served(group, taken, ()))
         else:
             (jit if ptx else absent).append(Served(group, None, ptx))
-    return Service(tuple(native), tuple(jit), tuple(absent))
+    return Service(tuple(native), tuple(jit), tuple(absent), tuple(unread))
 
 
 def _nearness(arch: Arch) -> tuple[int, bool, str]:

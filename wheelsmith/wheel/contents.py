@@ -115,7 +115,8 @@ def _library(path: str, file: Window, facts: BinaryFacts | None) -> Contents:
     if facts is None:
         return Contents()
     unjudged = []
-    if linked := sum(code.kind == "ltoir" for code in facts.device_code):
+    linked = sum(code.kind == "ltoir" for code in facts.device_code)
+    if linked and all(code.kind == "ltoir" or code.empty for code in facts.device_code):
         reason = f"{linked} pieces of LTO IR, which run only after another link"
         unjudged.append(Unjudged(path, reason))
     if facts.rocm:
