@@ -18,7 +18,8 @@ from tests.support.wheel_makers import SASS, build_wheel, entry, region
 from wheelsmith.compat.choices import choices_of, not_taken
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
-from wheelsmith.compat.summary import from_dict, summarise
+from wheelsmith.compat.summarise import summarise
+from wheelsmith.compat.summary import from_dict
 from wheelsmith.container.preflight import make_preflight
 from wheelsmith.contract import Alternative, Choice, choices_from_bytes, choices_to_bytes
 from wheelsmith.errors import InvalidWheelError

@@ -7,8 +7,9 @@ import pytest
 from tests.support.wheel_makers import build_wheel
 from wheelsmith.binary.elf import BinaryFacts
 from wheelsmith.binary.fatbin import DeviceCode
-from wheelsmith.compat.contract import Row, check, enforce
+from wheelsmith.compat.contract import check
 from wheelsmith.compat.torch_abi import TorchExports
+from wheelsmith.compat.verdict import Row, enforce
 from wheelsmith.contract import LibraryRule, Limits
 from wheelsmith.errors import ContractError, UsageError
 from wheelsmith.gpu.arch import Arch, ArchSet

@@ -15,7 +15,7 @@ from tests.support.wheel_makers import LTOIR, PTX, SASS, build_library, build_wh
 from wheelsmith.compat.contract import check
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
-from wheelsmith.compat.summary import summarise
+from wheelsmith.compat.summarise import summarise
 from wheelsmith.contract import Alternative, Choice, Lack, LibraryRule, Limits
 from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.gpu.drivers import Driver

@@ -11,7 +11,8 @@ from wheelsmith.binary.fatbin import DeviceCode
 from wheelsmith.compat.distributions import cxx_library_here, distribution_of
 from wheelsmith.compat.judge import judge, oldest_driver, with_dependencies
 from wheelsmith.compat.model import Machine
-from wheelsmith.compat.summary import from_dict, summarise
+from wheelsmith.compat.summarise import summarise
+from wheelsmith.compat.summary import from_dict
 from wheelsmith.compat.torch_abi import TorchExports, _hash
 from wheelsmith.contract import Alternative, Choice
 from wheelsmith.gpu.arch import Arch

@@ -15,7 +15,7 @@ from tests.support.wheel_makers import build_wheel
 from wheelsmith.compat.contract import check
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
-from wheelsmith.compat.summary import summarise
+from wheelsmith.compat.summarise import summarise
 from wheelsmith.gpu.arch import Arch, ArchSet
 from wheelsmith.gpu.drivers import Driver
 from wheelsmith.wheel.inspect import inspect_path

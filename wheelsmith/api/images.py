@@ -120,7 +120,7 @@ def _wheel(
     from wheelsmith.compat.distributions import distribution_of
     from wheelsmith.compat.judge import judge
     from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
-    from wheelsmith.compat.summary import summarise
+    from wheelsmith.compat.summarise import summarise
     from wheelsmith.errors import SourceError
     from wheelsmith.sources.published import fetch_published, parse_requirement, published_wheels
     from wheelsmith.wheel.inspect import inspect_path

@@ -26,7 +26,8 @@ from wheelsmith.compat.distributions import Distribution, cxx_library_here, dist
 from wheelsmith.compat.judge import Fits, judge, with_dependencies
 from wheelsmith.compat.model import CxxLibrary, Machine
 from wheelsmith.compat.picker import Candidate, WheelTarget, linux_tags, pick
-from wheelsmith.compat.summary import WheelSummary, summarise
+from wheelsmith.compat.summarise import summarise
+from wheelsmith.compat.summary import WheelSummary
 from wheelsmith.compat.torch_abi import TorchExports, exports_of_directory, exports_of_wheel, shipped_exports
 from wheelsmith.contract import CHOICES_FILE, choices_from_bytes
 from wheelsmith.errors import (

@@ -83,7 +83,7 @@ def fits(
     )
     from wheelsmith.compat.choices import made_at_run_time
     from wheelsmith.compat.judge import judge
-    from wheelsmith.compat.summary import summarise
+    from wheelsmith.compat.summarise import summarise
     from wheelsmith.sources.published import PackageIndex
     from wheelsmith.wheel.inspect import inspect_path
 

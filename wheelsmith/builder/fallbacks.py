@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def naming_fallbacks(plan: Plan, compiled: Compiled) -> Iterator[None]:
     """A wheel without GPU code of a build that never called a CUDA compiler fails with that cause."""
-    from wheelsmith.compat.contract import NoGpuCodeError
+    from wheelsmith.compat.verdict import NoGpuCodeError
 
     try:
         yield

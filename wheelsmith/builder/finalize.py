@@ -38,7 +38,8 @@ def prove(
 ) -> tuple[Path, ProofFacts]:
     """Strip, repair, seal and check the backend's wheel; the result lies beside it."""
     from wheelsmith.builder.imports import check_imports
-    from wheelsmith.compat.contract import check, enforce, enforce_present
+    from wheelsmith.compat.contract import check
+    from wheelsmith.compat.verdict import enforce, enforce_present
     from wheelsmith.wheel.inspect import inspect_path
     from wheelsmith.wheel.paths import check_paths
     from wheelsmith.wheel.repair import repair
@@ -81,9 +82,8 @@ def prove(
             f"The wheel's version is {report.version}, not {plan.wheel_version}.",
             "Tell the project its version through the recipe's [build.env].",
         )
-    exports = _torch_exports(plan, tools.environment)
-    verdict = check(report, plan.target.archs, plan.promises, plan.limits, exports, plan.target.cuda)
-    enforce(verdict)
+    exported = _torch_exports(plan, tools.environment)
+    enforce(verdict := check(report, plan.target.archs, plan.promises, plan.limits, exported, plan.target.cuda))
     with zipfile.ZipFile(sealed) as archive:
         enforce_present(archive.namelist(), plan.limits)
     own = {str(store.root), str(Path.home()), str(Path.cwd())}
@@ -130,7 +130,7 @@ def _drivers(report: WheelReport, plan: Plan) -> dict[str, str | None]:
     """Since which driver the wheel runs on each arch, as the judge says."""
     from wheelsmith.compat.choices import choices_of
     from wheelsmith.compat.judge import oldest_driver
-    from wheelsmith.compat.summary import summarise
+    from wheelsmith.compat.summarise import summarise
 
     summary = summarise(report)
     archs = plan.target.archs.native

@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
 from wheelsmith.compat.choices import choices_of
-from wheelsmith.compat.summary import summarise
+from wheelsmith.compat.summarise import summarise
 from wheelsmith.gpu.tables import own_tables
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from packaging.version import Version
 
-from wheelsmith.compat.contract import Outcome, Row, headline
+from wheelsmith.compat.verdict import Outcome, Row, headline
 from wheelsmith.errors import UsageError
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.drivers import Driver

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from wheelsmith.compat.summary import WheelSummary, from_dict, summarise
+from wheelsmith.compat.summarise import summarise
+from wheelsmith.compat.summary import WheelSummary, from_dict
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.facts import torch_cuda
 from wheelsmith.index.files import storage_errors, write_atomic
