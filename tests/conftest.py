@@ -6,12 +6,15 @@ import gc
 import itertools
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import pure_build
 from tests.support.recipes import TOY_RECIPE, write_recipe
+from wheelsmith.toolchain import cuda
 
 # How long an example takes says how busy the machine is, nothing about the code.
 settings.register_profile(
@@ -37,6 +40,21 @@ def _no_power_cut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_machine() -> Iterator[None]:
+    """Whose an nvcc on PATH is does not change while tests run, and every refusal that names choices asks it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "_root_of", cache(cuda._root_of))
+        yield
+
+
+@pytest.fixture
+def pretended_toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine has one toolkit, which says its release and compiles nothing."""
+    root = pure_build.toolkit(tmp_path / "cuda")
+    monkeypatch.setattr(cuda, "_places", lambda environment: [("usual folder", root)])
 
 
 @pytest.fixture(scope="session")

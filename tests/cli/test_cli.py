@@ -63,6 +63,7 @@ def test_no_compiler_is_found_out_before_anything_is_fetched(capsys, recipe_dir,
     assert "apt-get install g++" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("pretended_toolkit")
 def test_too_little_disk_is_found_out_before_anything_is_fetched(capsys, recipe_dir, monkeypatch):
     compiler = recipe_dir / "g++"  # this machine's may be too new for every CUDA
     compiler.write_text('#!/bin/sh\ncase $* in --version) echo "g++ (GCC) 13.3.0" ;; *) exec g++ "$@" ;; esac\n')

@@ -124,6 +124,7 @@ LOG = 'a.cu(3): error: identifier "x" is undefined\nninja: build stopped: subcom
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.usefixtures("pretended_toolkit")
 def test_real_output_is_what_its_schema_says(tmp_path, index, capsys, name, arguments):
     (tmp_path / "log").write_text(LOG)
     wheel = next((tmp_path / "in").glob("*2.0*.whl"))

@@ -12,13 +12,18 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 Send = Callable[[bytes], None]
 #: Called with a function that sends, and the number of the connection.
 Behaviour = Callable[[Send, int], None]
 
 JSON = "application/vnd.pypi.simple.v1+json"
-_BOMB = gzip.compress(b"<a>" * (20 << 20), 1)
+
+
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b"<a>" * (20 << 20), 1)
 
 
 def _answer(body: bytes, *, status: str = "200 OK", kind: str = JSON, length: int | str | None = None, more: str = ""):
@@ -26,6 +31,15 @@ def _answer(body: bytes, *, status: str = "200 OK", kind: str = JSON, length: in
     size = len(body) if length is None else length
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\nConnection: close\r\n{more}\r\n"
     return lambda send, number: send(head.encode() + body)
+
+
+def _packed(body: Callable[[], bytes], encoding: str) -> Behaviour:
+    """An answer that is dear to make, and is made when somebody asks."""
+
+    def behave(send: Send, number: int) -> None:
+        _answer(body(), more=f"Content-Encoding: {encoding}\r\n")(send, number)
+
+    return behave
 
 
 def _head(more: str = "", status: str = "200 OK") -> bytes:
@@ -132,11 +146,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "half a chunk": _raw(_head("Transfer-Encoding: chunked\r\n"), b"ff\r\nhello"),
     "chunks and a size": _raw(_head("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"), b"5\r\nhello\r\n0\r\n\r\n"),
     "a trailer without end": _forever(_head("Transfer-Encoding: chunked\r\n"), b"0\r\n", again=b"X: y\r\n"),
-    "a packed bomb": _answer(_BOMB, more="Content-Encoding: gzip\r\n"),
-    "a deflated bomb": _answer(zlib.compress(b"x" * (60 << 20), 1), more="Content-Encoding: deflate\r\n"),
+    "a packed bomb": _packed(_bomb, "gzip"),
+    "a deflated bomb": _packed(lambda: zlib.compress(b"x" * (60 << 20), 1), "deflate"),
     "packed rubbish": _answer(b"rubbish", more="Content-Encoding: gzip\r\n"),
-    "half a packed page": _answer(_BOMB[:500], more="Content-Encoding: gzip\r\n"),
-    "packed often": _answer(_BOMB, more="Content-Encoding: " + "gzip, " * 30 + "gzip\r\n"),
+    "half a packed page": _packed(lambda: _bomb()[:500], "gzip"),
+    "packed often": _packed(_bomb, "gzip, " * 30 + "gzip"),
     "packed in a way nobody knows": _answer(b"x", more="Content-Encoding: x-secret\r\n"),
     "an image": _answer(b"\x89PNG", kind="image/png"),
     "a type of rubbish": _answer(b"x", kind=";;;=\x01"),

@@ -46,6 +46,7 @@ def test_without_an_index_that_has_it_a_nightly_is_refused(recipe_dir, tmp_path)
         provide_environment(plan_of(recipe_dir), Store(tmp_path / "store"), Uv(True, None, ignore))
 
 
+@pytest.mark.usefixtures("pretended_toolkit")
 def test_doctor_leaves_a_nightly_open(recipe_dir):
     (torch,) = (check for check in wheelsmith.doctor(plan_of(recipe_dir)) if check.name == "torch")
     assert (torch.found, torch.error) == ("nightly", None)
