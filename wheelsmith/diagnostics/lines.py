@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _LONGEST = 65_536  # characters of a line that are looked at
+_USUAL = 1000  # a longer one is not remembered
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-9;:?=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()][0-9A-B]|[=>78cDEHM])|\x08|\x00"
 )
@@ -88,6 +90,11 @@ class Line:
 
 def clean(raw: bytes | str, number: int = 0) -> Line:
     """The line that `raw` holds, without its prefixes."""
+    return Line(number, *(_lately(raw) if len(raw) <= _USUAL else _parts(raw)))
+
+
+def _parts(raw: bytes | str) -> tuple[str, str, str]:
+    """Text, stream and level of a line."""
     text = raw if isinstance(raw, str) else raw[:_LONGEST].decode("utf-8", "replace")
     text = text.rstrip("\r\n")
     if "\x1b" in text or "\x08" in text or "\x00" in text:
@@ -117,7 +124,10 @@ def clean(raw: bytes | str, number: int = 0) -> Line:
             else:
                 stream.append(value)
         text = text[found.end() :]
-    return Line(number, text.rstrip(), " ".join(stream), level)
+    return text.rstrip(), " ".join(stream), level
+
+
+_lately = lru_cache(maxsize=2048)(_parts)  # each of many errors looks back for its command, at the same lines
 
 
 def _unpacked(text: str) -> str:
