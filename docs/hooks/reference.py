@@ -104,7 +104,11 @@ def _label(action: argparse.Action) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("%%", "%").replace("|", "\\|").replace("<", "&lt;").split())
+    """Text of a table's cell: one line, and what Markdown or HTML would take for its own, outside of code."""
+    plain = {"|": "\\|", "<": "&lt;"}
+    return re.sub(
+        r"`[^`]*`|[|<]", lambda found: plain.get(found[0], found[0]), " ".join(text.replace("%%", "%").split())
+    )
 
 
 def environment() -> str:
@@ -176,19 +180,33 @@ def recipe() -> str:
         "",
     ]
     lines += ["The same as JSON Schema, for an editor: `wheelsmith recipes schema`.", ""]
-    lines += _object("The file", schema)
-    for name, table in schema.get("$defs", {}).items():
+    tables = schema.get("$defs", {})
+    about = {name: table.get("description", "").split("\n\n")[0] for name, table in tables.items()}
+    lines += _object("The file", schema, about)
+    for name, table in tables.items():
         if "properties" in table:
-            lines += _object(name, table)
+            lines += _object(name, table, about)
     return "\n".join(lines)
 
 
-def _object(name: str, schema: dict[str, Any]) -> list[str]:
-    lines = [f"## {name}", "", schema.get("description", ""), "", "| key | type | default | |", "|---|---|---|---|"]
+def _object(name: str, schema: dict[str, Any], about: dict[str, str]) -> list[str]:
+    """A table of keys; one that says nothing of itself is described as the table that it holds."""
+    lines = [
+        f"## {name}",
+        "",
+        schema.get("description", ""),
+        "",
+        "| key | type | default | what it is |",
+        "|---|---|---|---|",
+    ]
     needed = set(schema.get("required", ()))
     for key, value in schema["properties"].items():
-        default = "required" if key in needed else f"`{json.dumps(value['default'])}`" if "default" in value else ""
-        lines.append(f"| `{key}` | {_type(value)} | {_cell(default)} | {_cell(value.get('description', ''))} |")
+        kind, default = _type(value), f"`{json.dumps(value['default'])}`" if "default" in value else ""
+        if key in needed or (value.get("default") and isinstance(value["default"], dict)):
+            default = "required" if key in needed else "its own"
+        held = re.search(r"\[(\w+)\]\(#", kind)
+        text = value.get("description") or (about[held[1]] if held else "")
+        lines.append(f"| `{key}` | {kind} | {_cell(default)} | {_cell(text)} |")
     return [*lines, ""]
 
 
@@ -223,7 +241,7 @@ def documents() -> str:
             definition = schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
         lines += [f"## {name}", "", definition.get("description", ""), ""]
         if "properties" in definition:
-            lines += ["| key | type | |", "|---|---|---|"]
+            lines += ["| key | type | what it is |", "|---|---|---|"]
             for key, value in definition["properties"].items():
                 kind = re.sub(r"\[(\w+)\]\([^)]*\)", r"\1", _type(value))
                 lines.append(f"| `{key}` | {kind} | {_cell(value.get('description', ''))} |")
@@ -237,7 +255,7 @@ def python() -> str:
     lines = [
         "# Python API",
         "",
-        inspect.getdoc(wheelsmith) or "",
+        re.sub(r"((?:^>>> .*\n?)+.*)", r"```pycon\n\1\n```", inspect.getdoc(wheelsmith) or "", flags=re.MULTILINE),
         "",
         "Everything below is imported from `wheelsmith`.",
         "",
