@@ -16,7 +16,6 @@ from wheelsmith.events import ignore
 from wheelsmith.planning.model import CANONICAL
 from wheelsmith.toolchain.ccache.cache import CacheSettings, cache_use, open_cache
 from wheelsmith.toolchain.ccache.entries import Scope
-from wheelsmith.toolchain.cuda import find_toolkits
 
 pytestmark = [
     pytest.mark.e2e,
@@ -81,14 +80,6 @@ class Builder:
             through = self.call(archs, flags, append, place, cache, more)
         assert through == self.call(archs, flags, append, place, environment=more)
         return cache_use(self.root / "cache")
-
-
-@pytest.fixture(scope="session")
-def toolkit():
-    found = find_toolkits()
-    if not found:
-        pytest.skip("no CUDA toolkit is installed")
-    return found[0]
 
 
 @pytest.fixture
@@ -205,16 +196,19 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from tests.e2e.test_cache import Builder, find_toolkits
-print(Builder(Path({root!r}) / sys.argv[1], Path({store!r}), find_toolkits()[0]).compile())
+from tests.e2e.test_cache import Builder
+from wheelsmith.toolchain.cuda import inspect_toolkit
+toolkit = inspect_toolkit(Path({toolkit!r}), "test")
+print(Builder(Path({root!r}) / sys.argv[1], Path({store!r}), toolkit).compile())
 """
 
 
-def with_cache_on(tmp_path: Path, options: str, script: str) -> str:
+def with_cache_on(tmp_path: Path, toolkit, options: str, script: str) -> str:
     """Run a shell script that has a small file system as its store, and `build NAME`; what the caches did."""
     store = tmp_path / "store"
     store.mkdir()
-    (tmp_path / "program.py").write_text(PROGRAM.format(path=sys.path, root=str(tmp_path), store=str(store)))
+    places = {"root": str(tmp_path), "store": str(store), "toolkit": str(toolkit.root)}
+    (tmp_path / "program.py").write_text(PROGRAM.format(path=sys.path, **places))
     start = f"mount -t tmpfs -o {options} none {store}; build() {{ {sys.executable} {tmp_path}/program.py $1; }}"
     command = ["unshare", "--mount", "sh", "-ec", f"{start}; cd {tmp_path}; {script}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -223,13 +217,11 @@ def with_cache_on(tmp_path: Path, options: str, script: str) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
-@pytest.mark.usefixtures("toolkit")
-def test_a_full_disk_fails_no_build(tmp_path):
-    assert "hits=0" in with_cache_on(tmp_path, "size=40k", "build one")
+def test_a_full_disk_fails_no_build(tmp_path, toolkit):
+    assert "hits=0" in with_cache_on(tmp_path, toolkit, "size=40k", "build one")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
-@pytest.mark.usefixtures("toolkit")
-def test_a_read_only_cache_answers_all_the_same(tmp_path):
-    said = with_cache_on(tmp_path, "size=10m", "build one; mount -o remount,ro store; build two")
+def test_a_read_only_cache_answers_all_the_same(tmp_path, toolkit):
+    said = with_cache_on(tmp_path, toolkit, "size=10m", "build one; mount -o remount,ro store; build two")
     assert ["hits=1" in line for line in said.splitlines()] == [False, True]
