@@ -184,7 +184,7 @@ def test_a_tag_in_a_variable_and_the_ways_to_hand_a_tree_over(tmp_path):
         )
     )
     (tree,) = reading.trees
-    assert (tree.url, tree.ref, tree.commit, tree.shallow) == ("https://example.org/demo.git", "v2", None, True)
+    assert (tree.url, tree.ref, tree.commit) == ("https://example.org/demo.git", "v2", None)
     assert tree.env == ("DEMO_SRC",)
     assert tree.defines == ("DEMO_SRC", "FETCHCONTENT_SOURCE_DIR_DEMO")
     assert (tree.subdir, tree.override, tree.where) == ("lib", "lib", "CMakeLists.txt:10")

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from tests.support.deep import deep
-from wheelsmith.compile.toolkits import refuse_second_toolkit
+from wheelsmith.compile.configured import refuse_second_toolkit
 from wheelsmith.errors import ToolkitError
 
 

@@ -19,11 +19,11 @@ from wheelsmith.planning.model import Plan
 pytestmark = pytest.mark.e2e
 
 VLLM = {
-    "cutlass": ("v4.2.1", True, ("VLLM_CUTLASS_SRC_DIR",)),
-    "triton_kernels": ("v3.5.0", False, ("TRITON_KERNELS_SRC_DIR",)),
-    "flashmla": (None, False, ("FLASH_MLA_SRC_DIR",)),
-    "qutlass": ("830d2c4537c7396e14a02a46fbddd18b5d107c65", False, ("QUTLASS_SRC_DIR",)),
-    "vllm-flash-attn": ("188be16520ceefdc625fdf71365585d2ee348fe2", False, ("VLLM_FLASH_ATTN_SRC_DIR",)),
+    "cutlass": ("v4.2.1", ("VLLM_CUTLASS_SRC_DIR",)),
+    "triton_kernels": ("v3.5.0", ("TRITON_KERNELS_SRC_DIR",)),
+    "flashmla": (None, ("FLASH_MLA_SRC_DIR",)),
+    "qutlass": ("830d2c4537c7396e14a02a46fbddd18b5d107c65", ("QUTLASS_SRC_DIR",)),
+    "vllm-flash-attn": ("188be16520ceefdc625fdf71365585d2ee348fe2", ("VLLM_FLASH_ATTN_SRC_DIR",)),
 }
 FLASHMLA = {
     "0.14.1": "46d64a8ebef03fa50b4ae74937276a5c940e3f95",
@@ -151,8 +151,8 @@ def test_the_trees_of_the_real_vllm(version, shared_store, tmp_path, vllm_source
     from wheelsmith.cmake.trees import read_trees
 
     reading = read_trees(vllm_sources[version])
-    found = {tree.name: (tree.ref, tree.shallow, tree.env) for tree in reading.trees}
-    assert found == VLLM | {"flashmla": (FLASHMLA[version], False, ("FLASH_MLA_SRC_DIR",))}
+    found = {tree.name: (tree.ref, tree.env) for tree in reading.trees}
+    assert found == VLLM | {"flashmla": (FLASHMLA[version], ("FLASH_MLA_SRC_DIR",))}
     assert reading.warnings == ()
     by_name = {tree.name: tree for tree in reading.trees}
     assert by_name["triton_kernels"].defines == (

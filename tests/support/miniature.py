@@ -281,11 +281,6 @@ class Miniature:
     def recipe(self) -> Path:
         return self.recipes / "minillm.toml"
 
-    def edit_recipe(self, old: str, new: str) -> None:
-        text = self.recipe.read_text("utf-8")
-        assert old in text
-        self.recipe.write_text(text.replace(old, new), "utf-8")
-
     def head(self, name: str) -> str:
         return self.upstreams[name].git("rev-parse", "HEAD")
 

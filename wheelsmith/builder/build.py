@@ -20,10 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from wheelsmith.builder.causes import naming_fallbacks, naming_gaps
 from wheelsmith.builder.destination import check_name, check_writable
-from wheelsmith.builder.fallbacks import naming_fallbacks
 from wheelsmith.builder.finalize import prove
-from wheelsmith.builder.gaps import naming_gaps
 from wheelsmith.builder.licences import licences, to_add
 from wheelsmith.builder.model import RECORD_VERSION, BuildResult, Made, Settings
 from wheelsmith.builder.page import write_page

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from wheelsmith.config import NO_MIRRORS, Mirrors
 
 if TYPE_CHECKING:
-    from wheelsmith.compile.claims import Claims
+    from wheelsmith.compile.selection import Claims
     from wheelsmith.documents.builds import BuildDocument, BuildRecord
     from wheelsmith.index.publish import Published
     from wheelsmith.planning.model import Plan

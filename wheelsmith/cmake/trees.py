@@ -51,7 +51,6 @@ class Declared:
         url: git repository, or archive.
         ref: tag, branch or commit; None for an archive, and where a git declaration names none.
         sha256: of an archive, if the project states it.
-        shallow: GIT_SHALLOW.
         submodules: False if the declaration asks for none.
         inner: the submodules that it asks for by path (GIT_SUBMODULES); empty: it names none.
         subdir: SOURCE_SUBDIR, the part that is used.
@@ -66,7 +65,6 @@ class Declared:
     url: str
     ref: str | None
     sha256: str | None
-    shallow: bool
     submodules: bool
     subdir: str
     env: tuple[str, ...]
@@ -220,7 +218,6 @@ def _merged(found: Sequence[_Fields]) -> tuple[Declared | None, list[str]]:
         url=url,
         ref=ref,
         sha256=digest[2].lower() if digest[0].upper() == "SHA256" else None,
-        shallow=(first.one("GIT_SHALLOW") or "").upper() in {"1", "ON", "TRUE", "YES"},
         submodules=not ("GIT_SUBMODULES" in first.values and first.one("GIT_SUBMODULES") in {None, ""}),
         subdir=subdir,
         env=env,

@@ -19,12 +19,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wheelsmith.compile.claims import Claims
 from wheelsmith.compile.command import Unit, understand
 from wheelsmith.compile.measured import Outcome, Reading
 from wheelsmith.compile.memory import available_memory, oom_kills, tree_usage
 from wheelsmith.compile.scheduler import Scheduler
-from wheelsmith.compile.selection import Selection
+from wheelsmith.compile.selection import Claims, Selection
 
 _TICK = 0.25  # seconds between two looks at the machine
 _LONGEST = 16 << 20  # bytes of a message; a command line has a few MiB at most (execve(2))

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import IO
 
 from wheelsmith.children import start_child
-from wheelsmith.compile.claims import Claims
+from wheelsmith.compile.configured import bypasses
 from wheelsmith.compile.interrupt import Interrupt
 from wheelsmith.compile.jobserver import Jobserver
-from wheelsmith.compile.launchers import bypasses
 from wheelsmith.compile.scheduler import Scheduler
-from wheelsmith.compile.selection import Selection
+from wheelsmith.compile.selection import Claims, Selection
 from wheelsmith.compile.timeline import Timeline
 from wheelsmith.diagnostics.failures import RUN_MARK
 from wheelsmith.errors import CompileError, InterruptedBuildError

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from wheelsmith.children import hide_from_children
 from wheelsmith.compile.chain import Chain, OpenChain
-from wheelsmith.compile.claims import Claims
 from wheelsmith.compile.compiler_wrappers import CompilerWrappers, lay_wrappers
+from wheelsmith.compile.configured import refuse_second_toolkit
 from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.deaths import with_deaths
 from wheelsmith.compile.limits import most_waiting
@@ -32,9 +32,8 @@ from wheelsmith.compile.process import Governed, remove_outputs, remove_unfinish
 from wheelsmith.compile.result import RESULT_FILE, Outcome, read_outcome, take_wheel
 from wheelsmith.compile.sandbox import Isolation, Room
 from wheelsmith.compile.scheduler import Capacity, Scheduler
-from wheelsmith.compile.selection import Selection, lay_empty
+from wheelsmith.compile.selection import Claims, Selection, lay_empty
 from wheelsmith.compile.timeline import SUFFIX, Attempt, Summary, Timeline, earlier_runs
-from wheelsmith.compile.toolkits import refuse_second_toolkit
 from wheelsmith.diagnostics.diagnose import diagnose_stream, repeat_script
 from wheelsmith.errors import CompileError, DiskFullError, EnvironmentBuildError
 from wheelsmith.events import Listener, Note

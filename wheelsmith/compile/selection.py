@@ -3,7 +3,8 @@
 In: the outputs of the units that are wanted. Out: `Selection`, which the jobserver asks; afterwards every unit that it
 met. Of a unit that is not wanted the wrapper makes an empty object (of a link: a library or program without content)
 in no time, so that the build tool goes on to the others. What comes of such a run is in the compile cache; its wheel is
-of no use. It cannot fail.
+of no use. `Claims` are asked while compilers wait, which of many machines compiles a unit that all of them want. It
+cannot fail.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from wheelsmith.compile.command import Unit
 
@@ -47,3 +49,14 @@ def lay_empty(directory: Path, compiler: str) -> None:
     for name, options in _EMPTY.items():
         command = [compiler, *options, str(source), "-o", str(directory / f"empty.{name}")]
         subprocess.run(command, check=True, capture_output=True, env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
+
+
+class Claims(Protocol):
+    """Asked by the jobserver for every unit that waits, again and again. Answers are at hand: whoever gives them asks
+    others in a thread of its own."""
+
+    def verdict(self, output: str) -> bool | None:
+        """True: compile it; False: somebody else does, an empty object will do; None: not known yet."""
+
+    def done(self, output: str) -> None:
+        """It was compiled, and is in the cache."""

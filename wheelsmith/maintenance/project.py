@@ -25,7 +25,6 @@ from wheelsmith.sources.switches import Switch, build_scripts, find_switches, re
 Kind = Literal["torch", "cmake", "other", "none"]
 
 _GENCODE = re.compile(r"(?:compute_|sm_)(\d{2,3}[af]?)")
-_CMAKE_ARCHS = re.compile(r"CMAKE_CUDA_ARCHITECTURES|CUDA_ARCHITECTURES", re.IGNORECASE)
 _CMAKE_CUDA = re.compile(
     r"LANGUAGES[^)]*\bCUDA\b|enable_language\s*\(\s*CUDA|find_package\s*\(\s*CUDA|project\s*\([^)]*\bCUDA\b",
     re.IGNORECASE,
@@ -70,7 +69,6 @@ class Project:
         torch_pin: what is required of torch (PEP 440), or empty.
         cuda_files: files with CUDA code.
         gencodes: archs that are written into build scripts.
-        cmake_archs: whether its CMake files speak of CMAKE_CUDA_ARCHITECTURES.
         switches: variables that its build scripts read.
         packages: names that can be imported.
         clones: places where it would fetch further sources.
@@ -93,7 +91,6 @@ class Project:
     torch_pin: str
     cuda_files: tuple[str, ...]
     gencodes: tuple[Gencode, ...]
-    cmake_archs: bool
     switches: tuple[Switch, ...]
     packages: tuple[str, ...]
     clones: tuple[str, ...]
@@ -140,7 +137,6 @@ def read_project(directory: Path) -> Project:
         torch_pin=_pin("torch", [*depends, *said]),
         cuda_files=cuda_files,
         gencodes=tuple(_gencodes(scripts)),
-        cmake_archs=_CMAKE_ARCHS.search(cmake) is not None,
         switches=find_switches(directory),
         packages=tuple(_packages(directory, metadata.name, pyproject, files)),
         clones=tuple(_places(scripts, _CLONES)),

@@ -44,11 +44,14 @@ if TYPE_CHECKING:
     from wheelsmith.recipe.schema import Recipe, TreeTable
 
 
+_Kind = Literal["tree", "library", "patch", "arch list", "requirement", "torch", "CUDA", "Python", "release", "build"]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Something that changes: of what kind, what in one sentence, and whether the proposal decides it."""
 
-    kind: Literal["tree", "library", "patch", "arch list", "requirement", "torch", "CUDA", "Python", "release", "build"]
+    kind: _Kind
     text: str
     decided: bool = True
 
@@ -117,20 +120,15 @@ class _Maker:
             says = {"gone": "is not fetched any more", "new": f"is new, at {tree.commit}"}
             said = says.get(tree.state, f"is at {tree.commit} now, no longer {tree.was}")
             by = f", handed over by {', '.join(name for name, _ in tree.env)}" if tree.env else ""
-            self.findings.append(Change("tree", f"{tree.name} {said}{by}{where}. {tree.note}".strip()))
+            self._found("tree", f"{tree.name} {said}{by}{where}. {tree.note}".strip())
             if tree.state == "new" and not tree.env and not tree.inside:
-                note = f"{self._version}: nothing in the environment hands over the tree {tree.name}."
-                self.text = with_note(self.text, note)
-                self.findings.append(Change("tree", note, decided=False))
+                self._leave_open("tree", f"nothing in the environment hands over the tree {tree.name}.")
         for name in lock.unseen:
-            note = f"the submodules of {name} could not be looked at here: lock them."
-            self.text = with_note(self.text, f"{self._version}: {note}")
-            self.findings.append(Change("tree", note, decided=False))
-
+            self._leave_open("tree", f"the submodules of {name} could not be looked at here: lock them.")
         for place in lock.lacking:
-            note = f"the submodule {place} is fetched as well, and from where could not be asked here: lock it."
-            self.text = with_note(self.text, f"{self._version}: {note}")
-            self.findings.append(Change("tree", note, decided=False))
+            self._leave_open(
+                "tree", f"the submodule {place} is fetched as well, and from where could not be asked here: lock it."
+            )
 
     def links(self) -> None:
         """Variables with which the project now installs a link into the build directory where it else makes a copy."""
@@ -143,7 +141,7 @@ class _Maker:
                 flags = [f"CMAKE_ARGS = {quoted(f'-D{definition}={table.env[variable]}')}"]
                 self._with_environment(index, table, f"{{ {', '.join((*rest, *flags))} }}")
                 why = f"with {variable} the project installs a link to {table.name}, which no wheel can hold"
-                self.findings.append(Change("tree", f"{why}: CMake's own {definition} hands it over."))
+                self._found("tree", f"{why}: CMake's own {definition} hands it over.")
                 break
 
     def _with_environment(self, index: int, table: TreeTable, environment: str) -> None:
@@ -177,12 +175,12 @@ class _Maker:
                 what = f"{outcome.what} is skipped by its versions {table.versions}, and its target is still there"
                 if outcome.matches:
                     self._widen(key, index)
-                    self.findings.append(Change(kind, f"{what}: it matches, and is taken for this version too."))
+                    self._found(kind, f"{what}: it matches, and is taken for this version too.")
                 else:
                     self.text = with_mark(self.text, key, index, f"{self._version}: {what}. {outcome.note}")
                     self.findings.append(Change(kind, f"{what}. {outcome.note}", decided=False))
             elif outcome.note and outcome.wanted:
-                self.findings.append(Change(kind, f"{outcome.what}: {outcome.note}"))
+                self._found(kind, f"{outcome.what}: {outcome.note}")
 
     def ranges(self) -> None:
         """torch, CUDA, Python and build requirements of this version, as a [[range]]."""
@@ -190,30 +188,28 @@ class _Maker:
         lines: list[str] = []
         if project.torch and base.defaults.torch and project.torch != base.defaults.torch:
             lines.append(f"torch = {quoted(project.torch)}")
-            self.findings.append(Change("torch", f"torch {project.torch}, no longer {base.defaults.torch}."))
+            self._found("torch", f"torch {project.torch}, no longer {base.defaults.torch}.")
             cuda = torch_cuda(project.torch)
             if cuda is None:
-                note = f"{self._version}: with which CUDA torch {project.torch} is built is not known here."
-                self.text = with_note(self.text, note)
-                self.findings.append(Change("CUDA", note, decided=False))
+                self._leave_open("CUDA", f"with which CUDA torch {project.torch} is built is not known here.")
             elif cuda.partition(".")[0] != base.defaults.cuda.partition(".")[0]:
                 lines.append(f"cuda = {quoted(cuda)} # torch {project.torch} of the default index is built with it")
-                self.findings.append(Change("CUDA", f"CUDA {cuda}, as torch {project.torch} is built with it."))
+                self._found("CUDA", f"CUDA {cuda}, as torch {project.torch} is built with it.")
         python = next((need for need in self._reading.needs if need.name == "Python" and need.state == "differs"), None)
         if python is not None:
             lines.append(f"python = {quoted(python.project)}")
-            self.findings.append(Change("Python", f"Python {python.project}, no longer {python.recipe}."))
+            self._found("Python", f"Python {python.project}, no longer {python.recipe}.")
             default = base.defaults.python
             if default is not None and not SpecifierSet(python.project).contains(default):
                 lines.append(f"default_python = {quoted(_lowest(python.project))}")
         if project.gcc and Version(project.gcc) > Version(base.build.gcc or "0"):
             lines.append(f"gcc = {quoted(project.gcc)}")
-            self.findings.append(Change("build", f"GCC {project.gcc} or newer: CMake ends with an error before it."))
+            self._found("build", f"GCC {project.gcc} or newer: CMake ends with an error before it.")
         differ = [n for n in self._reading.needs if n.state == "differs" and n.name not in {"Python", "torch"}]
         if differ:
             lines += ["requires = [", *(f"  {quoted(item)}," for item in self._requires(base)), "]"]
             for need in differ:
-                self.findings.append(Change("requirement", f"{need.project}: the recipe has {need.recipe}."))
+                self._found("requirement", f"{need.project}: the recipe has {need.recipe}.")
         if lines:
             versions = f"versions = {quoted(f'>={self._version}')}"
             self.text = with_table(self.text, "range", "\n".join(["[[range]]", versions, *lines]))
@@ -251,7 +247,7 @@ class _Maker:
             if self._is_library(rule.path):
                 continue
             self._limit("library", index, rule.versions)
-            self.findings.append(Change("library", f"{rule.path} is not built any more."))
+            self._found("library", f"{rule.path} is not built any more.")
         for table in tables:
             self.text = with_table(self.text, "library", table)
 
@@ -274,14 +270,12 @@ class _Maker:
             path = self._place(item) if item.program else path
             yield self._lines(path, f'code = "none" # {"a program" if item.program else "a module"} that cargo makes')
             says = "it is optional, and would silently be missing" if item.optional is not False else "it is required"
-            self.findings.append(Change("library", f"{item.name} is new: cargo makes it; {says}."))
+            self._found("library", f"{item.name} is new: cargo makes it; {says}.")
             return
         by_cuda = {cuda: {t.name: t for t in targets} for cuda, targets in self._reading.targets.items()}
         found = [targets[short] for targets in by_cuda.values() if short in targets]
         if not found:
-            self.findings.append(
-                Change("library", f"{item.name} is new: an external tree or a script makes it, so it has no rule.")
-            )
+            self._found("library", f"{item.name} is new: an external tree or a script makes it, so it has no rule.")
             return
         old = [(i, rule) for i, rule in gone if short.startswith(f"{rule.path.rpartition('/')[2].split('.')[0]}_")]
         kept = [
@@ -300,15 +294,13 @@ class _Maker:
                     first, _, rest = rest.partition("\n")
                     copy = "\n".join(filter(None, (head, first, f"versions = {quoted(f'>={self._version}')}", rest)))
                 yield copy
-            self.findings.append(
-                Change("library", f"{item.name} is new: by its name it has code of {(old or kept)[0][1].path}.")
-            )
+            self._found("library", f"{item.name} is new: by its name it has code of {(old or kept)[0][1].path}.")
             return
         archs = sorted({arch for target in found for arch in _capabilities(target.archs or ())})
         for_archs = [f"archs = {quoted(';'.join(map(str, archs)))}"] if archs else []
         if not found[0].gpu:
             yield self._lines(path, 'code = "none"', *for_archs)
-            self.findings.append(Change("library", f"{item.name} is new: {found[0].where}, without GPU code."))
+            self._found("library", f"{item.name} is new: {found[0].where}, without GPU code.")
             return
         with_code = [
             cuda
@@ -320,7 +312,7 @@ class _Maker:
             lines.append(f"cuda = {quoted(f'>={min(with_code, key=Version)}')}")
         yield self._lines(path, *lines)
         says = f"for {', '.join(map(str, archs))}" if archs else "for every arch"
-        self.findings.append(Change("library", f"{item.name} is new: {found[0].where}, {says}."))
+        self._found("library", f"{item.name} is new: {found[0].where}, {says}.")
 
     def _lines(self, path: str, *lines: str) -> str:
         versions = f"versions = {quoted(f'>={self._version}')}"
@@ -331,7 +323,7 @@ class _Maker:
         project = self._reading.project
         if project.cuda_packages:
             named = ", ".join(project.cuda_packages)
-            self.findings.append(Change("requirement", f"the wheel's own requirements name a CUDA release: {named}."))
+            self._found("requirement", f"the wheel's own requirements name a CUDA release: {named}.")
         if project.crates and not any(applies(t.versions, self._version) for t in self._recipe.crates):
             crates = project.crates
             table = f"[[crates]]\nversions = {quoted(f'>={self._version}')}\nlock = {quoted(crates.lock)}"
@@ -339,34 +331,34 @@ class _Maker:
                 table += f"\nrust = {quoted(crates.toolchain)}"
             self.text = with_table(self.text, "crates", table)
             toolchain = f", Rust {crates.toolchain}" if crates.toolchain else ""
-            self.findings.append(
-                Change("build", f"{crates.lock}: {crates.packages} crates, {crates.git} of them from git{toolchain}.")
-            )
+            self._found("build", f"{crates.lock}: {crates.packages} crates, {crates.git} of them from git{toolchain}.")
         for place in project.hard_coded:
-            self.findings.append(
-                Change("build", f"{place}: archs of its own, whatever is asked for, where no patch takes them out.")
-            )
+            self._found("build", f"{place}: archs of its own, whatever is asked for, where no patch takes them out.")
 
     def release(self) -> None:
         """The version among those that the recipe is meant for, and its release."""
         if not SpecifierSet(self._recipe.versions).contains(self._version, prereleases=True):
             widened = _widened(self._recipe.versions, self._version)
             if widened is None:
-                note = f"{self._version}: the recipe is meant for versions {self._recipe.versions}."
-                self.text = with_note(self.text, note)
-                self.findings.append(Change("release", note, decided=False))
+                self._leave_open("release", f"the recipe is meant for versions {self._recipe.versions}.")
             else:
                 self.text = with_versions(self.text, widened)
-                self.findings.append(Change("release", f"versions {widened}, no longer {self._recipe.versions}."))
+                self._found("release", f"versions {widened}, no longer {self._recipe.versions}.")
         if self._version in self._recipe.releases:
             return
         if self._reading.release:
             self.text = with_release(self.text, self._version, self._reading.release)
-            self.findings.append(Change("release", f"{self._version} is added."))
+            self._found("release", f"{self._version} is added.")
         else:
-            note = f"{self._version}: a directory of this machine is no source that a recipe can name."
-            self.text = with_note(self.text, note)
-            self.findings.append(Change("release", note, decided=False))
+            self._leave_open("release", "a directory of this machine is no source that a recipe can name.")
+
+    def _found(self, kind: _Kind, text: str) -> None:
+        self.findings.append(Change(kind, text))
+
+    def _leave_open(self, kind: _Kind, note: str) -> None:
+        """What is not decided stands in the recipe as well, for whoever reads it."""
+        self.text = with_note(self.text, f"{self._version}: {note}")
+        self.findings.append(Change(kind, note, decided=False))
 
     def _limit(self, key: Key, index: int, versions: str | None) -> None:
         theirs = halves(versions, self._version, self._others)[0] if self._others else f"!={self._version}"
