@@ -202,6 +202,22 @@ def test_the_newer_of_runtime_and_compiler_decides_the_driver(runtime, compiler,
     assert fits("8.6", driver, made).verdict == verdict
 
 
+def test_a_unit_of_a_newer_release_is_judged_by_itself():
+    """cuequivariance-ops-torch-cu12 0.13 holds cubins of CUDA 12.9 and of 13.3."""
+    made = library("_C.so", "9.0a 8.6", "9.0a")
+    releases = iter(("13.3", "12.9", "12.9"))
+    code = tuple(replace(item, toolkit=next(releases)) for item in made.facts.device_code)
+    made = replace(made, facts=replace(made.facts, device_code=code))
+    (fit,) = fits("9.0", "570.124.06", made, version="1").libraries
+    assert (fit.answer, fit.reasons[0].says) == (
+        "partly",
+        "CUDA 13.x compiled the code for 9.0 in 1 of 2 units: it needs driver 580.65.06 or newer, and this is"
+        " 570.124.06",
+    )
+    assert fits("8.6", "570.124.06", made, version="1").fits
+    assert fits("9.0", "580.65.06", made, version="1").fits
+
+
 def test_the_local_version_of_torch_decides_its_cuda():
     library12 = library("_C.so", "8.0", needed=("libcudart.so.12",))
     for torch, answer in (("2.11.0+cu128", "yes"), ("2.11.0+cu130", "no"), ("2.11.0", "no")):
@@ -218,6 +234,9 @@ def test_no_gpu_code_is_no_answer():
     coded = fits("8.0", "580.65.06", library("_C.so", "8.0"))
     assert with_dependencies(found, [coded], []).verdict == "fits"
     assert with_dependencies(found, [coded], ["lost"]).verdict == "not judged"
+    hopper = fits("8.0", "580.65.06", library("fa3.so", "9.0a"))  # what torch holds does not make up for it
+    assert with_dependencies(hopper, [coded], []).verdict == "does not fit"
+    assert with_dependencies(coded, [hopper], []).verdict == "fits"
     assert with_dependencies(found, [fits("8.0", "580.65.06", library("_C.so", "9.0"))], []).verdict == "does not fit"
 
 

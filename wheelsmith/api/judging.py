@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import json
 import platform
 import re
 import shutil
@@ -47,8 +48,6 @@ from wheelsmith.store import write_atomic
 from wheelsmith.wheel.inspect import inspect_files, inspect_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from wheelsmith.contract import Choice
     from wheelsmith.recipe.loader import RecipeBook
 
@@ -165,49 +164,63 @@ def judge_closure(own: Fits, summary: WheelSummary, index: PackageIndex, python:
     """A judgement together with those of everything that the wheel requires, directly or not.
 
     Each requirement is taken from where it is installed for this interpreter (not if another Python is meant), else
-    from the index.
+    from the index: the wheel that pip would take there for the machine's C library.
     """
     judged: list[Fits] = []
     missing: list[str] = []
-    seen = {canonicalize_name(summary.name or "")}
-    queue = list(_needed(summary.requires, python))
+    seen: dict[str, tuple[str, ...] | None] = {canonicalize_name(summary.name or ""): summary.requires}
+    extras: set[tuple[str, str]] = set()
+    queue = _needed(summary.requires, python, missing)
     while queue and len(seen) < _MOST_DEPENDENCIES:
         requirement = queue.pop(0)
         name = canonicalize_name(requirement.name)
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            found = _installed(requirement) if python is None else None
-            found = found or _from_index(requirement, python, index)
-        except (NetworkError, SourceError, OfflineError, InvalidWheelError):
-            found = None  # one that cannot be had or read is not judged; the others are
-        if found is None:
-            missing.append(str(requirement))
-            continue
-        if found.has_code or found.unjudged or found.problem:
-            judged.append(judge(found, own.machine, choices_of(found.name)))
-        queue += _needed(found.requires, python, requirement.extras)
+        if name not in seen:
+            seen[name] = None
+            if (found := _found(requirement, own.machine, index, python)) is None:
+                missing.append(str(requirement) + (" (a URL, which is not followed)" if requirement.url else ""))
+                continue
+            if found.has_code or found.unjudged or found.problem:
+                judged.append(judge(found, own.machine, choices_of(found.name)))
+            seen[name] = found.requires
+            queue += _needed(found.requires, python, missing)
+        new = {extra for extra in requirement.extras if (name, extra) not in extras}
+        extras |= {(name, extra) for extra in new}
+        queue += _needed(seen[name] or (), python, [], new) if new else []
     missing += [str(item) for item in queue if canonicalize_name(item.name) not in seen]
-    return with_dependencies(own, judged, missing)
+    return with_dependencies(own, judged, tuple(dict.fromkeys(missing)))
+
+
+def _found(requirement: Requirement, machine: Machine, index: PackageIndex, python: str | None) -> WheelSummary | None:
+    """What meets a requirement; None: it cannot be had or read."""
+    try:
+        found = _installed(requirement) if python is None else None
+        if found is not None or requirement.url is not None:
+            return found
+        wheel = best_published(requirement, python, index, glibc=machine.glibc)
+        return None if wheel is None else summarise(inspect_path(wheel))
+    except (NetworkError, SourceError, OfflineError, InvalidWheelError):
+        return None
 
 
 def _needed(
-    requires: tuple[str, ...], python: str | None, extras: frozenset[str] | set[str] = frozenset()
-) -> Iterator[Requirement]:
-    """The requirements whose markers hold on Linux for this Python."""
+    requires: tuple[str, ...], python: str | None, missing: list[str], extras: frozenset[str] | set[str] = frozenset()
+) -> list[Requirement]:
+    """The requirements whose markers hold on Linux for this Python; what cannot be read as one goes to `missing`."""
     environment = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
     if python:
         environment |= {"python_version": python, "python_full_version": f"{python}.0"}
+    found: list[Requirement] = []
     for text in requires:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
+            missing.append(f"{text} (no valid requirement)")
             continue
         choices = [{**environment, "extra": extra} for extra in ("", *extras)]
         if requirement.marker is None or any(requirement.marker.evaluate(choice) for choice in choices):
             requirement.marker = None
-            yield requirement
+            found.append(requirement)
+    return found
 
 
 def _installed(requirement: Requirement) -> WheelSummary | None:
@@ -216,7 +229,9 @@ def _installed(requirement: Requirement) -> WheelSummary | None:
         distribution = importlib.metadata.distribution(requirement.name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    if not requirement.specifier.contains(distribution.version, prereleases=True):
+    if not requirement.specifier.contains(distribution.version, prereleases=True) or (
+        requirement.url is not None and requirement.url != _installed_from(distribution)
+    ):
         return None
     files = {str(file): Path(str(file.locate())) for file in distribution.files or () if ".." not in file.parts}
     report = inspect_files(f"{distribution.name} {distribution.version} (installed)", files)
@@ -237,9 +252,13 @@ def _installed(requirement: Requirement) -> WheelSummary | None:
     )
 
 
-def _from_index(requirement: Requirement, python: str | None, index: PackageIndex) -> WheelSummary | None:
-    wheel = best_published(requirement, python, index)
-    return None if wheel is None else summarise(inspect_path(wheel))
+def _installed_from(distribution: importlib.metadata.Distribution) -> str | None:
+    """The URL that it was installed from (PEP 610); None: an index."""
+    try:
+        told = json.loads(distribution.read_text("direct_url.json") or "{}").get("url")
+    except (ValueError, AttributeError):
+        return None
+    return told if isinstance(told, str) else None
 
 
 def find_exports(version: str, index: PackageIndex) -> TorchExports:
@@ -273,14 +292,13 @@ def find_exports(version: str, index: PackageIndex) -> TorchExports:
 def give_advice(words: AdviceWords, index: PackageIndex, book: RecipeBook) -> Advice:
     """Judge the wheel that pip would install, and name the build command where it does not fit."""
     wanted = parse_requirement(words.requirement)
-    wheel = best_published(wanted, words.python, index)
+    machine = find_machine(words.machine, index, torch_symbols=False)
+    wheel = best_published(wanted, words.python, index, glibc=machine.glibc)
     if wheel is None:
-        machine = find_machine(words.machine, index, torch_symbols=False)
         command, gap = _command(wanted, words.machine.gpu, machine, book)
         why = "the index has no wheel for this Python and Linux on this processor"
         return Advice(str(wanted), None, None, "build", command, f"{why}{'; ' if gap else ''}{gap}.")
     summary = summarise(inspect_path(wheel))
-    machine = find_machine(words.machine, index, torch_symbols=False)
     choices = all_choices(summary.name, book)
     fits = judge(summary, machine, choices, made_at_run_time(summary.name))
     if words.dependencies:

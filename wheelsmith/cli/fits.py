@@ -127,7 +127,7 @@ def print_fits(result: Fits) -> None:
     if result.dependencies:
         print(f"judged with it: {', '.join(node.wheel for node in result.dependencies)}")
     if result.missing:
-        print(f"neither installed nor on the index: {', '.join(result.missing)}")
+        print(f"required, and not found or not judged: {', '.join(result.missing)}")
     print(f"answer: {_ANSWERS[result.verdict]}")
 
 

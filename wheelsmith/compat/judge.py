@@ -20,6 +20,7 @@ from wheelsmith.compat.rules import (
     driver_rules,
     known_drivers,
     load_rules,
+    newer_code_rule,
     processor_rule,
     tag_rule,
     unusable,
@@ -89,9 +90,10 @@ class Fits:
         return any(reason.rule == "format" for item in self.libraries for reason in item.reasons)
 
     def answer_on(self, gpu: str) -> Answer:
-        """The worst answer for a GPU, dependencies included; `other` only where no library runs there."""
-        nodes = (self, *self.dependencies)
-        return worst(item.answer for node in nodes for item in node.libraries if item.gpu == gpu)
+        """The worst answer for a GPU, dependencies included; `other` where none of its own libraries runs there."""
+        own = worst(item.answer for item in self.libraries if item.gpu == gpu)
+        rest = worst(item.answer for node in self.dependencies for item in node.libraries if item.gpu == gpu)
+        return own if own == "other" and rest in {"yes", "jit"} else worst((own, rest))
 
     def to_dict(self) -> FitsDocument:
         """JSON values."""
@@ -181,7 +183,11 @@ def _fit(
     service = serve(library.units, arch)
     findings: list[Finding] = [*load_rules(library, machine, offered)]
     if service.total:
-        findings += driver_rules(name, arch, machine.driver, library.cuda or cuda)
+        # The runtime that it needs must load, else the oldest of its code; what is newer is judged by itself.
+        written = (int(item.taken.cuda.partition(".")[0]) for item in service.native if item.taken and item.taken.cuda)
+        least = library.cudart or min(written, default=None) or library.cuda or cuda
+        findings += driver_rules(name, arch, machine.driver, least)
+        findings += newer_code_rule(service, arch, machine.driver, least)
         findings += code_rules(service, name, arch, machine.driver)
         if library.linked:
             says = f"{library.linked} more units hold LTO IR alone, which runs only after another link: not judged"

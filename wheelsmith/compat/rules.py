@@ -129,6 +129,26 @@ def driver_rules(name: str, arch: Arch, driver: Driver | None, cuda: int | None)
         )
 
 
+def newer_code_rule(service: Service, arch: Arch, driver: Driver | None, least: int | None) -> Iterator[Finding]:
+    """Whether the driver loads units that a newer major CUDA release compiled than `least`, which the rest is of."""
+    if driver is None or least is None:
+        return
+    newer: dict[int, int] = {}
+    for item in service.native:
+        if item.taken and item.taken.cuda and (major := int(item.taken.cuda.partition(".")[0])) > least:
+            newer[major] = newer.get(major, 0) + item.count
+    for major, count in sorted(newer.items()):
+        needed = dict(_floors()).get(major)
+        if needed is None or driver.at_least(needed):
+            continue
+        says = (
+            f"CUDA {major}.x compiled the code for {arch} in {count} of {service.total} units: it needs driver {needed}"
+            f" or newer, and this is {driver}"
+        )
+        whole = count == units_of((*service.native, *service.jit))
+        yield Finding("no" if whole else "partly", Reason("driver", says, f"Install driver {needed} or newer."))
+
+
 def known_drivers() -> tuple[str, ...]:
     """Every driver with which something begins to run, oldest first."""
     texts = {driver for version in known_toolkits() if (driver := toolkit_facts(version).driver)}

@@ -20,7 +20,7 @@ from wheelsmith.errors import UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ptx_runs_on, sass_runs_on
 from wheelsmith.gpu.drivers import ptx_cuda
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _NAMED = 7  # one more than a sentence shows, so that it can say "and more"
 _LOCAL = re.compile(r"(?:^|\.)cu(\d{2})(\d)(?:\.|$)")
 _NAME = re.compile(r"(?:^|-)(?:cu|cuda)(\d{2})(?:\d|x)?(?:-|$)")
