@@ -75,9 +75,10 @@ def scan(file: Window, skip: Sequence[tuple[int, int]] = (), *, first_unit: int 
             reader = FatbinReader(file, first_unit=unit, place=place)
             try:
                 done = reader.region(offset)
-            except InvalidWheelError:
+            except InvalidWheelError:  # nobody knows what else it holds: no part of it counts
                 unread.append(offset)
-            code += reader.found
+            else:
+                code += reader.found
     return Found(tuple(code), tuple(unread))
 
 

@@ -126,10 +126,12 @@ def judge(summary: WheelSummary, machine: Machine, choices: Sequence[Choice] = (
     own_cxx = any(library.path.rpartition("/")[2].startswith("libstdc++") for library in summary.libraries)
     loading = dataclasses.replace(machine, cxx=None) if own_cxx else machine
     judged = [
-        _fit(library, name, arch, loading, offered, cuda)
+        fit
         for library in summary.libraries
         if library.units or library.path not in unread
         for name, arch in machine.gpus
+        for fit in (_fit(library, name, arch, loading, offered, cuda),)
+        if not (unread and fit.answer in {"no", "other"} and library.loose)  # that may hold what these lack
     ]
     judged += [
         LibraryFit(path, name, "unknown", (Reason("format", why),))

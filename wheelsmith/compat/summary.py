@@ -117,6 +117,11 @@ class Library:
     linked: int = 0
 
     @property
+    def loose(self) -> bool:
+        """Whether all its GPU code is plain cubins and PTX."""
+        return bool(self.units) and all(group.loose for group in self.units)
+
+    @property
     def cuda(self) -> int | None:
         """Major version of the newest CUDA release that it is of, its code or the runtime that it needs, as far as the
         library itself tells: a driver loads neither if it is of an older major release."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from packaging.tags import parse_tag
 
 from wheelsmith.binary.elf import ELF_MAGIC, read_elf
+from wheelsmith.errors import InvalidWheelError
 from wheelsmith.wheel.archive import invalid
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def _check_platform(archive: Archive, member: ZipInfo, machine: int | None, proc
 
 def _check_glibc(archive: Archive, member: ZipInfo, promised: tuple[int, int]) -> None:
     with archive.opened(member) as (window, _):
-        facts = read_elf(window)
+        try:
+            facts = read_elf(window)
+        except InvalidWheelError as error:
+            raise invalid(archive.path.name, f"{member.filename} cannot be read ({error.cause.rstrip('.')})") from error
     needed = tuple(map(int, facts.glibc.split("."))) if facts and facts.glibc else ()
     if facts and needed > promised:
         major, minor = promised
