@@ -27,6 +27,7 @@ def facts(data):
         (False, "100f", Arch(10, 0, "f"), "13.1"),
         (True, "90", Arch(9, 0), "12.4"),
         (True, "90a", Arch(9, 0, "a"), "11.8"),
+        (True, "60a", Arch(6, 0), "12.0"),  # the bit of 9.0a: an early GPU has it for something else
         (True, "52", Arch(5, 2), "10.2"),
     ],
 )

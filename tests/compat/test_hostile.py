@@ -202,6 +202,7 @@ def test_cubins_as_files_serve_each_gpu_by_themselves(tmp_path):
     verdict, report = hold(tmp_path, files)
     assert verdict.violations == ()
     assert [row.library for row in verdict.rows] == ["t/*", "t/*"]
+    assert [units.loose for units in summarise(report).libraries[0].units] == [True]
     assert judge(summarise(report), Machine((("A40", Arch(8, 6)),), Driver.parse("580.65.06"))).fits
 
 

@@ -157,6 +157,8 @@ def test_other_sections_rocm_and_lto_of_a_library(tmp_path):
     assert (code.arch, code.section, code.kernels) == (Arch(8, 6), ".nv_fatbiX", ("k",))
     rocm = shared_object(b"anything", section=".hip_fatbin")
     assert "ROCm" in read_contents("b.so", Window.of_bytes(rocm)).unjudged[0].reason
+    for name, count in (("x/libdevice.10.bc", 0), ("x/libdevice.bc", 1)):  # NVIDIA's library of functions
+        assert len(read_contents(name, Window.of_bytes(b"BC\xc0\xde" + bytes(9))).unjudged) == count
     lto = shared_object(region(entry(LTOIR, 90)))
     assert read_contents("c.so", Window.of_bytes(lto)).unjudged[0].reason.startswith("1 pieces of LTO IR")
     appended = read_contents("d.so", Window.of_bytes(shared_object() + CUBIN)).items[0]

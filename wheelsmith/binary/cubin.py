@@ -1,13 +1,13 @@
 """What one cubin holds: its arch, the CUDA release that made it, and its kernels by name.
 
-In: a window on it. Out: `CubinFacts`, or None when it cannot be looked into; then it counts as code. Never fails.
+In: a window on it. Out: `CubinFacts`, or None when it cannot be looked into; then it is not judged. Never fails.
 nvcc adds an empty cubin for every `-gencode` of the *link* command, so a library can list an arch for which it holds
 no kernel; such code proves nothing, and neither does a kernel whose body is empty (`wheelsmith.binary.sass`). A cubin
 is an ELF file of machine 190 (EM_CUDA). Until CUDA 12.7, and for GPUs before 10.0 until 12.9, its OS ABI is 0x33:
-`e_flags` has the arch in bits 0 to 7 and `a` in bit 11, and `e_version` is ten times the release. Since then the OS
-ABI is 0x41: the arch is in bits 8 to 15 and `a` in bit 3 (12.8 and 12.9 only), and the section `.note.nv.tkinfo`
-names the tool, its release and its options. Found by comparing what ptxas 12.0, 12.4, 12.8, 12.9 and 13.0 write;
-sections and symbols: NVIDIA "CUDA Binary Utilities".
+`e_flags` has the arch in bits 0 to 7 and, from 9.0 on, `a` in bit 11, and `e_version` is ten times the release. Since
+then the OS ABI is 0x41: the arch is in bits 8 to 15 and `a` in bit 3 (12.8 and 12.9 only), and the section
+`.note.nv.tkinfo` names the tool, its release and its options. Found by comparing what ptxas 12.0, 12.4, 12.8, 12.9 and
+13.0 write; sections and symbols: NVIDIA "CUDA Binary Utilities".
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _MAX_NOTE = 1 << 16
 _PROGBITS, _SYMTAB, _EXECUTABLE = 1, 2, 4
 _FUNCTION, _ENTRY = 2, 0x10  # STT_FUNC in st_info, STO_CUDA_ENTRY in st_other
 _OLD_ABI, _NEW_ABI = 0x33, 0x41
+_FIRST_SPECIFIC = 90
 _RELEASE = re.compile(rb"Cuda compilation tools, release (\d{1,3}\.\d{1,3})")
 _OPTION = re.compile(rb"-arch[ =]sm_(\d{2,3}[af]?)\b")
 
@@ -189,7 +190,10 @@ def _functions(cubin: Window, sections: list[_Section], budget: Budget) -> list[
 def _origin(abi: int, flags: int, version: int) -> tuple[Arch | None, str | None]:
     """Arch and toolkit as the ELF header says."""
     if abi == _OLD_ABI:
-        number, suffix = flags & 0xFF, "a" if flags & 0x800 else ""
+        number = flags & 0xFF
+        suffix = (
+            "a" if flags & 0x800 and number >= _FIRST_SPECIFIC else ""
+        )  # 5.0 to 6.1 have that bit for something else
         toolkit = f"{version // 10}.{version % 10}" if 50 <= version < 1000 else None
     elif abi == _NEW_ABI:
         number, suffix, toolkit = flags >> 8 & 0xFF, "a" if flags & 0x8 else "", None

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 ELF_MAGIC = b"\x7fELF"
 _MAX_ENTRIES = 200_000  # sections, dynamic tags and version needs together; real libraries have a few hundred
 _MAX_SYMBOLS = 4_000_000  # libtorch_cpu exports 160,000
-_MAX_STRINGS = 64 << 20
+_MAX_STRINGS = 256 << 20  # libtensorflow_cc has 87 MB
 _MAX_NAMES = 10_000  # libraries and folders in the dynamic section
-_MAX_NAME = 4096
+_MAX_NAME = 1 << 16  # the RPATH of libtensorflow_framework has 20,297 bytes
 _MAX_KEPT = 200_000  # undefined symbols
 _MAX_OFFERED = 20_000
 _MAX_SYMBOL = 1 << 18

@@ -43,7 +43,7 @@ def summarise(report: WheelReport) -> WheelSummary:
 def summarised_data(report: WheelReport, archs: Sequence[Arch] | None = None) -> Library | None:
     """GPU code in files of data, all of it together; None: there is none. `archs`: see `summarised`."""
     data = [library for library in report.libraries if library.facts.kind == "data"]
-    units = tuple(_loose([code for library in data for code in library.facts.device_code], archs))
+    units = tuple(_loose([library.facts.device_code for library in data], archs))
     if not units:
         return None
     paths = [library.path for library in data]
@@ -57,7 +57,7 @@ def summarised(library: LibraryReport, archs: Sequence[Arch] | None = None) -> L
     registered = library.facts.registered if archs is None else None
     return Library(
         path=library.path,
-        units=(*_alike(inside, archs, registered), *_loose(beside, archs)),
+        units=(*_alike(inside, archs, registered), *_loose([beside], archs)),
         glibc=library.glibc,
         glibcxx=library.glibcxx,
         cxxabi=library.cxxabi,
@@ -95,10 +95,10 @@ def _alike(
         yield Units(count, tuple(both), kernels)
 
 
-def _loose(code: Sequence[DeviceCode], archs: Sequence[Arch] | None) -> Iterator[Units]:
-    """Fatbins found outside of their section as units; all that lies there alone as one."""
-    usable = [item for item in code if item.kind != "ltoir"]
-    groups = [tuple(group) for _, group in groupby(usable, key=lambda item: item.unit)]
+def _loose(files: Sequence[Sequence[DeviceCode]], archs: Sequence[Arch] | None) -> Iterator[Units]:
+    """Fatbins found outside of their section as units; all that lies there alone, in any of the files, as one."""
+    usable = [[item for item in code if item.kind != "ltoir"] for code in files]
+    groups = [tuple(group) for code in usable for _, group in groupby(code, key=lambda item: item.unit)]
     yield from _alike([item for group in groups if len(group) > 1 for item in group], archs)
     single = [group[0] for group in groups if len(group) == 1]
     if made := tuple(_code(single, archs, None, loose=True)):
@@ -156,4 +156,4 @@ def _runs(item: DeviceCode, arch: Arch) -> bool:
 
 def _names_of(kernels: frozenset[int], items: Sequence[DeviceCode]) -> tuple[str, ...]:
     """Readable names of kernels, each once, in the order of the names."""
-    return tuple(sorted({item.names[one] for item in items for one in kernels if one in item.names}))
+    return tuple(sorted({item.names[one] for item in items for one in item.names.keys() & kernels}))

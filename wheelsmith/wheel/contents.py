@@ -9,6 +9,7 @@ RFC 1950 (zlib), RFC 1952 (gzip), RFC 8878 (zstd), the file formats of bzip2, xz
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -49,12 +50,14 @@ _STREAMS = {
     b"\x78\x9c": "zlib",
     b"\x78\xda": "zlib",
 }
+_BITCODE = b"BC\xc0\xde"
+_MATHS = re.compile(r"(?:^|/)(?:slim_)?libdevice\.\d+\.bc$")  # NVIDIA's functions of one thread, and no kernel
 _CLOSED = {
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive, which is not unpacked",
     b"Rar!\x1a\x07": "a RAR archive, which is not unpacked",
     b"\x04\x22\x4d\x18": "an LZ4 file, which is not unpacked",
     b"MSCF\0\0\0\0": "a cabinet file, which is not unpacked",
-    b"BC\xc0\xde": "LLVM bitcode: code for a GPU if NVVM reads it, and it runs only after it is compiled",
+    _BITCODE: "LLVM bitcode: code for a GPU if NVVM reads it, and it runs only after it is compiled",
     b"__CLANG_OFFLOAD_BUNDLE__": "a bundle of code for GPUs made by clang (ROCm), which is not read",
     b"CCOB": "a compressed bundle of code for GPUs made by clang (ROCm), which is not read",
 }
@@ -179,6 +182,8 @@ def _data(path: str, file: Window, head: bytes, room: _Room | None = None, depth
     stream = _stream(head)
     zipped = head.startswith(_ZIP) or (file.size >= 22 and file.read(file.size - 22, 4) == _END_OF_ZIP)
     tarred = file.size > 512 and file.read(257, 5) == b"ustar"
+    if _MATHS.search(path) and head.startswith(_BITCODE):
+        return _joined(parts)
     if reason := next((reason for magic, reason in _CLOSED.items() if head.startswith(magic)), None):
         parts.append(_left(path, reason))
     elif depth == _DEEPEST and (stream or zipped or tarred):
