@@ -26,7 +26,7 @@ from tests.support.wheel_makers import LTOIR, SASS, build_wheel, entry, region
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
-from wheelsmith.wheel.contents import read_contents
+from wheelsmith.wheel.contents import Allowance, read_contents
 from wheelsmith.wheel.inspect import inspect_path
 
 CUBIN = cubin({"k": REAL}, "86")
@@ -125,6 +125,49 @@ def test_what_cannot_be_judged_is_listed(data, reason):
     (items, ((path, said),)) = contents(data)
     assert (items, path) == ([], "t/file")
     assert said.startswith(reason) or reason in said
+
+
+def test_a_bomb_of_archives_is_bounded_and_told():
+    """As 42.zip, with seven archives in each of six levels; unpacked, they would be 7**6 times its core."""
+    core = bytes(1 << 20)
+    for _ in range(6):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(7):
+                archive.writestr(f"{number}.zip", core)
+        core = file.getvalue()
+    started = time.process_time()
+    items, unjudged = contents(core)
+    assert (items, time.process_time() - started < 20) == ([], True)
+    assert len(unjudged) == 21
+    assert {reason for _, reason in unjudged[:-1]} == {"an archive within archives, which is not unpacked"}
+    assert unjudged[-1] == ("t/file", f"{7**3 - 20} more parts of it that cannot be judged")
+
+
+def test_of_all_files_together_no_more_than_an_allowance_is_unpacked():
+    bomb = gzip.compress(bytes(8 << 20) + CUBIN)
+    allowance = Allowance(12 << 20)
+    first, second, third = (read_contents(name, Window.of_bytes(bomb), allowance) for name in "abc")
+    assert [item.path for item in first.items] == ["a(unpacked)"]
+    assert (first.unjudged, second.items, third.items) == ((), (), ())
+    assert second.unjudged[0].reason == "a gzip file of which the first 3 MiB were unpacked"
+    assert third.unjudged[0].reason == "a gzip file of which the first 0 MiB were unpacked"
+
+
+def test_a_stream_that_asks_for_gigabytes_of_memory_is_left():
+    made = bytearray(lzma.compress(CUBIN, check=lzma.CHECK_NONE))
+    assert made[14:17] == b"\x21\x01\x16"  # LZMA2, one byte of properties: a dictionary of 8 MiB
+    made[16] = 40  # 4 GiB
+    struct.pack_into("<I", made, 20, zlib.crc32(made[12:20]))
+    items, ((path, reason),) = contents(bytes(made))
+    assert (items, path) == ([], "t/file")
+    assert reason.startswith("a xz file that cannot be unpacked (Memory usage limit")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress])
+def test_a_file_of_several_streams_is_read_to_its_end(pack):
+    items, unjudged = contents(pack(bytes(100)) + pack(CUBIN))
+    assert ([item[0] for item in items], unjudged) == (["t/file(unpacked)"], [])
 
 
 def test_headers_that_share_one_huge_table_are_given_up():

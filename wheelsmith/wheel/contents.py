@@ -3,8 +3,9 @@
 In: a window on the file. Out: `Contents`: every library or file of data that holds GPU code, and what may hold some
 and cannot be judged, with the reason: a library that contradicts itself, for one. Never fails. Compressed files, zip
 and tar archives are unpacked, three levels deep and at most 512 MiB of each file; what is in them is looked through for
-cubins and fatbins wherever they begin. GPU code that text spells is reported (`wheelsmith.binary.text`). Formats:
-RFC 1950 (zlib), RFC 1952 (gzip), RFC 8878 (zstd), the file formats of bzip2, xz and lzma, APPNOTE (zip), tar(5).
+cubins and fatbins wherever they begin. Of all files of a wheel together no more is unpacked than its `Allowance`; what
+is left over is not judged. GPU code that text spells is reported (`wheelsmith.binary.text`). Formats:
+`wheelsmith.wheel.streams`, APPNOTE (zip), tar(5).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from wheelsmith.binary.ar import AR_MAGIC, THIN_MAGIC, read_archive
 from wheelsmith.binary.cubin import is_cubin
@@ -22,6 +23,7 @@ from wheelsmith.binary.scan import Found, read_ptx_file, scan
 from wheelsmith.binary.text import spelled
 from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
+from wheelsmith.wheel.streams import Readable, opened, seekable, stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 LIBRARY_MAGICS = (ELF_MAGIC, AR_MAGIC, THIN_MAGIC)
 _MAX_UNPACKED = 512 << 20
+_MAX_ALTOGETHER = 2 << 30
 _MAX_INNER = 10_000
+_SHOWN = 20
 _DEEPEST = 3
 _IN_MEMORY = 8 << 20
 _CHUNK = 1 << 20
@@ -40,16 +44,6 @@ _FOREIGN = {  # by e_machine
 }
 _ZIP = b"PK\3\4"
 _END_OF_ZIP = b"PK\5\6"
-_STREAMS = {
-    b"\x1f\x8b\x08": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x5d\0\0": "lzma",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x78\x01": "zlib",
-    b"\x78\x9c": "zlib",
-    b"\x78\xda": "zlib",
-}
 _BITCODE = b"BC\xc0\xde"
 _MATHS = re.compile(r"(?:^|/)(?:slim_)?libdevice\.\d+\.bc$")  # NVIDIA's functions of one thread, and no kernel
 _CLOSED = {
@@ -93,15 +87,29 @@ class Contents:
     unjudged: tuple[Unjudged, ...] = ()
 
 
-def read_contents(path: str, file: Window) -> Contents:
+@dataclass(slots=True)
+class Allowance:
+    """Bytes that may still be unpacked of all files of a wheel or a folder."""
+
+    left: int = _MAX_ALTOGETHER
+
+
+def read_contents(path: str, file: Window, allowance: Allowance | None = None) -> Contents:
     """Look into one file. Of a library that contradicts itself, what `scan` finds counts."""
+    allowance = allowance or Allowance()
+    room = _Room(given := max(min(_MAX_UNPACKED, allowance.left), 0), _MAX_INNER)
     try:
-        return _read(path, file)
+        found = _read(path, file, room)
     except InvalidWheelError as error:
-        return _joined([_found(path, file), _left(path, f"damaged, or of an unknown form: {error.cause.rstrip('.')}")])
+        found = _joined([_found(path, file), _left(path, f"damaged, or of an unknown form: {error.cause.rstrip('.')}")])
+    allowance.left -= given - room.size
+    if (more := len(found.unjudged) - _SHOWN) > 1:
+        rest = Unjudged(path, f"{more} more parts of it that cannot be judged")
+        return Contents(found.items, (*found.unjudged[:_SHOWN], rest))
+    return found
 
 
-def _read(path: str, file: Window) -> Contents:
+def _read(path: str, file: Window, room: _Room) -> Contents:
     head = file.read(0, min(64, file.size))
     if head.startswith(ELF_MAGIC) and not is_cubin(head):
         if reason := _FOREIGN.get(head[18:20]):
@@ -111,7 +119,7 @@ def _read(path: str, file: Window) -> Contents:
         return _joined(list(_members(path, file)))
     if head.startswith(PE_MAGIC) and (facts := read_pe(file)) is not None:
         return _library(path, file, facts)
-    return _data(path, file, head)
+    return _data(path, file, head, room)
 
 
 def _library(path: str, file: Window, facts: BinaryFacts | None) -> Contents:
@@ -175,11 +183,10 @@ class _Room:
     members: int
 
 
-def _data(path: str, file: Window, head: bytes, room: _Room | None = None, depth: int = 0) -> Contents:
+def _data(path: str, file: Window, head: bytes, room: _Room, depth: int = 0) -> Contents:
     """What a file of data holds, and what is packed in it."""
-    room = room or _Room(_MAX_UNPACKED, _MAX_INNER)
     parts = [_found(path, file)]
-    stream = _stream(head)
+    stream = stream_of(head)
     zipped = head.startswith(_ZIP) or (file.size >= 22 and file.read(file.size - 22, 4) == _END_OF_ZIP)
     tarred = file.size > 512 and file.read(257, 5) == b"ustar"
     if _MATHS.search(path) and head.startswith(_BITCODE):
@@ -195,19 +202,6 @@ def _data(path: str, file: Window, head: bytes, room: _Room | None = None, depth
     return _joined(parts)
 
 
-def _stream(head: bytes) -> str | None:
-    """How a file is compressed, as a whole; None: it is not, as far as its first bytes tell."""
-    import zlib
-
-    name = next((name for magic, name in _STREAMS.items() if head.startswith(magic)), None)
-    if name == "zlib":  # two bytes are no magic number
-        try:
-            zlib.decompressobj().decompress(head, 64)
-        except zlib.error:
-            return None
-    return None if name == "lzma" and head[13:14] != b"\0" else name
-
-
 def _left(path: str, reason: str) -> Contents:
     return Contents((), (Unjudged(path, reason),))
 
@@ -218,37 +212,6 @@ def _joined(parts: list[Contents]) -> Contents:
     )
 
 
-class _Reader:
-    """A window as an object that can be read and sought, for libraries that want a file."""
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._position = 0
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self._window.size - self._position, 0)
-        data = self._window.read(self._position, left if size is None or size < 0 else min(size, left))
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        position = offset + (0, self._position, self._window.size)[whence]
-        if position < 0:
-            raise OSError("the start of the file is passed")
-        self._position = position
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def seekable(self) -> bool:
-        return True
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 def _unpacked(path: str, file: Window, stream: str, room: _Room, depth: int) -> Contents:
     import lzma
     import zlib
@@ -256,61 +219,20 @@ def _unpacked(path: str, file: Window, stream: str, room: _Room, depth: int) -> 
     import zstandard
 
     try:
-        return _inner(f"{path}(unpacked)", _opened(_Reader(file), stream), stream, room, depth)
+        return _inner(f"{path}(unpacked)", opened(file, stream), stream, room, depth)
     except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         return _left(path, f"a {stream} file that cannot be unpacked ({str(error)[:80]})")
 
 
-class _Zlib:
-    """A zlib stream as an object that can be read."""
-
-    def __init__(self, source: _Readable) -> None:
-        import zlib
-
-        self._source = source
-        self._engine = zlib.decompressobj()
-
-    def read(self, size: int, /) -> bytes:
-        while not self._engine.eof:
-            waiting = self._engine.unconsumed_tail or self._source.read(_CHUNK)
-            if not waiting:
-                raise EOFError("it ends too early")
-            if data := self._engine.decompress(waiting, size):
-                return data
-        return b""
-
-
-def _reader(file: Window) -> Any:
-    return _Reader(file)
-
-
-def _opened(source: Any, stream: str) -> _Readable:  # the four libraries name four types for "can be read"
-    import bz2
-    import gzip
-    import lzma
-
-    import zstandard
-
-    if stream == "gzip":
-        return gzip.GzipFile(fileobj=source)
-    if stream == "bzip2":
-        return bz2.BZ2File(source)
-    if stream == "zlib":
-        return _Zlib(source)
-    if stream in {"xz", "lzma"}:
-        return lzma.LZMAFile(source)
-    return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(source)
-
-
-def _inner(path: str, opened: _Readable, kind: str, room: _Room, depth: int) -> Contents:
+def _inner(path: str, packed: Readable, kind: str, room: _Room, depth: int) -> Contents:
     """What one stream holds; the rest of a long one is unjudged."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
         size = 0
-        while room.size and (data := opened.read(min(_CHUNK, room.size))):
+        while room.size and (data := packed.read(min(_CHUNK, room.size))):
             copy.write(data)
             size += len(data)
             room.size -= len(data)
-        whole = room.size > 0 or not opened.read(1)
+        whole = room.size > 0 or not packed.read(1)
         copy.rollover()
         copy.flush()
         window = Window.of_file(copy.fileno())
@@ -325,15 +247,15 @@ def _zipped(path: str, file: Window, room: _Room, depth: int) -> Iterator[Conten
     import zlib
 
     try:
-        with zipfile.ZipFile(_reader(file)) as archive:
+        with zipfile.ZipFile(seekable(file)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             room.members -= len(members)
             if room.members < 0 or sum(member.file_size for member in members) > room.size:
                 yield _left(path, f"a zip archive of {len(members)} files, which is too large to be unpacked")
                 return
             for member in members:
-                with archive.open(member) as opened:
-                    yield _inner(f"{path}({member.filename})", opened, "zip", room, depth)
+                with archive.open(member) as packed:
+                    yield _inner(f"{path}({member.filename})", packed, "zip", room, depth)
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         yield _left(path, f"a zip archive that cannot be unpacked ({str(error)[:80]})")
 
@@ -343,7 +265,7 @@ def _tarred(path: str, file: Window, room: _Room, depth: int) -> Iterator[Conten
     import tarfile
 
     try:
-        with tarfile.open(fileobj=_reader(file), mode="r:") as archive:
+        with tarfile.open(fileobj=seekable(file), mode="r:") as archive:
             for member in archive:
                 room.members -= 1
                 if room.members < 0:
@@ -352,7 +274,7 @@ def _tarred(path: str, file: Window, room: _Room, depth: int) -> Iterator[Conten
                 if member.isreg() and member.size and not member.sparse:
                     inner = file.part(member.offset_data, member.size)
                     head = inner.read(0, min(64, inner.size))
-                    if _stream(head) or head.startswith((_ZIP, *_CLOSED)):
+                    if stream_of(head) or head.startswith((_ZIP, *_CLOSED)):
                         yield _data(f"{path}({member.name})", inner, head, room, depth + 1)
     except (OSError, ValueError, tarfile.TarError, InvalidWheelError) as error:
         yield _left(path, f"a tar archive that cannot be unpacked ({str(error)[:80]})")

@@ -21,7 +21,7 @@ from wheelsmith.contract import CHOICES_FILE, Choice, choices_from_bytes
 from wheelsmith.errors import InvalidWheelError, UsageError
 from wheelsmith.fsutil import entries_below, sha256_of
 from wheelsmith.wheel.archive import MAX_LIBRARY, Archive, PackedSizes, invalid, open_archive
-from wheelsmith.wheel.contents import LIBRARY_MAGICS, Unjudged, read_contents
+from wheelsmith.wheel.contents import LIBRARY_MAGICS, Allowance, Unjudged, read_contents
 from wheelsmith.wheel.manylinux import beyond_glibc, manylinux
 from wheelsmith.wheel.report import LibraryReport, WheelReport
 
@@ -82,8 +82,9 @@ def inspect_files(title: str, files: Mapping[str, Path]) -> WheelReport:
         title: what the report is called.
         files: where they are, by the path that they had in the wheel; those that are not there are left out.
     """
+    allowance = Allowance()
     there = ((name, path) for name, path in sorted(files.items()) if path.is_file() and not path.is_symlink())
-    found = _Read.of(_read_file(path, name) for name, path in there)
+    found = _Read.of(_read_file(path, name, allowance) for name, path in there)
     return _unnamed("folder", title, None, sum(library.size for library in found.libraries), found)
 
 
@@ -143,11 +144,12 @@ def _requirements(archive: Archive) -> tuple[str, ...]:
 def _contents_of(archive: Archive) -> Iterator[_Read]:
     members = [member for member in archive.members if member.file_size]
     members.sort(key=lambda member: member.compress_size, reverse=True)  # the longest first, so that none is last
+    allowance = Allowance()
     large = [[member] for member in members if member.file_size > _SMALL]
     small = [member for member in members if member.file_size <= _SMALL]
     tasks = large + [small[start : start + _BATCH] for start in range(0, len(small), _BATCH)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = [pool.submit(_read_members, archive, task) for task in tasks]
+        futures = [pool.submit(_read_members, archive, task, allowance) for task in tasks]
         try:
             for future in futures:
                 yield from future.result()
@@ -155,23 +157,25 @@ def _contents_of(archive: Archive) -> Iterator[_Read]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_members(archive: Archive, members: list[zipfile.ZipInfo]) -> list[_Read]:
-    return [read for member in members for read in (_read_member(archive, member),) if read.libraries or read.unjudged]
+def _read_members(archive: Archive, members: list[zipfile.ZipInfo], allowance: Allowance) -> list[_Read]:
+    found = (_read_member(archive, member, allowance) for member in members)
+    return [read for read in found if read.libraries or read.unjudged]
 
 
-def _read_member(archive: Archive, member: zipfile.ZipInfo) -> _Read:
+def _read_member(archive: Archive, member: zipfile.ZipInfo, allowance: Allowance) -> _Read:
     if member.file_size > MAX_LIBRARY and not archive.starts_with(member, *LIBRARY_MAGICS):
         return _Read((), (Unjudged(member.filename, f"a file of {member.file_size} bytes, which is too large"),))
     with archive.opened(member) as (window, sizes):
-        return _report(member.filename, window, member.compress_size, sizes)
+        return _report(member.filename, window, allowance, (member.compress_size, sizes))
 
 
 def _contents_below(folder: Path) -> Iterator[_Read]:
     """Each file, and each library of each wheel; what vanishes or may not be read is not judged."""
+    allowance = Allowance()
     for path in sorted(Path(entry.path) for entry in entries_below(folder) if entry.is_file(follow_symlinks=False)):
         name = path.relative_to(folder).as_posix()
         try:
-            yield _read_wheel(path, name) if path.suffix == ".whl" else _read_file(path, name)
+            yield _read_wheel(path, name) if path.suffix == ".whl" else _read_file(path, name, allowance)
         except OSError as error:
             yield _Read((), (Unjudged(name, f"a file that cannot be read: {error.strerror or error}"),))
 
@@ -187,13 +191,17 @@ def _read_wheel(path: Path, name: str) -> _Read:
     )
 
 
-def _read_file(path: Path, name: str) -> _Read:
+def _read_file(path: Path, name: str, allowance: Allowance | None = None) -> _Read:
     with path.open("rb") as file:
-        return _report(name, Window.of_file(file.fileno()), None, None)
+        return _report(name, Window.of_file(file.fileno()), allowance or Allowance())
 
 
-def _report(path: str, data: Window, packed: int | None, sizes: PackedSizes | None) -> _Read:
-    contents = read_contents(path, data)
+def _report(
+    path: str, data: Window, allowance: Allowance, stored: tuple[int, PackedSizes | None] | None = None
+) -> _Read:
+    """What a file holds; `stored`: the bytes that it takes in its wheel, and those of its parts."""
+    packed, sizes = stored or (None, None)
+    contents = read_contents(path, data, allowance)
     return _Read(
         tuple(
             LibraryReport(
