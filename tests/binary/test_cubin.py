@@ -47,7 +47,7 @@ def test_arch_and_toolkit_are_what_the_cubin_says(old, asked, arch, toolkit):
         (code(*MOVE, *TRAP, *EXIT), "trapping"),
         (code(*MOVE, *EXIT_IF, *TRAP), "code"),  # `if (guard) return; __trap();` may return
         (code(*MOVE, *EXIT_IF, *STORE, *EXIT), "code"),
-        (code(*MOVE, *LOOP, *TRAP), "code"),
+        (code(*MOVE, *LOOP, *TRAP), "empty"),  # it never ends
         (code(*STORE, *EXIT), "code"),
         (code(*MOVE, *MOVE), "code"),
     ],
@@ -113,6 +113,41 @@ def test_kernels_of_ptx():
     assert looks_like_ptx(PTX)
     assert not looks_like_ptx(b'TEXT = """\n' + PTX)
     assert read_ptx(b"nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "hollow"),
+    [
+        ("{trap;}", True),
+        ("{ {trap;} }", True),
+        ("{ .reg .u32 %r; { // inline\n ret.uni; } }", True),
+        ("{ bra $E; st.global.u32 [%a], %r; $E: ret; }", True),
+        ("{ bra.uni M; N: trap; M: bra N2; st.global.u32 [%a], %r; N2 : exit; }", True),
+        ("{ L: bra L; }", True),
+        ("{ L: .reg .u32 %r; bra.uni L; }", True),
+        ("{ L: st.global.u32 [%a], %r; bra L; }", False),
+        ("{ @%p bra E; st.global.u32 [%a], %r; E: ret; }", False),
+        ("{ bra B; A: ret; B: st.global.u32 [%a], %r; bra A; }", False),
+        ("{ bra xE; E: ret; xE: st.global.u32 [%a], %r; ret; }", False),
+        ("{ bra nowhere; }", False),
+    ],
+)
+def test_a_body_that_does_nothing_is_seen_through_jumps(body, hollow):
+    found = read_ptx(f".version 8.8\n.target sm_90\n.entry k() {body}\n".encode())
+    assert (len(found.names.stubs), len(found.names.real)) == ((1, 0) if hollow else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("body", "major"),  # what ptxas 12.8 wrote of `L: bra L;` for 5.2, 7.0, 8.6 and 9.0
+    [
+        ("f607a0ff00fc1f00 010087008007984c 0f0087ffff0f40e2 0f0087ffff0f40e2", 5),
+        ("027a0100000a0000000f000000c60f00 89f3ffffff000000ff000e0000e20f00 47790000e0ffffffffff830300ea0f00", 7),
+        ("027a0100000a0000000f000000e40f00 47790000f0ffffffffff830300ea0f00", 8),
+        ("827b01ff000a00000008000000240e00 4779fc00fcffffffffff830300ea0f00", 9),
+    ],
+)
+def test_a_kernel_that_only_spins_is_none(body, major):
+    assert judge_body(bytes.fromhex(body), major) == "empty"
 
 
 @given(st.binary(max_size=300), st.integers(0, 1200), st.booleans())

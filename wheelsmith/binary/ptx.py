@@ -1,8 +1,9 @@
 """What one piece of PTX text holds: its target and its kernels, by name.
 
 In: the text, or its beginning. Out: `PtxFacts`, or None when it does not look like PTX. Nothing fails. The body of a
-kernel counts as none when its first statement is `ret`, `exit`, `trap` or `brkpt`; what hides that behind other
-statements counts as code. Source: NVIDIA "PTX ISA", chapters "Directives" and "Control Flow Instructions".
+kernel counts as none when the first statement, jumps followed, is `ret`, `exit`, `trap` or `brkpt`, or a jump back to
+where nothing was done; what hides that behind other statements counts as code. Source: NVIDIA "PTX ISA", chapters
+"Directives" and "Control Flow Instructions".
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ _LOOSE = re.compile(rb"\.version\s+(\d{1,2}\.\d{1,2})")
 _TARGET = re.compile(rb"\.target\s+sm_(\d{2,3}[af]?)\b")
 _ENTRY = re.compile(rb"\.entry\s+([A-Za-z0-9_$%.]{1,4096})")
 _FUNCTION = re.compile(rb"\.func\b")
-_STUB = re.compile(
-    rb"\{(?:"
-    + _SPACE
-    + rb"|\.(?:reg|pragma|local|shared|param)\b[^;{}]*+;|\.(?:loc|file)\b[^\n]*+\n|[$%\w]++:)*+"
-    + rb"(?:ret|exit|trap|brkpt)\s*;"
+_NOTHING = re.compile(  # that is done
+    rb"(?:\{|" + _SPACE + rb"|\.(?:reg|pragma|local|shared|param)\b[^;{}]*+;|\.(?:loc|file)\b[^\n]*+\n|[$%\w]++\s*+:)*+"
 )
+_END = re.compile(rb"(?:ret|exit|trap|brkpt)(?:\.uni)?\s*;")
+_JUMP = re.compile(rb"bra(?:\.uni)?\s+([$%\w]{1,256})\s*;")
 _LOOK = 4096
+_JUMPS = 8  # that are followed
 HEAD = 1 << 16  #: Bytes of the beginning in which version and target are looked for.
 
 
@@ -68,11 +69,32 @@ def read_ptx(text: bytes, *, whole: bool = True) -> PtxFacts | None:
         if found is None:
             continue
         body = text.find(b"{", found.end())
-        stub = body < 0 or _STUB.match(text, body, body + _LOOK)
-        (stubs if stub else real).append(found[1])
+        (stubs if body < 0 or _hollow(text, body) else real).append(found[1])
     return PtxFacts(
         version[1].decode(),
         target[1].decode() if target else None,
         Names.of(real, stubs),
         _FUNCTION.search(text) is not None,
     )
+
+
+def _hollow(text: bytes, place: int) -> bool:
+    """Whether a kernel whose body begins there ends, traps or spins before it does anything."""
+    limit, been = place + _LOOK, b""
+    for _ in range(_JUMPS):
+        done = _NOTHING.match(text, place, limit)
+        place = done.end() if done else place
+        been += done[0] if done else b""
+        if _END.match(text, place, limit):
+            return True
+        jump = _JUMP.match(text, place, limit)
+        if jump is None:
+            return False
+        label = re.compile(rb"(?<![$%\w])" + re.escape(jump[1]) + rb"\s*+:")
+        if label.search(been):
+            return True
+        there = label.search(text, jump.end(), limit)
+        if there is None:
+            return False
+        place = there.start()
+    return False
