@@ -9,7 +9,7 @@ import pytest
 from tests.support.wheel_makers import build_wheel
 from wheelsmith.wheel.archive import open_archive
 from wheelsmith.wheel.deflate import Deflate
-from wheelsmith.wheel.rewrite import Changes, write_wheel
+from wheelsmith.wheel.rewrite import Changes, repack_as_before, write_wheel
 
 MIB = 1 << 20
 WORDS = b"".join(b"%06d" % number for number in random.Random(5).choices(range(40_000), k=600_000))  # 3.6 MB
@@ -45,3 +45,19 @@ def test_a_wheel_is_written_so(tmp_path):
         (member,) = (one for one in archive.infolist() if one.filename == "demo/words.txt")
         assert member.compress_size == len(stream(words, MIB, 2, level=6))
         assert archive.read(member) == words
+
+
+def test_a_wheel_of_before_there_were_blocks_comes_out_again(tmp_path):
+    """As zipfile itself compresses it: wheels that an older version made are repeated with their own bytes."""
+    words = WORDS[: MIB + 1000]
+    wheel = build_wheel(tmp_path / "in" / "demo-1.0-py3-none-any.whl", {"demo/words.txt": words})
+    with open_archive(wheel) as archive:
+        made = write_wheel(archive, tmp_path / "demo-1.0-py3-none-any.whl", Changes(), epoch=1_700_000_000)
+    before = repack_as_before(made, tmp_path / "before")
+    one = zlib.compressobj(6, zlib.DEFLATED, -15)
+    plain = one.compress(words) + one.flush()
+    assert (plain in before.read_bytes(), plain in made.read_bytes()) == (True, False)
+    with zipfile.ZipFile(made) as new, zipfile.ZipFile(before) as old:
+        assert [(i.filename, i.date_time, i.external_attr, new.read(i)) for i in new.infolist()] == [
+            (i.filename, i.date_time, i.external_attr, old.read(i)) for i in old.infolist()
+        ]

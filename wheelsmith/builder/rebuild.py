@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wheelsmith.attest.verify import verify_wheel
 from wheelsmith.builder.build import make_wheel, prepare
@@ -20,6 +20,7 @@ from wheelsmith.fsutil import remove_tree, sha256_of
 from wheelsmith.planning.planfile import read_plan
 from wheelsmith.store import Store
 from wheelsmith.wheel.compare import Difference, compare
+from wheelsmith.wheel.rewrite import repack_as_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,8 @@ class Rebuilt:
         again: the new wheel; it is kept only if it differs.
         sha256_again: the new wheel's digest.
         differences: by member; empty if the bytes are identical.
+        packing: how the bytes came out that are compared: `blocks`, or `one stream`, as older versions deflated
+            members; that is tried where every member is the same and the archive is not.
         tools: name, version then and version now, of each tool that is another one now.
         seconds: how long the backend ran.
     """
@@ -52,6 +55,7 @@ class Rebuilt:
     differences: tuple[Difference, ...]
     tools: tuple[tuple[str, str, str], ...]
     seconds: float
+    packing: Literal["blocks", "one stream"] = "blocks"
 
     @property
     def identical(self) -> bool:
@@ -70,6 +74,7 @@ class Rebuilt:
             "differences": [difference.to_dict() for difference in self.differences],
             "tools": [{"name": name, "then": then, "now": now} for name, then, now in self.tools],
             "seconds": round(self.seconds, 3),
+            "packing": self.packing,
         }
 
 
@@ -86,8 +91,12 @@ def run_rebuild(
     name = f"{tools.key}.again"  # a work directory of its own: nothing that was compiled before is taken over
     with store.lock(f"build-{name}"):
         made = make_wheel(plan, name, tools, store, settings, listener)
-        differences = compare(wheel, made.wheel)
-        digest, again = sha256_of(made.wheel), None
+        differences, digest, again = compare(wheel, made.wheel), sha256_of(made.wheel), None
+        packing: Literal["blocks", "one stream"] = "blocks"
+        if [difference.kind for difference in differences] == ["archive"]:
+            before = repack_as_before(made.wheel, made.wheel.with_suffix(".before"))
+            if sha256_of(before) == verified.sha256:
+                differences, digest, packing = (), verified.sha256, "one stream"
         if digest != verified.sha256:
             again = store.place("rebuilt", made.wheel.name)
             shutil.move(made.wheel, again)
@@ -100,6 +109,7 @@ def run_rebuild(
         differences=differences,
         tools=tuple(_changed(origin.toolchain, made.record["toolchain"])),
         seconds=made.record["compile"]["seconds"],
+        packing=packing,
     )
 
 

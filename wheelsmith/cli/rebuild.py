@@ -53,7 +53,8 @@ def execute(options: argparse.Namespace) -> int:
     else:
         rows = [("wheel", result.wheel.name), ("sha256", result.sha256)]
         if result.identical:
-            rows.append(("rebuilt", f"identical, every byte ({result.seconds:.0f} s of backend)"))
+            how = "" if result.packing == "blocks" else ", compressed as an older wheelsmith did"
+            rows.append(("rebuilt", f"identical, every byte{how} ({result.seconds:.0f} s of backend)"))
         else:
             rows += [("rebuilt", f"{result.sha256_again}, kept at {result.again}")]
             rows += [("differs", "\n".join(map(str, result.differences)))]

@@ -202,6 +202,8 @@ class RebuildDocument(TypedDict):
     differences: list[DifferenceFacts]
     tools: list[ToolChange]
     seconds: float
+    packing: Literal["blocks", "one stream"]
+    """How members were deflated in the bytes that were compared; `one stream`: as older versions of wheelsmith did."""
 
 
 class HostFacts(TypedDict):

@@ -62,6 +62,11 @@ class Difference:
         }
 
     def __str__(self) -> str:
+        if self.kind == "archive":
+            return (
+                f"{self.member}: every file in it is the same, byte for byte; the zip around them differs"
+                " (compressed by another zlib, or written by another version)"
+            )
         if self.kind != "content":
             return f"{self.member}: {self.kind}"
         return f"{self.member}: {', '.join(map(str, self.sections)) or 'content'}"

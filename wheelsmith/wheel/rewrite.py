@@ -16,13 +16,14 @@ import os
 import stat
 import time
 import zipfile
+from calendar import timegm
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from wheelsmith.fsutil import sync_directory
-from wheelsmith.wheel.archive import Archive, invalid
+from wheelsmith.wheel.archive import Archive, invalid, open_archive
 from wheelsmith.wheel.deflate import Deflate
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Changes:
     add: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int, level: int = 6) -> Path:
+def write_wheel(
+    archive: Archive, target: Path, changes: Changes, *, epoch: int, level: int = 6, blocks: bool = True
+) -> Path:
     """Write the members of `archive` to `target`, atomically.
 
     Args:
@@ -58,6 +61,8 @@ def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int,
         changes: what is to be different in it.
         epoch: time of every member, in seconds since 1970, moved into 1980 to 2107 (what a zip can hold).
         level: zlib's, 1 (fast) to 9 (small).
+        blocks: whether members are deflated in blocks, by all processors; else each as one stream of zlib's own, as
+            wheels were before there were blocks.
 
     Returns:
         `target`.
@@ -96,7 +101,8 @@ def write_wheel(archive: Archive, target: Path, changes: Changes, *, epoch: int,
                     size = _size(content)
                     digest = hashlib.sha256()
                     with output.open(info(name, size, executable=bool(mode & 0o111)), "w") as stream:
-                        _deflate_on_all_processors(stream, level)
+                        if blocks:
+                            _deflate_on_all_processors(stream, level)
                         for chunk in (
                             archive.chunks(content) if isinstance(content, zipfile.ZipInfo) else _chunks(content)
                         ):
@@ -139,3 +145,10 @@ def _chunks(source: bytes | Path) -> Iterator[bytes]:
     with source.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
+
+
+def repack_as_before(wheel: Path, target: Path) -> Path:
+    """Write a wheel of ours as versions without blocks did: the same members and times, each as one stream."""
+    with open_archive(wheel) as archive:
+        epoch = timegm(archive.members[0].date_time)
+        return write_wheel(archive, target, Changes(), epoch=epoch, blocks=False)
