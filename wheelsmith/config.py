@@ -17,7 +17,6 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from wheelsmith.errors import UsageError
@@ -121,7 +120,7 @@ def load_config(path: Path | None = None) -> Config:
     return Config(mirrors, path, required)
 
 
-def _places(path: Path, prefix: str, value: Any) -> tuple[str, ...]:
+def _places(path: Path, prefix: str, value: object) -> tuple[str, ...]:
     if not urlsplit(prefix).scheme:
         raise _wrong(path, prefix, "is not the beginning of a URL")
     places = [value] if isinstance(value, str) else value

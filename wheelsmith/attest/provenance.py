@@ -172,9 +172,10 @@ def make_statement(origin: Origin, run: Run) -> bytes:
     return (json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _resource(item: Material) -> dict[str, Any]:
+def _resource(item: Material) -> dict[str, object]:
     """An in-toto ResourceDescriptor. Its `digest` names one file, so a choice of files goes to the annotations."""
-    resource: dict[str, Any] = {"name": item.name, "annotations": {"kind": item.kind, "version": item.version}}
+    annotations: dict[str, object] = {"kind": item.kind, "version": item.version}
+    resource: dict[str, object] = {"name": item.name, "annotations": annotations}
     if item.purl:
         resource["uri"] = item.purl
     if item.url:
@@ -184,7 +185,7 @@ def _resource(item: Material) -> dict[str, Any]:
     elif len(item.sha256) == 1:
         resource["digest"] = {"sha256": item.sha256[0]}
     elif item.sha256:
-        resource["annotations"]["sha256"] = list(item.sha256)
+        annotations["sha256"] = list(item.sha256)
     return resource
 
 

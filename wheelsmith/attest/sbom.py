@@ -16,7 +16,7 @@ from urllib.parse import quote
 from wheelsmith.errors import InvalidWheelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Path below the `.dist-info` directory. auditwheel writes `auditwheel.cdx.json` beside it when it grafts libraries.
 SBOM_FILE = "sboms/wheelsmith.cdx.json"
@@ -115,8 +115,8 @@ def make_sbom(name: str, version: str, materials: Sequence[Material]) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _component(reference: str, item: Material) -> dict[str, Any]:
-    optional: dict[str, Any] = {
+def _component(reference: str, item: Material) -> dict[str, object]:
+    optional: dict[str, object] = {
         "version": item.version,
         "purl": item.purl,
         "hashes": [{"alg": "SHA-256", "content": digest} for digest in sorted(set(item.sha256))],
@@ -137,7 +137,7 @@ def _component(reference: str, item: Material) -> dict[str, Any]:
     }
 
 
-def _licences(item: Material) -> list[dict[str, Any]]:
+def _licences(item: Material) -> Sequence[Mapping[str, object]]:
     """What the licence files of a component say (CycloneDX: `licenses`): one expression, or a list of identifiers and
     of the files that were not recognised."""
     known = sorted({file.spdx for file in item.licences if file.spdx})

@@ -147,10 +147,10 @@ def statement_of(
     return make_statement(origin, run)
 
 
-def _shareable(plan: PlanFacts) -> dict[str, Any]:
+def _shareable(plan: PlanFacts) -> dict[str, object]:
     """A plan as JSON without secrets in its URLs (it cannot be built again then) and without the recipe's directory."""
 
-    def clean(value: Any) -> Any:
+    def clean(value: object) -> object:
         if isinstance(value, dict):
             return {key: _unsecret(item) if key == "url" else clean(item) for key, item in value.items()}
         return [clean(item) for item in value] if isinstance(value, list) else value

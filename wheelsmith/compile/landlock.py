@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
-from typing import Any
 
 _CREATE_RULESET, _GET_VERSION = 444, 1
 _FILE_BITS = {1: 13, 2: 14, 3: 15, 5: 16}  # version of Landlock: rights that it knows
@@ -30,7 +29,7 @@ def landlock_version() -> int:
 
 def landlock_rules(
     readable: Iterable[str], writable: Iterable[str], listed: Iterable[str] = ()
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """Rules for `confine.py`: all else in the file system is out of reach. Of what is `listed`, names are seen."""
     version = landlock_version()
     if not version:

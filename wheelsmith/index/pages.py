@@ -16,7 +16,7 @@ from urllib.parse import quote
 from wheelsmith.index import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wheelsmith.index.entry import Entry
 
@@ -96,8 +96,8 @@ def link(text: str, attributes: dict[str, str | None]) -> str:
     return f"<a {inside}>{escape(text)}</a>"
 
 
-def _file_object(entry: Entry, base: str) -> dict[str, Any]:
-    item: dict[str, Any] = {
+def _file_object(entry: Entry, base: str) -> dict[str, object]:
+    item: dict[str, object] = {
         "filename": entry.filename,
         "url": file_url(entry.path, base),
         "hashes": {"sha256": entry.sha256},
@@ -139,6 +139,6 @@ def page_html(title: str, links: Iterable[str], marks: dict[str, str | None]) ->
     return "\n".join(lines).encode()
 
 
-def page_json(document: dict[str, Any]) -> bytes:
+def page_json(document: Mapping[str, object]) -> bytes:
     """Return a JSON page (PEP 691)."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"

@@ -104,12 +104,12 @@ def _read(kind: type[T], place: str, value: object) -> T:
         raise _no_plan(f"{place}{'' if inner == 'it' else f'.{inner}'}: {phrase}") from error
 
 
-def _with_archs(table: Mapping[str, Any]) -> dict[str, Any]:
+def _with_archs(table: Mapping[str, Any]) -> dict[str, object]:
     archs = table.get("archs")
     return {**table, "archs": None if archs is None else [_arch(text) for text in archs]}
 
 
-def _arch(text: str) -> dict[str, Any]:
+def _arch(text: str) -> dict[str, object]:
     return dataclasses.asdict(Arch.parse(text))
 
 

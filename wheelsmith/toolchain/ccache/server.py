@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from socket import socket
 
 from wheelsmith.events import Listener, Note
 from wheelsmith.toolchain.ccache.entries import LARGEST, Sealed, Unauthenticated
@@ -118,7 +118,7 @@ class CacheServer:
             def verify_request(self, request: object, client_address: object) -> bool:
                 return outer._clients.acquire(blocking=False)
 
-            def process_request(self, request: Any, client_address: Any) -> None:
+            def process_request(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
                 try:
                     super().process_request(request, client_address)
                 except RuntimeError:  # no thread can be started
