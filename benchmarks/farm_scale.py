@@ -1,41 +1,41 @@
 """One wheel on 1, 2, 4, … workers of some cores each, in namespaces of their own: speed-up, and what kills cost.
 
     python -m benchmarks.farm_scale OUT --requirement ggml-cuda --recipes DIR --toolkit /usr/local/cuda \
-        [--workers 1,2,4,8] [--cores 4] [--kills 4] [--kill-requirement ggml-part] [--seconds 500] [--env current]
-        [--blobs DIR] [--models DIR]
+        [--plan "1;2;4;worker,redis,scheduler"] [--cores 4] [--kills 4] [--kill-requirement ggml-part] [--kill-after 28]
+        [--seconds 500] [--env current] [--blobs DIR] [--models DIR] [--predicted FILE]
 
 Each machine is a worker in a network namespace of its own (a veth pair on a bridge; loopback where there is none), a
 PID namespace (killed at once, as a machine that loses its power) and a mount namespace, pinned to cores of its own,
-with a store of its own. Scheduler (TLS), Redis and whoever gives the command are on further cores. First one machine
-builds alone and farms of 2, 4, … workers beside it, each on its own cores with an empty cache. On the cores of a farm
-that has ended follow farms of `--kills` workers, of the same package or a smaller one, of which a worker, the
-scheduler, Redis is killed when a third of the units is done. OUT/report.json and OUT/*.jsonl (every message, with the
-moment) are what came of it. Needs root, redis-server, pyroute2.
+with a store of its own. Scheduler (TLS), Redis and whoever gives the command are on further cores. `--plan` has streams
+(`;`) that run beside each other, each on cores of its own, and what a stream does one after the other (`,`): 1 is one
+machine that builds alone; N a farm of so many workers with an empty cache; `worker`, `redis`, `scheduler` a farm of
+`--kills` workers, of the same package or a smaller one, of which this is killed when `--kill-after` units are done.
+What stands there again keeps the cores busy, as neighbours slow a processor down, and ends as soon as everything else
+has. OUT/report.json and OUT/*.jsonl (every message, with the moment) are what came of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import os
-import secrets
 import shutil
-import signal
-import subprocess
-import sys
+import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HOST = "10.87.0.1"
-KEY = secrets.token_hex(32)
-_STORE = ("blobs",)
+from benchmarks.farm_machines import Farm, Machines, Network, stop
+
+_KILLS: dict[str, Callable[[Farm], None]] = {
+    "worker": lambda farm: stop(farm.workers[-1]),
+    "redis": lambda farm: stop(farm.redis),
+    "scheduler": lambda farm: stop(farm.scheduler),
+}
 
 
 def _drive(options: argparse.Namespace) -> int:
@@ -88,218 +88,6 @@ def _drive(options: argparse.Namespace) -> int:
     return 0
 
 
-class Network:
-    """A bridge with a namespace for each machine; `made` is false, and all is on loopback, where that cannot be."""
-
-    def __init__(self, count: int) -> None:
-        self.made, self.why, self._names = False, "", [f"farm{number}" for number in range(count)]
-        try:
-            self._make()
-            self.made = True
-        except Exception as error:
-            self.why = f"{type(error).__name__} {error}"
-            self.close()
-
-    def _make(self) -> None:
-        pyroute2 = importlib.import_module("pyroute2")
-        with pyroute2.IPRoute() as here:
-            here.link("add", ifname="farmbridge", kind="bridge")
-            (bridge,) = here.link_lookup(ifname="farmbridge")
-            here.addr("add", index=bridge, address=HOST, prefixlen=24)
-            here.link("set", index=bridge, state="up")
-            for number, name in enumerate(self._names):
-                pyroute2.netns.create(name)
-                here.link("add", ifname=f"fa{number}", kind="veth", peer=f"fb{number}")
-                (outer,) = here.link_lookup(ifname=f"fa{number}")
-                (inner,) = here.link_lookup(ifname=f"fb{number}")
-                here.link("set", index=outer, master=bridge, state="up")
-                here.link("set", index=inner, net_ns_fd=name)
-                with pyroute2.NetNS(name) as there:
-                    (inner,) = there.link_lookup(ifname=f"fb{number}")
-                    there.addr("add", index=inner, address=f"10.87.0.{10 + number}", prefixlen=24)
-                    there.link("set", index=inner, state="up")
-                    there.link("set", index=there.link_lookup(ifname="lo")[0], state="up")
-
-    def enter(self, number: int) -> list[str]:
-        """A command's beginning."""
-        return ["nsenter", f"--net=/var/run/netns/{self._names[number]}", "--"] if self.made else []
-
-    @property
-    def host(self) -> str:
-        """Where scheduler and Redis listen."""
-        return HOST if self.made else "127.0.0.1"
-
-    def close(self) -> None:
-        """Remove it."""
-        with contextlib.suppress(Exception):
-            pyroute2 = importlib.import_module("pyroute2")
-            for name in self._names:
-                with contextlib.suppress(Exception):
-                    pyroute2.netns.remove(name)
-            with pyroute2.IPRoute() as here:
-                here.link("del", index=here.link_lookup(ifname="farmbridge")[0])
-
-
-@dataclass
-class Machines:
-    """What all farms of a run share."""
-
-    out: Path
-    options: argparse.Namespace
-    network: Network
-    tls: Path
-    numbers: Iterator[int] = field(default_factory=lambda: iter(range(10_000)))
-    ports: Iterator[int] = field(default_factory=lambda: iter(range(21000, 30000)))
-    hosts: str = ""  # cores of who is no worker
-
-    def store(self, name: str) -> Path:
-        place = Path(self.options.work) / f"store-{name}"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        if self.options.blobs:
-            shutil.copytree(self.options.blobs, place / "blobs")
-        if self.options.models:
-            shutil.copytree(self.options.models, place / "models")
-        return place
-
-    def requirement(self, name: str) -> str:
-        """What the scenario builds."""
-        other = self.options.kill_requirement if name.startswith("kill") else None
-        return str(other or self.options.requirement)
-
-    def drive(self, name: str, cores: str, *more: str) -> subprocess.Popen[bytes]:
-        o = self.options
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.farm_scale",
-            str(self.out),
-            "--drive",
-            str(self.out / f"{name}.jsonl"),
-        ]
-        command += ["--requirement", self.requirement(name), "--env", o.env]
-        command += ["--toolkit", o.toolkit, "--cores", str(o.cores)]
-        command += ["--recipes", o.recipes] if o.recipes else []
-        command += ["--arch", o.arch] if o.arch else []
-        command += ["--offline"] if o.offline else []
-        matrix = Path(o.work) / f"{name}.toml"
-        archs = f"gpus = ['{o.arch}']\n" if o.arch else ""
-        matrix.write_text(f"schema_version = 1\n[[package]]\nrequirement = '{self.requirement(name)}'\n{archs}")
-        command += ["--index", str(Path(o.work) / f"dist-{name}"), "--matrix", str(matrix), *more]
-        return self.start(f"{name}.log", cores, command, os.environ)
-
-    def start(
-        self, log: str, cores: str, command: list[str], environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        with (self.out / log).open("ab") as sink:
-            return subprocess.Popen(
-                ["taskset", "-c", cores, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                env=dict(environment),
-                start_new_session=True,
-            )
-
-
-def _kill(process: subprocess.Popen[bytes] | None) -> None:
-    if process is not None and process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-class Farm:
-    """Scheduler, Redis, workers; all of them new."""
-
-    def __init__(self, machines: Machines, name: str, count: int, cores: list[str]) -> None:
-        self.machines, self.name, self.count, self.cores = machines, name, count, cores
-        self.port, self.redis_port = next(machines.ports), next(machines.ports)
-        self.redis: subprocess.Popen[bytes] | None = None
-        self.scheduler: subprocess.Popen[bytes] | None = None
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.numbers = [next(machines.numbers) for _ in range(count)]
-        self._stores = [machines.store(f"{name}-w{number}") for number in range(count)]
-        self._dask = str(Path(sys.executable).with_name("dask"))
-
-    @property
-    def address(self) -> str:
-        return f"tls://{self.machines.network.host}:{self.port}"
-
-    @property
-    def cache(self) -> str:
-        return f"redis://:{KEY[:16]}@{self.machines.network.host}:{self.redis_port}/0"
-
-    def start_redis(self) -> None:
-        host = self.machines.network.host
-        command = [
-            "redis-server",
-            "--port",
-            str(self.redis_port),
-            "--bind",
-            host,
-            "--save",
-            "",
-            "--requirepass",
-            KEY[:16],
-        ]
-        self.redis = self.machines.start(f"{self.name}-redis.log", self.machines.hosts, command, os.environ)
-
-    def start_scheduler(self) -> None:
-        command = [self._dask, "scheduler", "--host", self.address, "--no-dashboard", *self._tls()]
-        self.scheduler = self.machines.start(f"{self.name}-scheduler.log", self.machines.hosts, command, os.environ)
-
-    def start_workers(self) -> None:
-        self.workers = [self._worker(number) for number in range(self.count)]
-
-    def _worker(self, number: int) -> subprocess.Popen[bytes]:
-        command = [*self.machines.network.enter(self.numbers[number])]
-        command += ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts"]
-        command += [self._dask, "worker", self.address, "--nworkers", "1", "--nthreads", "2", "--memory-limit", "0"]
-        command += ["--name", f"w{number}", "--no-dashboard", "--local-directory", f"{self._stores[number]}-scratch"]
-        places = {"WHEELSMITH_STORE": str(self._stores[number]), "WHEELSMITH_CACHE": self.cache}
-        environment = dict(os.environ) | places | {"WHEELSMITH_CACHE_KEY": KEY}
-        return self.machines.start(
-            f"{self.name}-w{number}.log", self.cores[number], [*command, *self._tls()], environment
-        )
-
-    def _tls(self) -> list[str]:
-        keys = {"ca-file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
-        return [f"--tls-{key}={self.machines.tls / file}" for key, file in keys.items()]
-
-    def wait(self) -> None:
-        """Until all workers are there: a cluster is, before anybody uses it."""
-        from distributed import Client
-        from distributed.security import Security
-
-        ca, cert, key = (str(self.machines.tls / name) for name in ("ca.pem", "cert.pem", "key.pem"))
-        keys = Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
-        with Client(self.address, security=keys, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(self.count, timeout=60)
-
-    def build(self) -> subprocess.Popen[bytes]:
-        more = ["--scheduler", self.address, "--tls", str(self.machines.tls), "--count", str(self.count)]
-        return self.machines.drive(self.name, self.machines.hosts, *more)
-
-    def moved(self) -> dict[str, int]:
-        """Bytes that Redis took and gave, and what it holds."""
-        with contextlib.suppress(Exception):
-            import redis
-
-            with redis.Redis.from_url(self.cache) as client:
-                facts = client.info()
-            return {
-                "in": facts["total_net_input_bytes"],
-                "out": facts["total_net_output_bytes"],
-                "held": facts["used_memory_dataset"],
-            }
-        return {}
-
-    def close(self) -> None:
-        for process in (*self.workers, self.scheduler, self.redis):
-            _kill(process)
-
-
 def messages(path: Path) -> list[dict[str, Any]]:
     """All that was said so far."""
     with contextlib.suppress(OSError):
@@ -319,7 +107,7 @@ def _done(found: list[dict[str, Any]], worker: str = "") -> list[str]:
 def run_farm(
     machines: Machines, name: str, count: int, cores: list[str], trouble: Callable[[Farm], None] | None = None
 ) -> dict[str, Any]:
-    """One farm with an empty cache. `trouble` happens when a third of the units is done."""
+    """One farm with an empty cache. `trouble` happens when `--kill-after` units are done."""
     farm, path = Farm(machines, name, count, cores), machines.out / f"{name}.jsonl"
     result: dict[str, Any] = {"name": name, "workers": count, "cores": machines.options.cores}
     try:
@@ -331,11 +119,10 @@ def run_farm(
         while process.poll() is None:
             if time.time() > machines.options.until:
                 result["stopped"] = "its time was over"
-                _kill(process)
+                stop(process)
             if trouble is not None and killed is None:
                 found = messages(path)
-                total = machines.options.units or 30
-                if len(_done(found)) >= total // 3:
+                if len(_done(found)) >= machines.options.kill_after:
                     running = _running(found)
                     trouble(farm)
                     killed = time.time()
@@ -344,14 +131,14 @@ def run_farm(
         result["code"] = process.returncode
         if farm.scheduler is not None and farm.scheduler.poll() is not None and time.time() < machines.options.until:
             for worker in farm.workers:
-                _kill(worker)
+                stop(worker)
             farm.start_scheduler()
             farm.start_workers()
             farm.wait()
             again = farm.build()
             while again.poll() is None and time.time() < machines.options.until:
                 time.sleep(0.1)
-            _kill(again)
+            stop(again)
             result["code_again"] = again.returncode
         result["redis"] = farm.moved()
     finally:
@@ -406,7 +193,7 @@ def alone(machines: Machines, cores: str) -> dict[str, Any]:
     process = machines.drive("alone", cores, "--store", str(store))
     while process.poll() is None and time.time() < machines.options.until:
         time.sleep(0.2)
-    _kill(process)
+    stop(process)
     model = f"models/{machines.options.requirement.partition('=')[0]}.json"
     for file in (*store.glob("logs/*.timeline.json"), *store.glob(model)):
         shutil.copy(file, machines.out / ("timeline.json" if "timeline" in file.name else "model.json"))
@@ -444,15 +231,16 @@ def main() -> int:
     parser.add_argument("--recipes")
     parser.add_argument("--toolkit", default="auto")
     parser.add_argument("--env", default="isolated")
-    parser.add_argument("--workers", default="1,2,4,8")
+    parser.add_argument("--plan", default="1;2;4;worker,redis,scheduler")
     parser.add_argument("--cores", type=int, default=4)
-    parser.add_argument("--kills", type=int, default=0, help="workers of the farms in which something is killed")
-    parser.add_argument("--units", type=int, default=0, help="how many the package has, about")
+    parser.add_argument("--kills", type=int, default=4, help="workers of the farms in which something is killed")
+    parser.add_argument("--kill-requirement", help="another package for these farms")
+    parser.add_argument("--kill-after", type=int, default=10, help="units that are done by then")
     parser.add_argument("--seconds", type=float, default=500)
     parser.add_argument("--work", default="/tmp/farm-scale")
     parser.add_argument("--blobs")
     parser.add_argument("--models", help="a directory of cost models, for all stores")
-    parser.add_argument("--kill-requirement", help="another package for these farms")
+    parser.add_argument("--predicted", type=Path, help="points that were written beforehand, to be compared")
     parser.add_argument("--offline", action="store_true")
     for name in ("drive", "scheduler", "tls", "index", "store", "matrix"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
@@ -462,6 +250,90 @@ def main() -> int:
         return _drive(options)
     options.until = time.time() + options.seconds
     return _all(options)
+
+
+def _workers(what: str, kills: int) -> int:
+    return kills if what in _KILLS else int(what)
+
+
+class Schedule:
+    """Who runs when and where."""
+
+    def __init__(self, machines: Machines, streams: list[list[str]], cpus: list[int]) -> None:
+        options = machines.options
+        self.machines, self.streams, self.results = machines, streams, list[dict[str, Any]]()
+        self._lock, self._begun = threading.Lock(), Counter[str]()
+        self._needed = set[str]().union(*streams)
+        self.cores: list[list[str]] = []  # of each stream, for each of its workers
+        width, taken = options.cores, 0
+        for stream in streams:
+            count = max(_workers(what, options.kills) for what in stream)
+            # Shared, where there are too few.
+            got = [str(cpus[number % len(cpus)]) for number in range(taken, taken + width * count)]
+            self.cores.append([",".join(got[width * number : width * (number + 1)]) for number in range(count)])
+            taken += width * count
+        machines.hosts = ",".join(map(str, cpus[taken:] or cpus))
+
+    def run(self) -> None:
+        """Everything."""
+        with ThreadPoolExecutor(len(self.streams)) as pool:
+            for one in [pool.submit(self._stream, number) for number in range(len(self.streams))]:
+                one.result()
+
+    def _stream(self, number: int) -> None:
+        for what in self.streams[number]:
+            if time.time() > self.machines.options.until:
+                return
+            with self._lock:
+                self._begun[what] += 1
+                turn = self._begun[what]
+            name = "alone" if what == "1" else f"kill-{what}" if what in _KILLS else f"n{what}"
+            name += f"-{turn}" if turn > 1 else ""
+            cores = self.cores[number][: _workers(what, self.machines.options.kills)]
+            try:
+                result = self._one(what, name, cores)
+            except Exception as error:  # the others are worth having
+                result = {"name": name, "workers": len(cores), "walls": [], "broke": repr(error)}
+            with self._lock:
+                self.results.append(result)
+                self._needed.discard(what)
+                if not self._needed:
+                    self.machines.options.until = time.time()
+                save(self.machines, self.results)
+
+    def _one(self, what: str, name: str, cores: list[str]) -> dict[str, Any]:
+        if what == "1":
+            return alone(self.machines, cores[0])
+        return run_farm(self.machines, name, len(cores), cores, _KILLS.get(what))
+
+
+def save(machines: Machines, results: list[dict[str, Any]]) -> None:
+    """Write the report of what has ended so far."""
+    made, cores = machines.network, machines.options.cores
+    report = {"network": made.made or made.why, "cpus": os.cpu_count(), "cores": cores, "results": results}
+    report["curve"] = curve(results, machines.options.predicted)
+    with contextlib.suppress(Exception):
+        report["predictions"] = _predictions(machines.out, results, cores)
+    place = machines.out / "report.json.new"
+    place.write_text(json.dumps(report, indent=1, default=str))
+    place.replace(machines.out / "report.json")
+
+
+def curve(results: list[dict[str, Any]], predicted: Path | None) -> list[dict[str, Any]]:
+    """Seconds of the whole command, speed-up and efficiency against one machine alone, and what was predicted."""
+    told = {one["workers"]: one["seconds"] for one in json.loads(predicted.read_text())["points"]} if predicted else {}
+    whole = [one for one in results if not one["name"].startswith("kill") and one["walls"]]
+    base = next((one["walls"][0] for one in whole if one["name"] == "alone"), None)
+    points = []
+    for one in sorted(whole, key=lambda one: (one["workers"], one["name"])):
+        seconds, count = one["walls"][0], one["workers"]
+        point = {"name": one["name"], "workers": count, "seconds": seconds}
+        if base:
+            point |= {"speed_up": round(base / seconds, 3), "efficiency": round(base / seconds / count, 3)}
+        if count in told:
+            point |= {"predicted": told[count], "error": round(told[count] / seconds - 1, 4)}
+        points.append(point | {key: one.get(key) for key in ("hits", "misses", "redis", "sha256")})
+    return points
 
 
 def _all(options: argparse.Namespace) -> int:
@@ -475,70 +347,18 @@ def _all(options: argparse.Namespace) -> int:
     keys = Security.temporary()
     for name, text in (("ca", keys.tls_ca_file), ("cert", keys.tls_client_cert), ("key", keys.tls_client_key)):
         (tls / f"{name}.pem").write_text(text)
-    counts = [int(text) for text in options.workers.split(",")]
-    kills = ("worker", "redis", "scheduler") if options.kills else ()
-    todo = list(kills)
-    network = Network(sum(counts) + options.kills * len(kills))
+    streams = [stream.split(",") for stream in options.plan.split(";")]
+    network = Network(sum(_workers(what, options.kills) for stream in streams for what in stream))
     machines = Machines(out, options, network, tls)
-    cpus, width, taken = sorted(os.sched_getaffinity(0)), options.cores, 0
-
-    def take(count: int) -> list[str]:
-        nonlocal taken
-        numbers = range(taken, taken + width * count)
-        taken += width * count
-        got = [str(cpus[number % len(cpus)]) for number in numbers]  # shared, where there are too few
-        return [",".join(got[width * number : width * (number + 1)]) for number in range(count)]
-
-    places = {count: take(count) for count in sorted(counts, reverse=True)}
-    machines.hosts = ",".join(map(str, cpus[taken:] or cpus))
-    results: list[dict[str, Any]] = []
-
-    def save() -> None:
-        report = {"network": network.made or network.why, "cpus": os.cpu_count(), "results": results}
-        with contextlib.suppress(Exception):
-            report["predictions"] = _predictions(out, results, width)
-        (out / "report.json").write_text(json.dumps(report, indent=1, default=str))
-
-    def farm(count: int) -> None:
-        results.append(run_farm(machines, f"n{count}", count, places[count]))
-        save()
-        rooms = range(count // options.kills if options.kills else 0)
-        with ThreadPoolExecutor(8) as more:
-            for room in rooms:
-                more.submit(kill_all, places[count][options.kills * room :][: options.kills])
-
-    def kill_all(cores: list[str]) -> None:
-        with contextlib.suppress(IndexError):
-            while time.time() < options.until:
-                kill(todo.pop(0), cores)
-
-    def kill(what: str, cores: list[str]) -> None:
-        def worker(there: Farm) -> None:
-            _kill(there.workers[-1])
-
-        ways = {"worker": worker, "scheduler": lambda it: _kill(it.scheduler), "redis": lambda it: _kill(it.redis)}
-        try:
-            results.append(run_farm(machines, f"kill-{what}", options.kills, cores, ways[what]))
-        except Exception as error:  # the others are worth having
-            results.append({"name": f"kill-{what}", "workers": options.kills, "walls": [], "broke": repr(error)})
-        save()
-
-    def solo() -> None:
-        results.append(alone(machines, places[1][0]))
-        save()
-
+    schedule = Schedule(machines, streams, sorted(os.sched_getaffinity(0)))
     try:
-        with ThreadPoolExecutor(8) as pool:
-            lonely = [pool.submit(solo)] if 1 in counts else []
-            for one in [pool.submit(farm, count) for count in counts if count > 1]:
-                one.result()
-            kill_all(places[max(counts)][: options.kills])
-            for one in lonely:
-                one.result()
+        schedule.run()
     finally:
         network.close()
-        save()
-    for result in results:
+        save(machines, schedule.results)
+    for point in curve(schedule.results, options.predicted):
+        print(json.dumps(point))
+    for result in schedule.results:
         print(json.dumps({key: value for key, value in result.items() if key != "phases"}, default=str))
     return 0
 
