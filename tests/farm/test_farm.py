@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -19,11 +20,12 @@ import wheelsmith
 from wheelsmith.compile.run import Effort
 from wheelsmith.errors import FarmError, UsageError, VerificationError
 from wheelsmith.events import CellDone
+from wheelsmith.farm.address import refuse_secret, scheduler_address
 from wheelsmith.farm.claims import Awaiting, Book, Taking
 from wheelsmith.farm.cluster import refuse_versions
 from wheelsmith.farm.resources import lacking, needed, offered
 from wheelsmith.farm.simulate import FarmFacts, predict, units_of
-from wheelsmith.farm.task import Way, pack, refuse_secret, unpack
+from wheelsmith.farm.task import Way, pack, unpack
 from wheelsmith.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +107,7 @@ def plan():
 
 
 def test_a_plan_that_travels_is_the_same_or_refused(plan, tmp_path):
-    task = pack("cell", plan)
+    task = pack("run", "cell", plan)
     store = Store(tmp_path)
     there = unpack(task, store)
     assert there.digest == plan.digest
@@ -123,12 +125,88 @@ def test_a_plan_that_travels_is_the_same_or_refused(plan, tmp_path):
         unpack(replace(task, lock=f"{task.lock}\n"), store)
 
 
-def test_no_password_travels(monkeypatch):
-    with pytest.raises(UsageError, match="password") as caught:
-        refuse_secret("compile cache", "redis://farm:geheim@host/0")
+@pytest.mark.parametrize(
+    ("location", "bare"),
+    [
+        ("redis://farm:geheim@host/0", "redis://host/0"),
+        ("redis://:geheim@host/0", "redis://host/0"),
+        ("redis://host/0?password=geheim", "redis://host/0"),
+        ("s3://bucket/wheels?secret_access_key=geheim", "s3://bucket/wheels"),
+        ("https://geheim@host/simple", "https://host/simple"),
+    ],
+)
+def test_a_location_with_credentials_is_refused_and_they_are_not_repeated(location, bare):
+    with pytest.raises(UsageError, match="credentials") as caught:
+        refuse_secret("compile cache", location, "set WHEELSMITH_CACHE on the workers")
+    assert caught.value.remedy == f"Give {bare} or nothing here; set WHEELSMITH_CACHE on the workers."
+    assert "geheim" not in caught.value.cause
+
+
+@pytest.mark.parametrize("location", ["redis://host/0", "/srv/cache", "s3://bucket/x?region=eu", "redis://me@host/0"])
+def test_a_location_without_credentials_is_taken(location):
+    refuse_secret("compile cache", location, "")
+
+
+@pytest.mark.parametrize("index", ["https://me:geheim@host/simple", "https://geheim@host/simple"])
+def test_no_credential_of_the_package_index_travels(tmp_path, index):
+    with pytest.raises(UsageError, match="package index has credentials") as caught:
+        wheelsmith.farm_build(matrix(tmp_path), index=tmp_path / "dist", index_url=index)
     assert "geheim" not in caught.value.cause + caught.value.remedy
-    refuse_secret("compile cache", "redis://host/0")
-    refuse_secret("compile cache", "/srv/cache")
+
+
+@pytest.mark.parametrize(
+    ("text", "encrypted", "address"),
+    [
+        ("host:8786", False, "tcp://host:8786"),
+        ("host:8786", True, "tls://host:8786"),
+        ("TLS://host:8786/", True, "tls://host:8786"),
+        ("tcp://[::1]:8786", False, "tcp://[::1]:8786"),
+    ],
+)
+def test_an_address_is_read_as_it_is_meant(text, encrypted, address):
+    assert scheduler_address(text, encrypted) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "encrypted", "said"),
+    [
+        ("", False, "'' is no address of a Dask scheduler."),
+        ("host", False, "'host' is no address of a Dask scheduler."),
+        ("http://host:80", False, "'http://host:80' is no address of a Dask scheduler."),
+        ("tcp://host:0", False, "'tcp://host:0' is no address of a Dask scheduler."),
+        ("tcp://host:99999", False, "'tcp://host:99999' is no address of a Dask scheduler."),
+        ("tcp://:8786", False, "'tcp://:8786' is no address of a Dask scheduler."),
+        ("tcp://a b:8786", False, "'tcp://a b:8786' is no address of a Dask scheduler."),
+        ("tcp://[::1:8786", False, "The location of the scheduler's address is no URL."),
+        ("tls://host:8786", False, "tls://host:8786 is encrypted, and --tls is not given."),
+        ("tcp://host:8786", True, "tcp://host:8786 is not encrypted, and --tls is given."),
+        ("tcp://me:geheim@host:8786", False, "The scheduler's address has credentials in it, and Dask knows none."),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused(text, encrypted, said):
+    with pytest.raises(UsageError) as caught:
+        scheduler_address(text, encrypted)
+    assert caught.value.cause == said
+    assert "geheim" not in caught.value.remedy
+
+
+def test_what_is_no_scheduler_is_left_after_some_seconds(tmp_path, monkeypatch):
+    """Dask's own client waits for ever on a server that says nothing, or speaks HTTP."""
+    pytest.importorskip("distributed")
+    from wheelsmith.farm import address
+
+    monkeypatch.setattr(address, "_HANDSHAKE", 0.3)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(FarmError, match="does not speak as Dask does, or is encrypted") as caught:
+            wheelsmith.farm_build(matrix(tmp_path), scheduler=f"127.0.0.1:{port}", wait=0.3, index=tmp_path / "dist")
+    assert caught.value.exit_code == 73
+    assert not (tmp_path / "dist").exists()
+
+
+def test_no_password_travels(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
     monkeypatch.setenv("WHEELSMITH_CACHE_KEY", "geheim" * 8)
     way = Way("s3://bucket/wheels", "s3://bucket/cache")
@@ -199,8 +277,6 @@ def test_a_scheduler_that_is_not_there(tmp_path):
     with pytest.raises(FarmError, match=r"No scheduler answers at tcp://127\.0\.0\.1:9") as caught:
         wheelsmith.farm_build(matrix(tmp_path), scheduler="tcp://127.0.0.1:9", wait=1.0, index=tmp_path / "dist")
     assert caught.value.exit_code == 73
-    with pytest.raises(FarmError, match="No scheduler answers"):
-        wheelsmith.farm_build(matrix(tmp_path), scheduler="nonsense://x", wait=1.0, index=tmp_path / "dist")
 
 
 def test_tls_files_that_are_not_there(tmp_path):
@@ -241,9 +317,9 @@ class Elsewhere:
 )
 def test_a_worker_with_another_version_is_refused(packages, said):
     with pytest.raises(FarmError) as caught:
-        refuse_versions(Elsewhere(**packages))
+        refuse_versions(Elsewhere(**packages), 5.0)
     assert caught.value.cause == said
-    refuse_versions(Elsewhere(python="3.11.9.final.0"))
+    refuse_versions(Elsewhere(python="3.11.9.final.0"), 5.0)
 
 
 @pytest.mark.e2e
@@ -260,7 +336,7 @@ def test_workers_without_a_fitting_toolkit_are_told_before_anything_starts(tmp_p
 def test_another_recipe_of_the_same_name_shares_no_objects_with_it(plan, tmp_path):
     from wheelsmith.toolchain.ccache.entries import scope_of
 
-    task = pack("cell", plan)
+    task = pack("run", "cell", plan)
     recipe = task.recipe + b"\n# evil\n"
     forged = replace(task, recipe=recipe, recipe_sha256=hashlib.sha256(recipe).hexdigest())
     store = Store(tmp_path)
@@ -358,3 +434,63 @@ def test_what_the_shared_cache_has_lost_comes_from_the_worker_that_made_it(tmp_p
     assert [server._get(name) for name in names] == [b"object", None, None]
     assert Sealed(stores[1], scope, key).get(names[0]) == b"object"  # and is here for the next time
     assert kept(ways[0], "../a/objects/secret") is None
+
+
+@pytest.mark.parametrize(("version", "offers"), [(None, True), ("0.0.1", False)])
+def test_a_worker_with_another_wheelsmith_offers_nothing(version, offers, tmp_path, monkeypatch):
+    """It may come when everybody has been compared already."""
+    pytest.importorskip("distributed")
+    import asyncio
+
+    from wheelsmith.farm.plugin import Offer
+
+    monkeypatch.setenv("WHEELSMITH_STORE", str(tmp_path))
+    said: dict[str, float] = {}
+
+    async def set_resources(**resources: float) -> None:
+        said.update(resources)
+
+    offer = Offer("wheels")
+    offer.version = version or offer.version
+    asyncio.run(offer.setup(SimpleNamespace(set_resources=set_resources, state=SimpleNamespace(nthreads=2))))
+    assert ("build" in said) is offers
+
+
+def test_who_does_not_answer_is_named(monkeypatch):
+    from wheelsmith.farm import cluster
+
+    class Client:
+        scheduler = SimpleNamespace(identity=None)
+
+        def sync(self, *arguments, **more):
+            return {"workers": {"tcp://a:1": {}, "tcp://b:2": {}}}
+
+        def run(self, function, workers, on_error):
+            threading.Event().wait(0 if workers == ["tcp://a:1"] else 5)
+
+    monkeypatch.setattr(cluster, "_HELLO", 0.2)
+    with pytest.raises(FarmError) as caught:
+        cluster.in_time(Client(), lambda: threading.Event().wait(5), 0.1)
+    assert caught.value.cause == "Worker tcp://b:2 does not answer."
+    assert cluster.in_time(Client(), lambda: 7, 1.0) == 7
+    with pytest.raises(ZeroDivisionError):
+        cluster.in_time(Client(), lambda: 1 / 0, 1.0)
+
+
+def test_a_second_build_of_a_wheel_waits_for_the_first(monkeypatch):
+    pytest.importorskip("distributed")
+    from wheelsmith.errors import BusyError
+    from wheelsmith.farm import worker
+
+    outcomes = [BusyError("Another one works on it.", "Wait."), BusyError("Another one works on it.", "Wait."), "made"]
+    heard: list[wheelsmith.Event] = []
+
+    def run_build(*arguments):
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(worker, "run_build", run_build)
+    monkeypatch.setattr(worker, "_AGAIN", 0.0)
+    assert worker._build(None, None, None, heard.append) == "made"
+    assert [note.text for note in heard] == ["waiting: Another one works on it."]

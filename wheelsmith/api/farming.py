@@ -17,7 +17,7 @@ from wheelsmith.events import Listener, ignore
 
 if TYPE_CHECKING:
     from wheelsmith.documents.farms import FarmDocument, SimulationDocument, WorkerFacts
-    from wheelsmith.farm.run import FarmCell
+    from wheelsmith.farm.cells import FarmCell
 
 DOCUMENT_VERSION = 1
 
@@ -111,7 +111,8 @@ def farm_build(
         events: told of what every worker tells: `event`, `cell`, `task`, `worker`, and the event's own values.
 
     Raises:
-        UsageError: the matrix is wrong, Dask is not installed, or a location carries a password.
+        UsageError: the matrix is wrong, Dask is not installed, a location carries credentials, or `scheduler` is no
+            address.
         FarmError: no scheduler, other versions, no worker that fits, an index that workers do not see.
         TargetError: cells cannot be built, and `skip_refused` is not given.
     """
@@ -121,14 +122,18 @@ def farm_build(
     from wheelsmith.errors import FarmError
     from wheelsmith.events import Note
     from wheelsmith.farm import cluster
-    from wheelsmith.farm.task import Way, refuse_secret
+    from wheelsmith.farm.address import refuse_secret, scheduler_address
+    from wheelsmith.farm.task import Way
 
     started = time.monotonic()
     where_index = os.fspath(index)
     where_index = where_index if "://" in where_index else str(Path(where_index).absolute())
     place = cache if cache is None or "://" in cache else str(Path(cache).absolute())
-    refuse_secret("compile cache", place)
-    refuse_secret("index", where_index)
+    refuse_secret("compile cache", place, "set WHEELSMITH_CACHE on the workers")
+    refuse_secret("index", where_index, "workers have a bucket's credentials in their own environment")
+    refuse_secret("package index", index_url, "set WHEELSMITH_INDEX_URL on the workers")
+    if scheduler is not None:
+        scheduler = scheduler_address(scheduler, tls is not None)
     planned = planned_cells(path, cells=cells, index=where_index, environment=environment, recipes=recipes)
     if not skip_refused and (error := refused(planned, os.fspath(path))) is not None:
         raise error

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
+import os
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from wheelsmith.distribution import extra_remedy
 from wheelsmith.errors import FarmError, UsageError
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
     from wheelsmith.farm.task import Way
 
 _MUST_AGREE = ("distributed", "msgpack", "python")
+_T = TypeVar("_T")
+_HELLO = 5.0  # seconds that a worker may take to say that it lives
+_ANSWER = 30.0  # and that all may take for a word
+_START = 120.0  # and to find out what they have: toolkits are looked for on disks
 _TLS = ("ca.pem", "cert.pem", "key.pem")
 
 
@@ -85,15 +93,18 @@ def connect(where: Where) -> Iterator[Client]:
             client = stack.enter_context(Client(cluster, security=security))
         else:
             client = stack.enter_context(_remote(where, _security(where.tls)))
-        refuse_versions(client)
+        refuse_versions(client, max(where.wait, _ANSWER))
         try:
-            client.register_plugin(Offer(where.toolkit), name="wheelsmith")
+            in_time(client, lambda: client.register_plugin(Offer(where.toolkit), name="wheelsmith"), _START)
+        except FarmError:
+            raise
         except Exception as error:  # the worker's own, as it came
             words = f"{type(error).__name__} {error}".splitlines()[0][:200]
             raise FarmError(
                 f"The farm's machines cannot load wheelsmith: {words}.",
                 "Install this wheelsmith, with what its extra `farm` needs, on the scheduler and on every worker.",
             ) from error
+        refuse_other_wheelsmith(client)
         yield client
 
 
@@ -118,38 +129,86 @@ def _security(tls: Path | None) -> Security | None:
         if not (tls / name).is_file():
             raise UsageError(f"{tls} has no {name}.", f"--tls names a directory with {', '.join(_TLS)}.")
     ca, cert, key = (str(tls / name) for name in _TLS)
-    return Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
+    security = Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
+    try:
+        security.get_connection_args("client")
+    except (OSError, ValueError) as error:  # ssl.SSLError among them
+        words = str(error).splitlines()[0]
+        raise UsageError(f"The keys in {tls} cannot be used: {words}.", "Give PEM files that go together.") from error
+    return security
 
 
 def _remote(where: Where, security: Security | None) -> Client:
     from distributed import Client
+    from distributed.versions import VersionMismatchWarning, get_versions
+
+    from wheelsmith.farm.address import ask_scheduler, unanswered
 
     address = str(where.scheduler)
-    if security is not None and address.startswith("tcp://"):
-        raise UsageError(f"{address} is not encrypted, and --tls is given.", "Write the address as tls://HOST:PORT.")
+    _compare("the scheduler", ask_scheduler(address, security, where.wait), get_versions()["packages"])
     try:
-        return Client(address, security=security, timeout=where.wait)
-    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError, ssl.SSLError) as error:
-        words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise FarmError(
-            f"No scheduler answers at {address}: {words}.",
-            "Start one (`dask scheduler`), check the address and --tls; or leave --scheduler away for this machine.",
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)  # `refuse_versions` says it
+            return Client(address, security=security, timeout=where.wait)
+    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
+        raise unanswered(address, error) from error
 
 
-def refuse_versions(client: Client) -> None:
-    """Other versions of Dask's own parts fail in the middle, with words that nobody understands."""
-    found = client.get_versions()
+def in_time(client: Client, call: Callable[[], _T], wait: float) -> _T:
+    """What a question to all workers gives. Dask waits for ever on one that is there and does not answer, as one that
+    has failed to start.
+
+    Raises:
+        FarmError: it was not answered in time; who does not answer is named.
+        Exception: as the question itself.
+    """
+    done, answer = _asked(call, wait)
+    if done:
+        return answer.result()
+    silent = next((it for it in workers_of(client) if not _asked(_hello(client, it), _HELLO)[0]), None)
+    raise FarmError(
+        f"Worker {silent} does not answer." if silent else f"The workers do not answer within {wait:.0f} seconds.",
+        "Look at its log: often it cannot load wheelsmith, which must be installed there. End it, or mend it.",
+    )
+
+
+def _asked(call: Callable[[], _T], wait: float) -> tuple[bool, Future[_T]]:
+    answer: Future[_T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True, name="wheelsmith asks a farm").start()
+    return bool(wait_for_futures([answer], wait).done), answer
+
+
+def _hello(client: Client, address: str) -> Callable[[], object]:
+    return lambda: client.run(os.getpid, workers=[address], on_error="return")
+
+
+def refuse_versions(client: Client, wait: float) -> None:
+    """Other versions of Dask's own parts fail in the middle, with words that nobody understands.
+
+    Raises:
+        FarmError: somebody has another one, or does not answer.
+    """
+    found = in_time(client, client.get_versions, wait)
     own = found["client"]["packages"]
     others = [("the scheduler", found["scheduler"]), *((f"worker {name}", it) for name, it in found["workers"].items())]
     for who, it in others:
-        for package in _MUST_AGREE:
-            theirs = (it or {}).get("packages", {}).get(package)
-            mine = own.get(package)
-            if package == "python" and theirs and mine:
-                theirs, mine = (".".join(str(text).split(".")[:2]) for text in (theirs, mine))
-            if theirs != mine:
-                raise _differs(who, package, theirs, str(mine))
+        _compare(who, (it or {}).get("packages", {}), own)
+
+
+def _compare(who: str, packages: Mapping[str, object], own: Mapping[str, object]) -> None:
+    for package in _MUST_AGREE:
+        theirs, mine = packages.get(package), own.get(package)
+        if package == "python" and theirs and mine:
+            theirs, mine = (".".join(str(text).split(".")[:2]) for text in (theirs, mine))
+        if theirs != mine:
+            raise _differs(who, package, None if theirs is None else str(theirs), str(mine))
 
 
 def refuse_other_wheelsmith(client: Client) -> None:

@@ -1,6 +1,7 @@
 """What every worker of a farm does when it starts or is found: say what its machine has.
 
-In: a Dask worker. Out: its resources. A task takes the resource `build`, of which each worker has one, however many
+In: a Dask worker. Out: its resources; none, so that it gets no task, where wheelsmith is another one than the
+coordinator's. A task takes the resource `build`, of which each worker has one, however many
 threads it has: compilers within a task are as many as processors and memory allow.
 """
 
@@ -20,14 +21,19 @@ class Offer(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     name = "wheelsmith"
 
     def __init__(self, toolkit: str) -> None:
-        self.toolkit = toolkit
+        from wheelsmith.distribution import own_version
+
+        self.toolkit, self.version = toolkit, own_version()
 
     async def setup(self, worker: Worker) -> None:
         """Called by Dask."""
         import asyncio
 
+        from wheelsmith.distribution import own_version
         from wheelsmith.farm.resources import offered
         from wheelsmith.store import default_root
 
+        if own_version() != self.version:
+            return
         found = await asyncio.to_thread(offered, default_root(), self.toolkit)
         await worker.set_resources(**found, assembly=1.0 if worker.state.nthreads > 1 else 0.0)

@@ -18,7 +18,7 @@ import queue
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from wheelsmith.errors import FarmError, WheelsmithError
 from wheelsmith.events import CellDone, CellStarted, Listener, Note
 from wheelsmith.farm import claims
 from wheelsmith.farm import worker as work
+from wheelsmith.farm.cells import FarmCell
 from wheelsmith.farm.cluster import workers_of
 from wheelsmith.farm.resources import lacking, needed
 from wheelsmith.farm.task import PlanTask, Way, pack
@@ -37,7 +38,7 @@ from wheelsmith.planning.model import Plan
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from wheelsmith.documents.farms import FarmCellFacts, WorkerFacts
+    from wheelsmith.documents.farms import WorkerFacts
     from wheelsmith.documents.matrices import CellState
 
 _WATCH = 2.0  # seconds between two looks at who is there
@@ -45,41 +46,6 @@ _PATIENCE = 30.0  # seconds that a scheduler may not answer
 _TRIES = 3  # of a build whose workers are lost
 #: Below this many CPU-seconds one worker builds a plan alone: every other one would configure it first.
 WORTH_SPLITTING = 40.0
-
-
-@dataclass(slots=True)
-class FarmCell:
-    """A cell, and what became of it."""
-
-    planned: PlannedCell
-    state: CellState = "not begun"
-    error: WheelsmithError | None = None
-    built: work.Built | None = None
-    seconds: float = 0.0
-    units: int = 0
-    parts: int = 0
-    lost: int = 0
-    workers: set[str] = field(default_factory=set)
-
-    def to_dict(self) -> FarmCellFacts:
-        """JSON-ready form."""
-        built, entry = self.built, self.planned.published
-        return {
-            "id": self.planned.id,
-            "requirement": self.planned.cell.requirement,
-            "state": self.state,
-            "wheel": built.wheel if built else entry.filename if entry else None,
-            "sha256": built.sha256 if built else entry.sha256 if entry else None,
-            "size": built.size if built else entry.size if entry else None,
-            "seconds": round(self.seconds, 3),
-            "units": self.units,
-            "parts": self.parts,
-            "lost_parts": self.lost,
-            "workers": sorted(self.workers),
-            "hits": built.hits if built else 0,
-            "misses": built.misses if built else 0,
-            "error": self.error.to_dict() if self.error else None,
-        }
 
 
 @dataclass(slots=True)
@@ -128,6 +94,8 @@ class FarmRun:
         self._run = uuid.uuid4().hex[:12]
         self._there = workers_of(client)
         self._silent = 0.0
+        self._empty: set[str] = set()  # workers that offered nothing at the last look
+        self._told: set[str] = set()
         self._names: dict[str, str] = {}  # of workers, by address
         self._tasks: Counter[str] = Counter()
         self._cpu: dict[str, float] = defaultdict(float)
@@ -140,7 +108,7 @@ class FarmRun:
             elif one.published is not None:
                 cell.state = "published"
             else:
-                job = _Job(cell, one.plan, pack(one.id, one.plan), f"wheelsmith-{self._run}-{number}")
+                job = _Job(cell, one.plan, pack(self._run, one.id, one.plan), f"wheelsmith-{self._run}-{number}")
                 self._jobs.append(job)
 
     @property
@@ -153,7 +121,7 @@ class FarmRun:
 
     def run(self) -> None:
         """Until every cell has ended."""
-        self._client.subscribe_topic(work.TOPIC, lambda message: self._messages.put(message[1]))
+        self._client.subscribe_topic(work.topic(self._run), lambda message: self._messages.put(message[1]))
         order = sorted(self._jobs, key=lambda job: -job.plan.expect.cpu_minutes)
         for number, job in enumerate(order, start=1):
             job.begun = time.monotonic()
@@ -366,6 +334,7 @@ class FarmRun:
         for address in self._there.keys() - now.keys():
             self._conduct.listener(Note("farm", f"worker {address} is gone", warning=True))
         new = [address for address, has in now.items() if address not in self._there and "build" in has]
+        self._greet(new, now)
         self._there = {a: has for a, has in now.items() if "build" in has}
         for job in self._jobs:
             if job.cell.state != "not begun":
@@ -379,6 +348,16 @@ class FarmRun:
                         self._look(job, address)
             if job.key is not None and job.building is not None and not job.good(now):  # none is left to make it
                 job.building.cancel()
+
+    def _greet(self, new: Collection[str], now: Mapping[str, Mapping[str, float]]) -> None:
+        for address in new:
+            self._conduct.listener(Note("farm", f"worker {address} has come"))
+        empty = {address for address, has in now.items() if "build" not in has}
+        for address in (empty & self._empty) - self._told:  # seen before, so it has had time to say what it has
+            text = f"worker {address} takes no part: it has another wheelsmith, or none"
+            self._conduct.listener(Note("farm", text, warning=True))
+        self._told |= empty & self._empty
+        self._empty = empty
 
     def _gone(self) -> None:
         error = FarmError(

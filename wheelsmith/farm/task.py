@@ -11,7 +11,6 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from wheelsmith.builder.model import Settings
 from wheelsmith.errors import UsageError, VerificationError
@@ -64,8 +63,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class PlanTask:
-    """A plan as text, its digest and lock, and its recipe byte for byte, which is whose objects it may take."""
+    """A plan as text, its digest and lock, and its recipe byte for byte, which is whose objects it may take. `run`: who
+    hears of it."""
 
+    run: str
     cell: str
     plan: str
     digest: str
@@ -74,7 +75,7 @@ class PlanTask:
     recipe_sha256: str
 
 
-def pack(cell: str, plan: Plan) -> PlanTask:
+def pack(run: str, cell: str, plan: Plan) -> PlanTask:
     """Make a plan ready to travel.
 
     Raises:
@@ -85,7 +86,7 @@ def pack(cell: str, plan: Plan) -> PlanTask:
     except OSError as error:
         raise UsageError(f"The recipe {plan.recipe} cannot be read: {error.strerror}.", "Check the file.") from error
     text = json.dumps(plan.to_dict())
-    return PlanTask(cell, text, plan.digest, plan.lock, recipe, hashlib.sha256(recipe).hexdigest())
+    return PlanTask(run, cell, text, plan.digest, plan.lock, recipe, hashlib.sha256(recipe).hexdigest())
 
 
 def unpack(task: PlanTask, store: Store) -> Plan:
@@ -101,17 +102,3 @@ def unpack(task: PlanTask, store: Store) -> Plan:
     if not place.is_file() or place.read_bytes() != task.recipe:
         write_atomic(place, task.recipe)
     return replace(plan, recipe=str(place))
-
-
-def refuse_secret(what: str, location: str | None) -> None:
-    """Refuse a location that carries credentials: what a task holds, every worker and the dashboard can read.
-
-    Raises:
-        UsageError: it does.
-    """
-    if location and "://" in location and (parts := urlsplit(location)).password:
-        bare = location.replace(f"{parts.username or ''}:{parts.password}@", "")
-        raise UsageError(
-            f"The location of the {what} has a password in it, which would travel in every task.",
-            f"Set WHEELSMITH_CACHE on the workers, and give {bare} or nothing here.",
-        )

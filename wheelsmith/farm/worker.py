@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from distributed import get_client, get_worker
 
 from wheelsmith.builder.build import run_build
+from wheelsmith.builder.model import BuildResult, Settings
 from wheelsmith.builder.shards import Part, Share, Surveyed, compile_part, forget_parts, survey
 from wheelsmith.compile.memory import usable_cpus
-from wheelsmith.errors import InterruptedBuildError, WheelsmithError
+from wheelsmith.errors import BusyError, InterruptedBuildError, WheelsmithError
 from wheelsmith.events import Compiling, Listener, Note, StageStarted, UnitDone
 from wheelsmith.events import Event as Told
 from wheelsmith.farm.claims import Awaiting, Taking, look_up, take
@@ -32,9 +33,9 @@ from wheelsmith.store import Store, default_root
 if TYPE_CHECKING:
     from distributed import Client
 
-TOPIC = "wheelsmith"
 NAME = "worker_name"  # in a message on its way: Dask puts an address under "worker"
 _OFTEN = 2.0  # seconds between two reports of where a compile is
+_AGAIN = 2.0  # seconds between two looks whether another build of the same wheel has ended
 _PROBE = "0" * 60 + "farm"
 _ENTRY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{3,128}")
 
@@ -122,7 +123,7 @@ def assemble(task: PlanTask, way: Way, run: str | None, outputs: tuple[str, ...]
                 waiting = stack.enter_context(Awaiting(lambda: client.run_on_scheduler(look_up, run), outputs))
                 remote = settings.cache is not None and "://" in settings.cache
                 settings = replace(settings, claims=waiting, last=_Others(client, way) if remote else None)
-            result = run_build(plan, store, settings, listener)
+            result = _build(plan, store, settings, listener)
         record = result.record
         use, summary = record["compile"]["cache"], record["compile"]["summary"]
         forget_parts(record["key"], store, _place())
@@ -139,6 +140,24 @@ def assemble(task: PlanTask, way: Way, run: str | None, outputs: tuple[str, ...]
         )
 
     return _answer("build", task, way, make)
+
+
+def _build(plan: Plan, store: Store, settings: Settings, listener: Listener) -> BuildResult:
+    """Build; or wait for who builds the same here, which holds a lock that goes with it, and take that wheel."""
+    told = False
+    while True:
+        try:
+            return run_build(plan, store, settings, listener)
+        except BusyError as error:
+            if not told:
+                listener(Note("farm", f"waiting: {error.cause}", warning=True))
+            told = True
+            time.sleep(_AGAIN)
+
+
+def topic(run: str) -> str:
+    """Where the events of a run's tasks go: one scheduler may serve several at a time."""
+    return f"wheelsmith-{run}"
 
 
 def shared(way: Way, word: str, write: bool) -> str | None:
@@ -190,7 +209,7 @@ def _answer(
     what: str, task: PlanTask, way: Way, make: Callable[[Plan, Store, Listener], Surveyed | Part | Built]
 ) -> Answer:
     worker, started = get_worker(), time.monotonic()
-    listener = _Teller(task.cell, what)
+    listener = _Teller(task, what)
     name = str(worker.name)
     try:
         store = _store(way)
@@ -234,8 +253,8 @@ class _Others:
 class _Teller:
     """A listener that tells the coordinator."""
 
-    def __init__(self, cell: str, what: str) -> None:
-        self._cell, self._what, self._worker, self._last = cell, what, get_worker(), 0.0
+    def __init__(self, task: PlanTask, what: str) -> None:
+        self._task, self._what, self._worker, self._last = task, what, get_worker(), 0.0
 
     def __call__(self, event: Told, /) -> None:
         match event:
@@ -250,8 +269,8 @@ class _Teller:
     def _tell(self, kind: str, facts: dict[str, object]) -> None:
         try:
             self._worker.log_event(
-                TOPIC,
-                {"event": kind, "cell": self._cell, "task": self._what, NAME: str(self._worker.name), **facts},
+                topic(self._task.run),
+                {"event": kind, "cell": self._task.cell, "task": self._what, NAME: str(self._worker.name), **facts},
             )
         except Exception:  # a farm that is going down; the work is worth more than the word about it
             return
