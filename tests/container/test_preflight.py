@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cubins import REAL, cubin
 from tests.support.shared_object import shared_object
 from tests.support.wheel_makers import PTX, SASS, build_wheel, entry, region
+from wheelsmith.compat import distributions
+from wheelsmith.compat.model import CxxLibrary
+from wheelsmith.compat.summary import Code, Library, Units, WheelSummary
+from wheelsmith.container import preflight_main
 from wheelsmith.container.preflight import make_preflight
 from wheelsmith.errors import FactsError
+from wheelsmith.gpu.arch import Arch
+from wheelsmith.gpu.drivers import Driver
+from wheelsmith.gpu.machine import Found
 from wheelsmith.wheel.inspect import inspect_path
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +56,7 @@ def programs(tmp_path_factory):
     for name, fatbin in {
         "native": region(entry(SASS, 120), entry(SASS, 86)),
         "ptx": region(entry(SASS, 86), entry(PTX, 80, isa=(8, 8))),
-        "static": region(entry(SASS, 120)),
+        "static": region(entry(SASS, 120, payload=cubin({"k": REAL}, "120", toolkit="13.0"))),
     }.items():
         version = "1.0+cu130" if name == "static" else "1.0+cu128"
         library = shared_object(fatbin)
@@ -174,3 +183,15 @@ def test_the_users_own_facts_travel(programs, smi, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))  # tables are read once
     with pytest.raises(FactsError, match="last_drivr"):
         make_preflight([inspect_path(wheel)])
+
+
+@pytest.mark.parametrize(("defined", "code"), [("3.4.33", 54), ("3.4.34", 0)])
+def test_it_asks_for_the_cxx_library_of_the_image_too(monkeypatch, capsys, defined, code):
+    unit = Units(1, (Code("sass", Arch(8, 6), cuda="12.8"),))
+    summary = WheelSummary("toy-1.0-py3-none-any.whl", libraries=(Library("a.so", (unit,), glibcxx="3.4.34"),))
+    found = Found((("A40", Arch(8, 6)),), Driver.parse("580.65.06"), "a test")
+    monkeypatch.setattr(preflight_main, "_machine", lambda: found)
+    monkeypatch.setattr(distributions, "cxx_library_here", lambda: CxxLibrary(defined, "1.3.15"))
+    reports = json.dumps([{"summary": summary.to_dict(), "choices": []}]).encode()
+    assert preflight_main.main([], reports, {}) == code
+    assert ("libstdc++.so.6 there defines up to GLIBCXX_3.4.33" in capsys.readouterr().err) is (code == 54)

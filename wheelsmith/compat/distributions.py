@@ -1,7 +1,8 @@
 """The C++ library that a machine or an image has: which symbol versions its libstdc++.so.6 defines.
 
 In: an image's name, or this machine. Out: `Distribution` or `CxxLibrary`; None where nothing is known. A table that
-breaks is a fault of ours, and raises `KeyError`; it is checked by the tests.
+breaks is a fault of ours, and raises `KeyError`; it is checked by the tests. It runs inside images too: the standard
+library and `wheelsmith.compat.model` are all that it imports.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pathlib import Path
 from wheelsmith.compat.model import CxxLibrary
 
 _LIBRARY = "libstdc++.so.6"
-_DEFINED = re.compile(r"(GLIBCXX|CXXABI)_(\d+(?:\.\d+)+)")
+_DEFINED = re.compile(rb"\0(GLIBCXX|CXXABI)_(\d{1,4}(?:\.\d{1,4}){1,3})(?=\0)")
+_LARGEST = 64 << 20
 _LDCONFIG = ("ldconfig", "/sbin/ldconfig", "/usr/sbin/ldconfig")
 
 
@@ -60,23 +62,16 @@ def cxx_library_here() -> CxxLibrary | None:
 
 def cxx_library(path: Path) -> CxxLibrary | None:
     """The newest versions that a libstdc++ defines; None: it cannot be read."""
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-    from elftools.elf.gnuversions import GNUVerDefSection
-
-    newest: dict[str, tuple[int, ...]] = {}
+    newest: dict[bytes, tuple[int, ...]] = {}
     try:
         with path.open("rb") as file:
-            section = ELFFile(file).get_section_by_name(".gnu.version_d")
-            for _, names in section.iter_versions() if isinstance(section, GNUVerDefSection) else ():
-                for item in names:
-                    if found := _DEFINED.fullmatch(item.name):
-                        number = tuple(map(int, found[2].split(".")))
-                        newest[found[1]] = max(newest.get(found[1], ()), number)
-    except (OSError, ELFError):
+            data = file.read(_LARGEST)
+    except OSError:
         return None
+    for found in _DEFINED.finditer(data):  # libstdc++ needs none of its own versions: what it names, it defines
+        newest[found[1]] = max(newest.get(found[1], ()), tuple(map(int, found[2].split(b"."))))
     texts = {name: ".".join(map(str, number)) for name, number in newest.items()}
-    return CxxLibrary(texts.get("GLIBCXX"), texts.get("CXXABI")) if texts else None
+    return CxxLibrary(texts.get(b"GLIBCXX"), texts.get(b"CXXABI")) if texts else None
 
 
 def _candidates() -> Iterator[Path]:

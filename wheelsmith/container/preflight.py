@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 _MODULES = (
     ("wheelsmith", ("contract.py", "errors.py")),
     ("wheelsmith.container", ("nvml.py", "preflight_main.py")),
-    ("wheelsmith.compat", ("choices.py", "judge.py", "model.py", "rules.py", "summary.py", "units.py")),
+    (
+        "wheelsmith.compat",
+        ("choices.py", "distributions.py", "judge.py", "model.py", "rules.py", "summary.py", "units.py"),
+    ),
     ("packaging", ("_structures.py", "version.py")),
 )
 #: What reads names and checks tables; the preflight asks the machine and takes our tables as they are.

@@ -56,6 +56,7 @@ def main(command: Sequence[str], reports: bytes, environment: Mapping[str, str] 
 
 def _check(reports: bytes) -> int:
     started = time.perf_counter()
+    from wheelsmith.compat.distributions import cxx_library_here
     from wheelsmith.compat.judge import judge
     from wheelsmith.compat.model import Machine
     from wheelsmith.compat.summary import from_dict
@@ -65,7 +66,7 @@ def _check(reports: bytes) -> int:
     if isinstance(found, str):
         _say(f"No NVIDIA GPU is to be seen here: {found}.", _NO_GPU)
         return NO_GPU
-    machine = Machine(found.gpus, found.driver, None, platform.libc_ver()[1] or None)
+    machine = Machine(found.gpus, found.driver, None, platform.libc_ver()[1] or None, cxx_library_here())
     gpus = ", ".join(f"{name} ({arch})" for name, arch in found.gpus)
     codes = {0}
     for data in json.loads(reports):
