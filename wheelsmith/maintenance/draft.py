@@ -269,7 +269,8 @@ def _libraries(project: Project) -> Iterator[str]:
 
 
 def _notes(project: Project) -> Iterator[str]:
-    yield f"{len(project.cuda_files)} CUDA files; backend {project.backend}"
+    count = len(project.cuda_files)
+    yield f"{count} CUDA file{'' if count == 1 else 's'}; backend {project.backend}"
     if project.gencodes:
         archs = ", ".join(sorted({arch for item in project.gencodes for arch in item.archs}))
         yield f"archs are written into the build scripts: {archs} (first at {project.gencodes[0].where})"
