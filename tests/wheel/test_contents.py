@@ -92,9 +92,27 @@ def test_code_that_lies_open_in_what_claims_to_be_an_archive():
     assert reason.startswith("a zip archive that cannot be unpacked")
 
 
-def test_a_ptx_file_is_code_and_python_that_holds_ptx_is_not():
+def test_a_ptx_file_is_code_and_ptx_that_python_spells_is_told():
     assert contents(PTX) == ([("t/file", "data", [("ptx", Arch(8, 6), ("k",))])], [])
-    assert contents(b'TEXT = """' + PTX + b'"""') == ([], [])
+    told = "GPU code that text spells at offset {} cannot be read"
+    assert contents(b'TEXT = """' + PTX + b'"""') == ([], [("t/file", told.format(13))])
+    lines = b'K = (".version 8.7\\n"\n     ".target sm_86\\n"\n     ".visible .entry k() { ret; }")'
+    assert contents(lines) == ([], [("t/file", told.format(6))])
+    assert contents(b"# .version 8.7 is what .target sm_86 needs, as in .entry\n") == ([], [])
+    assert contents(PTX.replace(b".entry", b".func")[2:] + b'"""')[1] == []  # functions, and no kernel
+
+
+def test_a_string_of_a_program_is_ptx_if_it_holds_kernels():
+    template = b"\0.version %d.%d\n.target sm_%d\n.entry k() { st.global.u32 [%rd1], %r1; ret; }\0"
+    functions = PTX.replace(b".entry", b".func")
+    library = shared_object(FATBIN) + template + functions + b"\0xx" + PTX + b"\0" + PTX.replace(b"86", b"90") + b"\0"
+    (item,) = read_contents("a.so", Window.of_bytes(library)).items
+    assert [(c.kind, c.arch, c.isa, c.kernels, c.section) for c in item.facts.device_code] == [
+        ("sass", Arch(8, 6), None, ("k",), ""),
+        ("ptx", Arch(8, 6), "8.7", ("k",), "no section"),
+        ("ptx", Arch(9, 0), "8.7", ("k",), "no section"),
+    ]
+    assert len({c.unit for c in item.facts.device_code}) == 3
 
 
 def test_two_cubins_in_a_row_are_two_units():

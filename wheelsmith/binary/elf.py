@@ -195,7 +195,7 @@ class _Reader:
                     code += read_fatbin(
                         self._window.part(section.offset, section.size), origin=section.offset, first_unit=first
                     )
-        elsewhere = scan(self._window, self._fatbins(text), first_unit=code[-1].unit + 1 if code else 0)
+        elsewhere = scan(self._window, self._fatbins(text), first_unit=code[-1].unit + 1 if code else 0, program=True)
         code += [replace(item, section=self._section_at(text, item.offset)) for item in elsewhere.code]
         undefined, offered = self._dynamic_symbols() if kind != "object" else ((), ())
         return BinaryFacts(

@@ -66,7 +66,7 @@ def read_pe(file: Window) -> BinaryFacts | None:
     directories = _directories(file, optional, length)
     code = _device_code(file, sections)
     fatbins = [(item.offset, item.size) for item in sections if item.name == FATBIN_SECTION]
-    elsewhere = scan(file, fatbins, first_unit=code[-1].unit + 1 if code else 0)
+    elsewhere = scan(file, fatbins, first_unit=code[-1].unit + 1 if code else 0, program=True)
     return BinaryFacts(
         needed=tuple(
             dict.fromkeys(

@@ -15,6 +15,7 @@ from wheelsmith.binary.names import Names
 
 _SPACE = rb"(?:\s|//[^\n]*\n|/\*(?:[^*]|\*(?!/))*+\*/)"
 _HEAD = re.compile(_SPACE + rb"*+\.version\s+(\d{1,2}\.\d{1,2})" + _SPACE + rb"*+\.target\s+sm_(\d{2,3}[af]?)\b")
+_BEGIN = re.compile(rb"\.version\s+\d{1,2}\.\d{1,2}\s++(?:" + _SPACE + rb"*+)\.target\s+sm_\d{2,3}[af]?\b")
 _LOOSE = re.compile(rb"\.version\s+(\d{1,2}\.\d{1,2})")
 _TARGET = re.compile(rb"\.target\s+sm_(\d{2,3}[af]?)\b")
 _ENTRY = re.compile(rb"\.entry\s+([A-Za-z0-9_$%.]{1,4096})")
@@ -49,6 +50,11 @@ class PtxFacts:
 def looks_like_ptx(head: bytes) -> bool:
     """Whether a file that begins so is PTX: nothing but comments before `.version` and `.target`."""
     return _HEAD.match(head) is not None
+
+
+def ptx_begins(data: bytes, place: int = 0) -> bool:
+    """Whether the first directives of PTX stand at that place."""
+    return _BEGIN.match(data, place) is not None
 
 
 def read_ptx(text: bytes, *, whole: bool = True) -> PtxFacts | None:

@@ -1,4 +1,4 @@
-"""GPU code that text spells: the first bytes of a cubin or a fatbin, in base64, hexadecimal or escapes.
+"""GPU code that text spells: the first bytes of a cubin or a fatbin, in base64, hexadecimal or escapes, and PTX.
 
 In: a window. Out: offsets. Nothing is decoded, and base64 is found only where it begins with the code. Never fails. A
 file of more than 64 MiB is not searched.
@@ -6,6 +6,7 @@ file of more than 64 MiB is not searched.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 64 << 20
 _ARRAY = b"0x7f,%s0x45,%s0x4c,%s0x46,%s0x02,%s0x01,%s0x01,%s0x"
+_LINE = rb"(?:\s|\\[nrt]|[\"'+])*+"  # between two directives that one or several strings spell
+_PTX = re.compile(rb"\.version\s+\d{1,2}\.\d{1,2}" + _LINE + rb"\.target\s+sm_\d{2,3}(?=[\s\S]{0,20000}?\.entry\b)")
 _SPELLED = (
     b"f0VMRgIBATM",  # an ELF header with the OS ABI 0x33
     b"f0VMRgIBAUE",  # with 0x41
@@ -35,4 +38,7 @@ def spelled(file: Window) -> tuple[int, ...]:
     if file.size > _LARGEST:
         return ()
     data = file.read(0, file.size)
-    return tuple(sorted(place for place in map(data.find, _SPELLED) if place >= 0))
+    found = {place for place in map(data.find, _SPELLED) if place >= 0}
+    if ptx := _PTX.search(data):
+        found.add(ptx.start())
+    return tuple(sorted(found))
