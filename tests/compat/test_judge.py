@@ -211,11 +211,14 @@ def test_a_unit_of_a_newer_release_is_judged_by_itself():
     (fit,) = fits("9.0", "570.124.06", made, version="1").libraries
     assert (fit.answer, fit.reasons[0].says) == (
         "partly",
-        "CUDA 13.x compiled the code for 9.0 in 1 of 2 units: it needs driver 580.65.06 or newer, and this is"
-        " 570.124.06",
+        "CUDA 13.x compiled code for 9.0 in 1 of 2 units: it needs driver 580.65.06 or newer, and this is 570.124.06",
     )
     assert fits("8.6", "570.124.06", made, version="1").fits
     assert fits("9.0", "580.65.06", made, version="1").fits
+    loose = replace(made, facts=replace(made.facts, device_code=tuple(replace(c, section=".data") for c in code[1:])))
+    mixed = (replace(code[0], section=".data", unit=2), *(replace(c, section=".data") for c in code[2:]))
+    both = replace(made, facts=replace(made.facts, device_code=mixed))  # two plain cubins for 9.0a
+    assert [fits("9.0", "570.124.06", one, version="1").answer_on("9.0") for one in (loose, both)] == ["yes", "partly"]
 
 
 def test_the_local_version_of_torch_decides_its_cuda():

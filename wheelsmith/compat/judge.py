@@ -186,7 +186,7 @@ def _fit(
     findings: list[Finding] = [*load_rules(library, machine, offered)]
     if service.total:
         # The runtime that it needs must load, else the oldest of its code; what is newer is judged by itself.
-        written = (int(item.taken.cuda.partition(".")[0]) for item in service.native if item.taken and item.taken.cuda)
+        written = (code.major for item in service.native for code in item.loaded(arch) if code.major)
         least = library.cudart or min(written, default=None) or library.cuda or cuda
         findings += driver_rules(name, arch, machine.driver, least)
         findings += newer_code_rule(service, arch, machine.driver, least)

@@ -135,18 +135,23 @@ def newer_code_rule(service: Service, arch: Arch, driver: Driver | None, least: 
         return
     newer: dict[int, int] = {}
     for item in service.native:
-        if item.taken and item.taken.cuda and (major := int(item.taken.cuda.partition(".")[0])) > least:
+        for major in {code.major for code in item.loaded(arch) if code.major and code.major > least}:
             newer[major] = newer.get(major, 0) + item.count
     for major, count in sorted(newer.items()):
         needed = dict(_floors()).get(major)
         if needed is None or driver.at_least(needed):
             continue
         says = (
-            f"CUDA {major}.x compiled the code for {arch} in {count} of {service.total} units: it needs driver {needed}"
+            f"CUDA {major}.x compiled code for {arch} in {count} of {service.total} units: it needs driver {needed}"
             f" or newer, and this is {driver}"
         )
-        whole = count == units_of((*service.native, *service.jit))
+        whole = count == units_of((*service.native, *service.jit)) and not _older(service, arch, major)
         yield Finding("no" if whole else "partly", Reason("driver", says, f"Install driver {needed} or newer."))
+
+
+def _older(service: Service, arch: Arch, major: int) -> bool:
+    """Whether any code that is loaded is of an older major release, or does not say of which it is."""
+    return any((code.major or 0) < major for item in service.native for code in item.loaded(arch))
 
 
 def known_drivers() -> tuple[str, ...]:

@@ -62,6 +62,11 @@ class Code:
     unread: bool = False
 
     @property
+    def major(self) -> int | None:
+        """Major version of the CUDA release that wrote it."""
+        return int(self.cuda.partition(".")[0]) if self.cuda else None
+
+    @property
     def hollow(self) -> bool:
         """Whether it is known to hold none of the kernels of its unit with a body."""
         return self.kernels == 0
@@ -126,7 +131,7 @@ class Library:
         """Major version of the newest CUDA release that it is of, its code or the runtime that it needs, as far as the
         library itself tells: a driver loads neither if it is of an older major release."""
         code = [item for group in self.units for item in group.code]
-        written = [int(item.cuda.partition(".")[0]) for item in code if item.cuda]
+        written = [item.major for item in code if item.major]
         # PTX names the release that defined its version; a compiler may write an older one, so the least counts.
         defined = [int(text.partition(".")[0]) for item in code if (text := ptx_cuda(item.isa or "0.0"))]
         newest = max((*written, *([self.cudart] if self.cudart else [])), default=None)

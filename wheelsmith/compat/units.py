@@ -40,6 +40,12 @@ class Served:
         """How many units they are."""
         return self.units.count
 
+    def loaded(self, gpu: Arch) -> tuple[Code, ...]:
+        """The machine code that is loaded: what the runtime takes, or of plain cubins all that run on the GPU."""
+        if self.units.loose:
+            return tuple(code for code in self.units.code if code.kind == "sass" and code.runs_on(gpu))
+        return (self.taken,) if self.taken else ()
+
     @property
     def lost(self) -> tuple[Code, ...]:
         """The code that is taken, if kernels are missing in it or have no body there."""
