@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: How files begin, and what opens them.
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+#: What begins so, for sentences.
+_KINDS = {b"\x1f\x8b": "a gzip file", b"BZh": "a bzip2 file", b"\xfd7zXZ\0": "an xz file", b"PK": "a zip archive"}
 #: What a file system says to names that no file can have.
 _NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
 _LARGEST_READ = 16 << 20  # bytes at once: what tarfile reads whole, a name or a header, has a few thousand
@@ -84,10 +86,10 @@ def lay_out(source: ArchiveSource | SdistSource, store: Store, into: Path) -> No
             f"The store does not hold {redact(str(source))}, or held it damaged.",
             "Run the same command again without --offline: it is fetched again.",
         )
-    unpack(store.blob(source.sha256), into, redact(str(source)))
+    unpack(store.blob(source.sha256), into, redact(str(source)), pinned=True)
 
 
-def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT) -> None:
+def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT, pinned: bool = False) -> None:
     """Unpack a tar (gz, bz2, xz) or zip archive as the new directory `into`.
 
     The single top-level directory of the archive, if there is one, is stripped.
@@ -97,9 +99,11 @@ def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT)
         into: a path at which nothing is; its parent exists.
         what: what the archive is called in messages.
         limit: how many bytes it may unpack to.
+        pinned: whether its SHA-256 is the one that a recipe pins; for the remedy.
 
     Raises:
-        SourceError: it is no archive, a member leaves the directory, is a device, or the limit is passed.
+        SourceError: it is no archive, or a damaged one; a member leaves the directory, is a device, or the limit is
+            passed.
     """
     with archive.open("rb") as file:
         is_zip = file.read(4) in {b"PK\x03\x04", b"PK\x05\x06"}
@@ -113,10 +117,7 @@ def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT)
                 f"A member of the {what} is unsafe: {error}.", "Do not use it: report it to its publisher."
             ) from error
         except _UNREADABLE as error:
-            raise SourceError(
-                f"The {what} cannot be unpacked: {error}.",
-                "Supported are .tar, .tar.gz, .tar.bz2, .tar.xz and .zip.",
-            ) from error
+            raise _unreadable(archive, what, error, pinned=pinned) from error
         except OSError as error:
             if error.errno not in _NAMES:
                 raise
@@ -129,11 +130,32 @@ def unpack(archive: Path, into: Path, what: str, *, limit: int = UNPACKED_LIMIT)
         (entries[0] if single else temporary).rename(into)
 
 
+def _unreadable(archive: Path, what: str, error: Exception, *, pinned: bool) -> SourceError:
+    """Damaged, if it begins as an archive that can be unpacked; else something else."""
+    with archive.open("rb") as file:
+        head = file.read(512)
+    kind = next((kind for start, kind in _KINDS.items() if head.startswith(start)), "")
+    kind = kind or ("a tar archive" if head[257:262] == b"ustar" else "")
+    other = isinstance(error, (NotImplementedError, RuntimeError)) or str(error) == "invalid header"
+    if not kind or other:
+        return SourceError(
+            f"The {what} cannot be unpacked: {error}.", "Supported are .tar, .tar.gz, .tar.bz2, .tar.xz and .zip."
+        )
+    again = "Fetch it again, and compare its SHA-256 with what its publisher says."
+    if pinned:
+        again = "It is what the recipe pins, so fetching it again changes nothing: pin the SHA-256 of a sound copy."
+    return SourceError(f"The {what} is damaged: it begins as {kind}, and then: {error}.", again)
+
+
 class _Careful:
-    """A stream for tarfile, which reads names and headers whole, however long they say that they are."""
+    """A stream for tarfile, which reads names and headers whole, however long they say that they are.
+
+    Attributes:
+        last: what was read last. Where tarfile finds no further member, that is the block that it took for the end.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.seek, self.tell, self._file = file.seek, file.tell, file
+        self.seek, self.tell, self._file, self.last = file.seek, file.tell, file, b""
 
     def read(self, size: int) -> bytes:
         """At most so many bytes.
@@ -143,7 +165,8 @@ class _Careful:
         """
         if size > _LARGEST_READ:
             raise tarfile.ReadError(f"a header says that it has {size:,} bytes")
-        return self._file.read(size)
+        self.last = self._file.read(size)
+        return self.last
 
 
 def _untar(archive: Path, into: Path, limit: int) -> None:
@@ -151,12 +174,29 @@ def _untar(archive: Path, into: Path, limit: int) -> None:
     with archive.open("rb") as raw:
         magic = raw.read(6)
     opened = next((how for start, how in _COMPRESSED.items() if magic.startswith(start)), open)
-    with opened(archive, "rb") as file, tarfile.open(fileobj=cast("IO[bytes]", _Careful(file)), mode="r:") as tar:
+    with (
+        opened(archive, "rb") as file,
+        tarfile.open(fileobj=cast("IO[bytes]", careful := _Careful(file)), mode="r:") as tar,
+    ):
         for member in tar:
             total, count = _within(limit, total + max(member.size, 0)), _few_enough(count + 1)
             vars(tar)["members"].clear()  # or it keeps all of them
             # PEP 706: no absolute names, nothing outside, no links to outside, no devices.
             tar.extract(member, into, filter="data")
+        if careful.last.strip(b"\0"):  # tarfile takes a header that it cannot read for the end
+            raise tarfile.ReadError(f"the header after {count} members cannot be read")
+        _drain(file, limit)
+
+
+def _drain(file: IO[bytes], limit: int) -> None:
+    """Read to the end, where the check sum of a compressed file is. Something else may follow, as gzip has it."""
+    read = 0
+    try:
+        while piece := file.read(1 << 20):
+            read = _within(limit, read + len(piece))
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise
 
 
 def _unzip(archive: Path, into: Path, limit: int) -> None:
