@@ -7,7 +7,7 @@ unpacked and is done when a wheel is repaired (`wheelsmith.wheel.repair`).
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from wheelsmith.binary.elf import highest_version
@@ -56,14 +56,23 @@ def _oldest(libraries: Sequence[LibraryReport], counts: Callable[[str], bool]) -
     machines = {facts.machine for facts in shared}
     if len(machines) != 1 or not (machine := _MACHINES.get(machines.pop())):
         return None
+    needed = {version for facts in shared for version in facts.versions if counts(version)}
+    return next((name for name, offered in _platforms(machine) if needed <= offered), None)
+
+
+@cache
+def _platforms(machine: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Every manylinux platform, the oldest first, with the symbol versions that it offers."""
     from auditwheel.architecture import Architecture
     from auditwheel.libc import Libc
     from auditwheel.policy import WheelPolicies
 
-    needed = {version for facts in shared for version in facts.versions if counts(version)}
     policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(machine))
-    for policy in sorted(policies, key=lambda policy: policy.priority, reverse=True):
-        offered = {f"{name}_{version}" for name, versions in policy.symbol_versions.items() for version in versions}
-        if policy.name.startswith("manylinux") and needed <= offered:
-            return str(policy.name)
-    return None
+    return tuple(
+        (
+            str(policy.name),
+            frozenset(f"{name}_{version}" for name, own in policy.symbol_versions.items() for version in own),
+        )
+        for policy in sorted(policies, key=lambda policy: policy.priority, reverse=True)
+        if policy.name.startswith("manylinux")
+    )
