@@ -28,6 +28,7 @@ from wheelsmith.compile.cost_model import load_model
 from wheelsmith.compile.deaths import with_deaths
 from wheelsmith.compile.limits import most_waiting
 from wheelsmith.compile.memory import GB, available_memory, oom_kills, usable_cpus
+from wheelsmith.compile.passers import with_passer
 from wheelsmith.compile.process import Governed, remove_outputs, remove_unfinished, run_process
 from wheelsmith.compile.result import RESULT_FILE, Outcome, read_outcome, take_wheel
 from wheelsmith.compile.sandbox import Isolation, Room
@@ -340,7 +341,7 @@ def _failure(plan: Plan, message: str, ran: _Ran) -> CompileError | DiskFullErro
     root, log = work.room.root, work.store.place("logs", f"{work.key}.log")
     with log.open("rb") as file:
         found = diagnose_stream(file.read)
-    found = with_deaths(found, governed.timeline.dead, oom_kills() - work.kills)
+    found = with_passer(with_deaths(found, governed.timeline.dead, oom_kills() - work.kills), plan)
     page, repeat = log.with_suffix(PAGE), ""
     kept = f"The whole log is {log}, a page about it {page}; what was compiled is kept in {root}, and the same command"
     kept += " continues there."
