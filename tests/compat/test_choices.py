@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -15,11 +16,12 @@ import pytest
 import wheelsmith
 from tests.support.shared_object import shared_object
 from tests.support.wheel_makers import SASS, build_wheel, entry, region
+from wheelsmith.api import judging
 from wheelsmith.compat.choices import choices_of, not_taken
 from wheelsmith.compat.judge import judge
 from wheelsmith.compat.model import Machine
 from wheelsmith.compat.summarise import summarise
-from wheelsmith.compat.summary import from_dict
+from wheelsmith.compat.summary import WheelSummary, from_dict
 from wheelsmith.container.preflight import make_preflight
 from wheelsmith.contract import Alternative, Choice, choices_from_bytes, choices_to_bytes
 from wheelsmith.errors import InvalidWheelError
@@ -100,6 +102,31 @@ def test_installed_requirements_are_judged_where_they_are_installed(tmp_path):
         assert found["missing"] == ["absent"]
         assert found["verdict"] == ("not judged" if verdict == "yes" else "does not fit")
         assert found["answers"]["RTX 5090"] == verdict
+
+
+def test_every_requirement_is_followed_or_named(monkeypatch, tmp_path):
+    """One that is none, a URL, and what an extra asks for that is named after its package was seen."""
+    asked = []
+
+    def best(requirement, python, index, *, glibc):
+        asked.append((str(requirement), python, glibc))
+        metadata = "Metadata-Version: 2.1\nName: big\nVersion: 1.0\nRequires-Dist: small>=2; extra == 'x'\n"
+        name = tmp_path / "big-1.0-py3-none-any.whl"
+        return build_wheel(name, metadata=metadata) if requirement.name == "big" else None
+
+    monkeypatch.setattr(judging, "best_published", best)
+    requires = ("no requirement!", "toy @ https://x.example/toy.whl ; python_version > '3'", "big", "big[x]")
+    requires += ("other; extra == 'never'", "third; sys_platform == 'win32'")
+    summary = WheelSummary("own.whl", name="own", requires=requires)
+    machine = dataclasses.replace(RTX_5090, glibc="2.31")
+    found = judging.judge_closure(judge(summary, machine), summary, None, "3.12")
+    assert asked == [("big", "3.12", "2.31"), ("small>=2", "3.12", "2.31")]
+    assert found.missing == (
+        "no requirement! (no valid requirement)",
+        "toy @ https://x.example/toy.whl (a URL, which is not followed)",
+        "small>=2",
+    )
+    assert found.verdict == "not judged"
 
 
 def fits(python: Path, made: Path, store: Path) -> dict:

@@ -177,7 +177,8 @@ def judge_closure(own: Fits, summary: WheelSummary, index: PackageIndex, python:
         if name not in seen:
             seen[name] = None
             if (found := _found(requirement, own.machine, index, python)) is None:
-                missing.append(str(requirement) + (" (a URL, which is not followed)" if requirement.url else ""))
+                url = f"{requirement.name} @ {requirement.url} (a URL, which is not followed)"
+                missing.append(url if requirement.url else str(requirement))
                 continue
             if found.has_code or found.unjudged or found.problem:
                 judged.append(judge(found, own.machine, choices_of(found.name)))
