@@ -93,9 +93,10 @@ def connect(where: Where) -> Iterator[Client]:
             client = stack.enter_context(Client(cluster, security=security))
         else:
             client = stack.enter_context(_remote(where, _security(where.tls)))
+        offer = Offer(where.toolkit, mine=where.scheduler is None)
         refuse_versions(client, max(where.wait, _ANSWER))
         try:
-            in_time(client, lambda: client.register_plugin(Offer(where.toolkit), name="wheelsmith"), _START)
+            in_time(client, lambda: client.register_plugin(offer, name="wheelsmith"), _START)
         except FarmError:
             raise
         except Exception as error:  # the worker's own, as it came

@@ -16,23 +16,27 @@ if TYPE_CHECKING:
 
 
 class Offer(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
-    """Registered by the coordinator; Dask gives it to workers that come later, too."""
+    """Registered by the coordinator; Dask gives it to workers that come later, too. `mine`: they are the coordinator's
+    own processes, so that a terminal's Ctrl-C reaches them as well; it ends them itself."""
 
     name = "wheelsmith"
 
-    def __init__(self, toolkit: str) -> None:
+    def __init__(self, toolkit: str, *, mine: bool = False) -> None:
         from wheelsmith.distribution import own_version
 
-        self.toolkit, self.version = toolkit, own_version()
+        self.toolkit, self.mine, self.version = toolkit, mine, own_version()
 
     async def setup(self, worker: Worker) -> None:
         """Called by Dask."""
         import asyncio
+        import signal
 
         from wheelsmith.distribution import own_version
         from wheelsmith.farm.resources import offered
         from wheelsmith.store import default_root
 
+        if self.mine:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         if own_version() != self.version:
             return
         found = await asyncio.to_thread(offered, default_root(), self.toolkit)
