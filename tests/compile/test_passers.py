@@ -57,6 +57,28 @@ def test_no_other_toolkit_mends_what_is_said_twice():
     )
 
 
+def test_what_nvcc_hands_on_to_the_host_compiler(plan):
+    log = """CMake Error at CMakeTestCUDACompiler.cmake:70 (message):
+  The CUDA compiler
+
+    "/tmp/wheelsmith-build/cuda/bin/nvcc"
+
+  is not able to compile a simple test program.
+
+  It fails with the following output:
+
+    FAILED: [code=1] CMakeFiles/cmTC_0313e.dir/main.cu.o
+    nvcc -forward-unknown-to-host-compiler --fast-bogus=2 -x cu -c main.cu -o CMakeFiles/cmTC_0313e.dir/main.cu.o
+    gcc: error: unrecognized command-line option ‘--fast-bogus=2’
+    ninja: build stopped: subcommand failed.
+"""
+    found = with_passer(diagnose(log), plan('[build.env]\nCUDAFLAGS = "--fast-bogus=2"\n'))
+    assert (found.id, found.remedy) == (
+        "compiler-option",
+        "The recipe passes it, in [build.env] CUDAFLAGS: take it out there",
+    )
+
+
 def test_other_failures_stay_as_they_are(plan):
     found = diagnose('x.cu(3): error: identifier "y" is undefined')
     assert with_passer(found, plan()) is found

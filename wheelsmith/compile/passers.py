@@ -1,4 +1,4 @@
-"""Who passes an option that nvcc refuses: that decides what to do about it.
+"""Who passes an option that nvcc or the C++ compiler refuses: that decides what to do about it.
 
 In: what a failed build's log says, and the plan. Out: the same, with a remedy for who passes the option: the recipe, by
 the place in it, or the package's own build. Nothing fails.
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from wheelsmith.diagnostics.diagnose import Explanation
     from wheelsmith.planning.model import Plan
 
-_UNKNOWN, _MALFORMED = "nvcc-option", "nvcc-arguments"  # the signatures
-#: The option is what is quoted last: `Unknown option '-x'`, `Value 'v' is not defined for option 'x'`.
-_OPTION = re.compile(r"nvcc fatal *: .*(?:[Oo]ption|argument) '-{0,2}([\w-]+)")
+_UNKNOWN, _OTHERS = "nvcc-option", ("nvcc-arguments", "compiler-option")  # the signatures
+#: What is quoted last: `Unknown option '-x'`, `Value 'v' is not defined for option 'x'`, `unknown argument: '-x'`.
+_OPTION = re.compile(r"(?:nvcc fatal *: .*|: (?:fatal )?error: \w+ .*)(?:[Oo]ption|argument):? ['‘\"]-{0,2}([\w-]+)")
 
 
 def with_passer(found: Explanation, plan: Plan) -> Explanation:
-    """Where nvcc refuses an option, the remedy names who passes it."""
-    option = _OPTION.search(found.message)
-    if found.id not in (_UNKNOWN, _MALFORMED) or option is None:
+    """Where a compiler refuses an option, the remedy names who passes it."""
+    option = _OPTION.search(found.message) or _OPTION.search(found.excerpt)
+    if found.id not in (_UNKNOWN, *_OTHERS) or option is None:
         return found
     places = tuple(_places(plan, option[1]))
     remedy = "The recipe does not pass it, the package's own build does: take it out with a [[patch]] in the recipe"
