@@ -72,11 +72,13 @@ def test_inspect_writes_a_page_and_a_table(capsys, wheel, tmp_path):
 
 
 def test_inspect_names_what_is_not_judged_and_false_labels(capsys, tmp_path):
-    library = shared_object(region(entry(SASS, 120, payload=cubin({"k": REAL}, "86"))))
+    unread = entry(SASS, 90, payload=b"of a form to come")
+    library = shared_object(region(entry(SASS, 120, payload=cubin({"k": REAL}, "86")), unread))
     files = {"toy/a.so": library, "toy/b.bin": b"7z\xbc\xaf\x27\x1c"}
     assert main(["inspect", str(build_wheel(tmp_path / "toy-1.0-cp312-cp312-linux_x86_64.whl", files))]) == 0
     shown = capsys.readouterr().out
     assert "toy/a.so: code for 8.6 is labelled 12.0\n" in shown
+    assert "toy/a.so: 1 pieces of GPU code cannot be read: their arch is what their labels say\n" in shown
     assert shown.endswith("Not judged, and may hold GPU code:\ntoy/b.bin  a 7-Zip archive, which is not unpacked\n")
 
 

@@ -65,6 +65,7 @@ def test_a_wheel(library, tmp_path):
                 "toolkit": None,
                 "cudart_major": None,
                 "mislabelled": [],
+                "unread": 5,
                 "sass": [
                     {"arch": "8.6", "count": 2, "empty": 0, "size": 16, "packed": 16},
                     {"arch": "9.0a", "count": 1, "empty": 0, "size": 8, "packed": 8},

@@ -182,10 +182,12 @@ def savings(report: InspectDocument) -> None:
 
 
 def doubts(report: InspectDocument) -> None:
-    """Code with a false label, and what may hold GPU code and cannot be judged; nothing where there is neither."""
+    """Code with a false label or that cannot be read, and what else is not judged; nothing where there is none."""
     for library in report["libraries"]:
         for pair in library["mislabelled"]:
             print(f"{library['path']}: code for {pair['arch']} is labelled {pair['label']}")
+        if unread := library.get("unread"):
+            print(f"{library['path']}: {unread} pieces of GPU code cannot be read: their arch is what their labels say")
     if report["unjudged"]:
         print("\nNot judged, and may hold GPU code:")
         facts((item["path"], item["reason"]) for item in report["unjudged"])

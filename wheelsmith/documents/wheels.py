@@ -56,6 +56,8 @@ class LibraryFacts(TypedDict):
     """The CUDA release whose compiler wrote its code, where that is known."""
     cudart_major: int | None
     mislabelled: list[MislabelledFacts]
+    unread: NotRequired[int]
+    """Pieces of GPU code that cannot be read, where there are any: their arch is what the fatbin says."""
     sass: list[CodeFacts]
     ptx: list[CodeFacts]
     ltoir: list[CodeFacts]

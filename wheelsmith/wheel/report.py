@@ -186,7 +186,8 @@ class LibraryReport:
 
     def to_dict(self) -> LibraryFacts:
         """The report as JSON values."""
-        return {
+        unread = sum(code.unread for code in self.facts.device_code)
+        facts: LibraryFacts = {
             "path": self.path,
             "size": self.size,
             "packed": self.packed,
@@ -208,6 +209,9 @@ class LibraryReport:
             "torch_abi": self.torch_abi,
             "torch_symbols": list(self.torch_symbols),
         }
+        if unread:
+            facts["unread"] = unread
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
