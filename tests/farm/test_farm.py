@@ -279,12 +279,21 @@ def test_a_scheduler_that_is_not_there(tmp_path):
     assert caught.value.exit_code == 73
 
 
+def test_an_index_that_cannot_be_written_is_told_before_a_cluster_is_looked_for(tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(wheelsmith.WheelsmithError, match="index") as caught:
+        wheelsmith.farm_build(matrix(tmp_path), scheduler="tcp://127.0.0.1:9", wait=1.0, index="/dev/null/dist")
+    assert caught.value.exit_code == 72
+
+
 def test_tls_files_that_are_not_there(tmp_path):
     pytest.importorskip("distributed")
     with pytest.raises(UsageError, match=r"has no ca\.pem"):
         wheelsmith.farm_build(matrix(tmp_path), scheduler="tls://127.0.0.1:9", tls=tmp_path, index=tmp_path / "dist")
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (tmp_path / name).write_text("")
+    with pytest.raises(UsageError, match=r"The keys in .* cannot be used"):
+        wheelsmith.farm_build(matrix(tmp_path), scheduler="tls://127.0.0.1:9", tls=tmp_path, index=tmp_path / "dist")
     with pytest.raises(UsageError, match="is not encrypted"):
         wheelsmith.farm_build(matrix(tmp_path), scheduler="tcp://127.0.0.1:9", tls=tmp_path, index=tmp_path / "dist")
 

@@ -114,16 +114,19 @@ def farm_build(
         UsageError: the matrix is wrong, Dask is not installed, a location carries credentials, or `scheduler` is no
             address.
         FarmError: no scheduler, other versions, no worker that fits, an index that workers do not see.
+        StoreError: the index is a directory that cannot be written.
         TargetError: cells cannot be built, and `skip_refused` is not given.
     """
     from dataclasses import replace
 
+    from wheelsmith.builder.destination import check_writable
     from wheelsmith.builder.matrix import refused
     from wheelsmith.errors import FarmError
     from wheelsmith.events import Note
     from wheelsmith.farm import cluster
     from wheelsmith.farm.address import refuse_secret, scheduler_address
     from wheelsmith.farm.task import Way
+    from wheelsmith.index.location import local_directory
 
     started = time.monotonic()
     where_index = os.fspath(index)
@@ -137,6 +140,8 @@ def farm_build(
     planned = planned_cells(path, cells=cells, index=where_index, environment=environment, recipes=recipes)
     if not skip_refused and (error := refused(planned, os.fspath(path))) is not None:
         raise error
+    if local_directory(where_index) is not None:  # a bucket's credentials are the workers' own
+        check_writable(where_index)
     root = None if store is None else str(Path(store).absolute())
     way = Way(where_index, place, root, jobs, toolkit, offline, index_url, require_isolation)
     where = cluster.Where(scheduler, workers, None if tls is None else Path(tls), wait, toolkit)
