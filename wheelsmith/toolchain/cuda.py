@@ -154,7 +154,7 @@ def _misfit(toolkit: CudaToolkit, version: str, math: bool) -> str | None:
     if toolkit.version != version:
         return f"is CUDA {toolkit.version}, not {version}"
     if math and not toolkit.has_math:
-        return f"lacks headers that its sources need ({', '.join(_MATH_HEADERS)})"
+        return f"lacks headers that torch's own include, or the recipe asks for ({', '.join(_MATH_HEADERS)})"
     return None
 
 
