@@ -75,10 +75,6 @@ class Farm:
                     os.kill(pid, signal.SIGKILL)
             process.wait()
 
-    def cpu_seconds(self, name: str) -> float:
-        """That a worker's processes have taken, those that they waited for included."""
-        return sum(_cpu_of(pid) for pid in _session(self.workers[name].pid))
-
     def close(self) -> None:
         """End everything."""
         for process in (*self.workers.values(), self.scheduler):
@@ -130,21 +126,6 @@ class Redis:
             self._process = subprocess.Popen(["redis-server", *options], stdout=log, stderr=log, start_new_session=True)
         wait_for_port(self.port, self._process)
 
-    def moved(self) -> tuple[int, int]:
-        """Bytes that it took, and gave, since it started."""
-        import redis
-
-        with redis.Redis.from_url(self.secret_url) as client:
-            facts = client.info("stats")
-        return facts["total_net_input_bytes"], facts["total_net_output_bytes"]
-
-    def empty(self) -> None:
-        """Remove all entries."""
-        import redis
-
-        with redis.Redis.from_url(self.secret_url) as client:
-            client.flushall()
-
     def kill(self) -> None:
         """SIGKILL."""
         if self._process is not None:
@@ -182,14 +163,6 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
             return
         time.sleep(0.1)
     raise AssertionError(f"nobody listens at port {port}")
-
-
-def _cpu_of(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")  # utime to cstime: proc(5)
 
 
 def _session(leader: int) -> list[int]:

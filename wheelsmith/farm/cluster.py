@@ -1,8 +1,8 @@
 """The Dask cluster that builds: one that is there, or one on this machine; and whether it can do what is asked.
 
-In: an address, or how many workers to start; plans. Out: a `Farm`. Fails with `FarmError`, before anything is built:
-nobody answers, versions differ, no worker fits. A local cluster speaks TLS with keys of its own, as every user of a
-machine reaches its loopback interface.
+In: an address, or how many workers to start; plans. Out: a `Client`, and which workers fit. Fails with `FarmError`,
+before anything is built: nobody answers, versions differ, no worker fits. A local cluster speaks TLS with keys of its
+own, as every user of a machine reaches its loopback interface.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from wheelsmith.distribution import extra_remedy
+from wheelsmith.distribution import extra_remedy, own_version
 from wheelsmith.errors import FarmError, UsageError
 from wheelsmith.farm.resources import lacking
 from wheelsmith.index.location import local_directory
@@ -218,13 +218,10 @@ def refuse_other_wheelsmith(client: Client) -> None:
     Raises:
         FarmError: one has another, or none.
     """
-    from wheelsmith.farm.worker import about
-
-    mine = about()["wheelsmith"]
-    for address, theirs in client.run(about, on_error="return").items():
-        has = theirs.get("wheelsmith") if isinstance(theirs, dict) else None
-        if has != mine:
-            raise _differs(f"worker {address}", "wheelsmith", has, mine)
+    mine = own_version()
+    for address, theirs in client.run(own_version, on_error="return").items():
+        if theirs != mine:
+            raise _differs(f"worker {address}", "wheelsmith", theirs if isinstance(theirs, str) else None, mine)
 
 
 def _differs(who: str, what: str, theirs: str | None, mine: str) -> FarmError:

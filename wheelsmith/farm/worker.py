@@ -196,15 +196,6 @@ def sees_index(way: Way, token: str) -> bool:
     return Path(way.index, token).is_file()
 
 
-def about() -> dict[str, str]:
-    """Versions on this worker that must be those of the others."""
-    import sys
-
-    from wheelsmith.distribution import own_version
-
-    return {"wheelsmith": own_version(), "python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
-
-
 def _answer(
     what: str, task: PlanTask, way: Way, make: Callable[[Plan, Store, Listener], Surveyed | Part | Built]
 ) -> Answer:
