@@ -503,3 +503,18 @@ def test_a_second_build_of_a_wheel_waits_for_the_first(monkeypatch):
     monkeypatch.setattr(worker, "_AGAIN", 0.0)
     assert worker._build(None, None, None, heard.append) == "made"
     assert [note.text for note in heard] == ["waiting: Another one works on it."]
+
+
+def test_who_comes_later_is_told_and_so_is_who_offers_nothing(tmp_path):
+    pytest.importorskip("distributed")
+    from wheelsmith.farm.run import Conduct, FarmRun
+
+    heard: list[wheelsmith.Event] = []
+    run = FarmRun(Gone(), [], Way(str(tmp_path)), Conduct(listener=heard.append))
+    now = {"tcp://a:1": {"build": 1.0}, "tcp://b:2": {}}
+    for new in (["tcp://a:1"], [], []):  # it may take a moment to say what it has
+        run._greet(new, now)
+    assert [note.text for note in heard] == [
+        "worker tcp://a:1 has come",
+        "worker tcp://b:2 takes no part: it has another wheelsmith, or none",
+    ]
