@@ -16,45 +16,22 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from wheelsmith.cli import (
-    advise,
-    build,
-    completion,
-    doctor,
-    explain,
-    farm,
-    fetch,
-    fits,
-    gpus,
-    image,
-    index,
-    inspect,
-    matrix,
-    plan,
-    publish,
-    rebuild,
-    recipes,
-    schema,
-    timeline,
-    tryout,
-    verify,
-)
+from wheelsmith.cli import completion
 from wheelsmith.cli.options import Parser, add_common, unknown_words
 from wheelsmith.errors import BROKEN_PIPE, InterruptedBuildError, WheelsmithError
 
 if TYPE_CHECKING:
     from wheelsmith.documents.machines import ErrorDocument
 
-_COMMANDS = {
-    module.__name__.rpartition(".")[2].replace("tryout", "try"): module
-    for module in (
-        *(plan, build, matrix, farm, fetch, inspect, fits, advise, publish, verify, rebuild),
-        *(index, image, tryout, doctor, explain, timeline, recipes, gpus, schema, completion),
-    )
-}
+#: In the order of the help. Each is a module of this name (`try` is a word of Python's), imported when it is needed.
+_COMMANDS = (
+    *("plan", "build", "matrix", "farm", "fetch", "inspect", "fits", "advise", "publish", "verify", "rebuild"),
+    *("index", "image", "try", "doctor", "explain", "timeline", "recipes", "gpus", "schema", "completion"),
+)
 
 _EPILOG = """\
 typical use:
@@ -80,9 +57,8 @@ def parser(only: str | None = None) -> Parser:
     top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     add_common(top, default=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in _COMMANDS.items():
-        if only in {None, name}:
-            module.configure(commands)
+    for name in _COMMANDS if only is None else (only,):
+        import_module(f"wheelsmith.cli.{'tryout' if name == 'try' else name}").configure(commands)
     return top
 
 
