@@ -101,6 +101,8 @@ def test_strip_and_compress_are_part_of_the_plan(recipe_dir):
     assert (plain.strip, slim.strip) == (False, True)
     assert plain.digest != slim.digest
     assert not any("compress" in text for text in slim.warnings)
+    quick = toy('compress = "speed"')  # alone, it leaves machine code as it is
+    assert dict(quick.environment)["NVCC_APPEND_FLAGS"] == "-objtemp --compress-mode=speed -Xfatbin=-compress-all"
     older = toy('compress = "size"', cuda="12.8")
     assert any("needs driver 550.54.14" in text for text in older.warnings)
     oldest = toy('compress = "size"', cuda="12.6", arch="8.6")

@@ -223,12 +223,15 @@ def _serves(archs: tuple[Arch, ...] | None, requested: ArchSet) -> bool:
 def _compression(mode: str, cuda: str) -> tuple[str, tuple[str, ...]]:
     """nvcc's flag and a warning. Appended flags win over the project's own; nvcc then prints a warning.
 
-    Source: NVIDIA, "CUDA Compiler Driver NVCC", --compress-mode, of 12.8 (the first to have it) and 13.0.
+    Source: NVIDIA, "CUDA Compiler Driver NVCC", --compress-mode, of 12.8 (the first to have it) and 13.0. Seen with
+    13.0: in the modes but `size`, machine code is left as it is, unless fatbinary is told to compress all.
     """
     major, minor = map(int, cuda.split("."))
     if (major, minor) < (12, 8):
         return "", (f"nvcc of CUDA {cuda} has no --compress-mode: the recipe's compress = {mode!r} has no effect.",)
     flag = f" --compress-mode={mode}"
+    if mode in {"speed", "balance"}:
+        flag += " -Xfatbin=-compress-all"
     if major == 12 and mode in {"balance", "size"}:
         return flag, (f"GPU code compressed for {mode} needs driver 550.54.14 (CUDA 12.4) or newer.",)
     return flag, ()
