@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from tests.support.cubins import EMPTY, REAL, TRAPPING, cubin
 from tests.support.wheel_makers import ARCH_SPECIFIC, FAMILY_SPECIFIC, LTOIR, LZ4, PTX, SASS, ZSTD, entry, region
 from wheelsmith.binary.fatbin import DeviceCode, read_fatbin
 from wheelsmith.binary.names import name_hash
+from wheelsmith.binary.ptx import read_ptx
+from wheelsmith.binary.unpack import unpack
+from wheelsmith.binary.window import Window
 from wheelsmith.errors import InvalidWheelError
 from wheelsmith.gpu.arch import Arch
 
@@ -186,3 +190,18 @@ def test_what_cannot_be_looked_into_is_not_empty(one):
 def test_ptx_without_a_kernel_is_empty():
     (code,) = read_fatbin(region(entry(PTX, 86, payload=b".version 8.8\n.target sm_86\n.address_size 64\n")))
     assert code.empty
+
+
+def test_kernels_without_a_body_are_each_read_once():
+    text = b".version 8.7 .target sm_86 " + b".entry a " * 400_000
+    started = time.process_time()
+    facts = read_ptx(text)
+    assert facts is not None and facts.names is not None and not facts.names.real
+    assert time.process_time() - started < 5
+
+
+def test_what_is_packed_in_more_bytes_than_it_has_is_not_read_whole(monkeypatch):
+    read = []
+    monkeypatch.setattr(Window, "read", lambda self, offset, size: read.append(size) or b"")
+    with unpack("lz4", Window.of_bytes(bytes(1 << 20)), 1000) as data:
+        assert (data, read) == (None, [])

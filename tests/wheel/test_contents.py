@@ -257,3 +257,16 @@ def test_damaged_data_is_read_or_listed_and_nothing_raises(noise, position, pack
         contents(b"-" + whole[:position] + noise + whole[position + len(noise) :])
         with contextlib.suppress(InvalidWheelError):  # noise may begin as a library
             contents(whole[:position] + noise + whole[position + len(noise) :])
+
+
+def test_a_second_xz_stream_behind_long_padding_is_read():
+    data = lzma.compress(b"first") + b"\0" * (3 << 20) + lzma.compress(CUBIN)
+    assert contents(data) == ([("t/file(unpacked)", "data", [("sass", Arch(8, 6), ("k",))])], [])
+
+
+def test_text_that_begins_as_ptx_again_and_again_is_passed_once():
+    begin = b".version 8.7 .target sm_86 "
+    for text, told in ((begin * 400_000, 0), (begin * 400_000 + b"x" * 30_000 + b".entry k", 0), (begin * 9 + PTX, 1)):
+        started = time.process_time()
+        assert len(contents(b"text " + text)[1]) == told
+        assert time.process_time() - started < 5

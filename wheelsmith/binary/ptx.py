@@ -68,13 +68,14 @@ def read_ptx(text: bytes, *, whole: bool = True) -> PtxFacts | None:
         return PtxFacts(version[1].decode(), target[1].decode() if target else None, None, functions=False)
     real: list[bytes] = []
     stubs: list[bytes] = []
-    place = 0
+    place = body = 0
     while (place := text.find(b".entry", place)) >= 0:  # ten times faster than searching for the pattern
         found = _ENTRY.match(text, place)
         place += len(b".entry")
         if found is None:
             continue
-        body = text.find(b"{", found.end())
+        if 0 <= body < found.end():  # else it is still the next one, or there is none
+            body = text.find(b"{", found.end())
         (stubs if body < 0 or _hollow(text, body) else real).append(found[1])
     return PtxFacts(
         version[1].decode(),

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _LARGEST = 64 << 20
 _ARRAY = b"0x7f,%s0x45,%s0x4c,%s0x46,%s0x02,%s0x01,%s0x01,%s0x"
 _LINE = rb"(?:\s|\\[nrt]|[\"'+])*+"  # between two directives that one or several strings spell
-_PTX = re.compile(rb"\.version\s+\d{1,2}\.\d{1,2}" + _LINE + rb"\.target\s+sm_\d{2,3}(?=[\s\S]{0,20000}?\.entry\b)")
+_PTX = re.compile(rb"\.version\s+\d{1,2}\.\d{1,2}" + _LINE + rb"\.target\s+sm_\d{2,3}")
+_ENTRY = re.compile(rb"\.entry\b")
+_NEAR = 20_000  # bytes after its beginning within which PTX with kernels names one
 _SPELLED = (
     b"f0VMRgIBATM",  # an ELF header with the OS ABI 0x33
     b"f0VMRgIBAUE",  # with 0x41
@@ -39,6 +41,20 @@ def spelled(file: Window) -> tuple[int, ...]:
         return ()
     data = file.read(0, file.size)
     found = {place for place in map(data.find, _SPELLED) if place >= 0}
-    if ptx := _PTX.search(data):
-        found.add(ptx.start())
+    if (ptx := _ptx(data)) is not None:
+        found.add(ptx)
     return tuple(sorted(found))
+
+
+def _ptx(data: bytes) -> int | None:
+    """Where the first PTX with a kernel begins. Each byte is passed once, however often it seems to begin."""
+    entry = -1
+    for begin in _PTX.finditer(data):
+        if entry < begin.end():
+            after = _ENTRY.search(data, begin.end())
+            if after is None:
+                return None
+            entry = after.start()
+        if entry - begin.end() <= _NEAR:
+            return begin.start()
+    return None

@@ -26,6 +26,7 @@ _LARGE = 2 << 20
 _CHUNK = 1 << 20
 _LZ4_RATIO = 256  # LZ4 expands at most 255 times
 _WINDOW = 1 << 27
+_OVERHEAD = 1 << 16  # bytes, and a hundredth: more than either format adds to what cannot be compressed
 _one_large = threading.Lock()
 
 
@@ -35,6 +36,9 @@ def unpack(
 ) -> Iterator[Window | None]:
     """Give the `size` unpacked bytes; with `first`, no more than that many of them where the format allows to stop."""
     if not 0 < size <= (min(MAX_LZ4, packed.size * _LZ4_RATIO) if method == "lz4" else MAX_UNPACKED):
+        yield None
+        return
+    if packed.size > size + size // 100 + _OVERHEAD:  # it would be read whole for a few bytes
         yield None
         return
     wanted = size if first is None or method == "lz4" else min(first, size)

@@ -108,7 +108,7 @@ class _Lzma:
     def read(self, size: int, /) -> bytes:
         while True:
             if self._engine.eof:
-                waiting = (self._engine.unused_data or self._source.read(_CHUNK)).lstrip(b"\0")
+                waiting = self._next_stream()
                 if not waiting:
                     return b""
                 self._start()
@@ -118,6 +118,13 @@ class _Lzma:
                     raise EOFError("it ends too early")
             if data := self._engine.decompress(waiting, size):
                 return data
+
+    def _next_stream(self) -> bytes:
+        """The beginning of what follows a stream and its padding, which may be long; empty: nothing does."""
+        waiting = self._engine.unused_data or self._source.read(_CHUNK)
+        while waiting and not (rest := waiting.lstrip(b"\0")):
+            waiting = self._source.read(_CHUNK)
+        return rest if waiting else b""
 
 
 def seekable(file: Window) -> Any:
