@@ -115,14 +115,20 @@ def test_every_requirement_is_followed_or_named(monkeypatch, tmp_path):
         return build_wheel(name, metadata=metadata) if requirement.name == "big" else None
 
     monkeypatch.setattr(judging, "best_published", best)
-    requires = ("no requirement!", "toy @ https://x.example/toy.whl ; python_version > '3'", "big", "big[x]")
-    requires += ("other; extra == 'never'", "third; sys_platform == 'win32'")
+    requires: tuple[str, ...] = (
+        "no requirement!",
+        "toy @ https://me:geheim@x.example/toy.whl ; python_version > '3'",
+        "big",
+        "big[x]",
+    )
+    requires += ("odd; sys_platform ~= 'linux'", "other; extra == 'never'", "third; sys_platform == 'win32'")
     summary = WheelSummary("own.whl", name="own", requires=requires)
     machine = dataclasses.replace(RTX_5090, glibc="2.31")
-    found = judging.judge_closure(judge(summary, machine), summary, None, "3.12")
+    found = judging.judge_closure(judge(summary, machine), summary, None, "3.12")  # type: ignore[arg-type]
     assert asked == [("big", "3.12", "2.31"), ("small>=2", "3.12", "2.31")]
     assert found.missing == (
         "no requirement! (no valid requirement)",
+        "odd; sys_platform ~= 'linux' (no valid requirement)",
         "toy @ https://x.example/toy.whl (a URL, which is not followed)",
         "small>=2",
     )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -43,6 +44,7 @@ from wheelsmith.errors import (
 from wheelsmith.gpu.arch import Arch
 from wheelsmith.gpu.machine import gpus_here
 from wheelsmith.gpu.select import parse_driver, parse_targets
+from wheelsmith.sources.model import redact
 from wheelsmith.sources.published import PackageIndex, fetch_published, parse_requirement, published_wheels
 from wheelsmith.store import write_atomic
 from wheelsmith.wheel.inspect import inspect_files, inspect_path
@@ -177,7 +179,7 @@ def judge_closure(own: Fits, summary: WheelSummary, index: PackageIndex, python:
         if name not in seen:
             seen[name] = None
             if (found := _found(requirement, own.machine, index, python)) is None:
-                url = f"{requirement.name} @ {requirement.url} (a URL, which is not followed)"
+                url = f"{requirement.name} @ {redact(requirement.url or '')} (a URL, which is not followed)"
                 missing.append(url if requirement.url else str(requirement))
                 continue
             if found.has_code or found.unjudged or found.problem:
@@ -212,13 +214,14 @@ def _needed(
         environment |= {"python_version": python, "python_full_version": f"{python}.0"}
     found: list[Requirement] = []
     for text in requires:
+        choices = [{**environment, "extra": extra} for extra in ("", *extras)]
         try:
             requirement = Requirement(text)
-        except InvalidRequirement:
-            missing.append(f"{text} (no valid requirement)")
+            holds = requirement.marker is None or any(requirement.marker.evaluate(choice) for choice in choices)
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+            missing.append(f"{redact(text)} (no valid requirement)")
             continue
-        choices = [{**environment, "extra": extra} for extra in ("", *extras)]
-        if requirement.marker is None or any(requirement.marker.evaluate(choice) for choice in choices):
+        if holds:
             requirement.marker = None
             found.append(requirement)
     return found
