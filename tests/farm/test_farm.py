@@ -133,6 +133,8 @@ def test_a_plan_that_travels_is_the_same_or_refused(plan, tmp_path):
         ("redis://host/0?password=geheim", "redis://host/0"),
         ("s3://bucket/wheels?secret_access_key=geheim", "s3://bucket/wheels"),
         ("https://geheim@host/simple", "https://host/simple"),
+        ("https://me.blob.example/wheels?sv=1&sig=geheim", "https://me.blob.example/wheels"),
+        ("https://host/simple#token=geheim", "https://host/simple"),
     ],
 )
 def test_a_location_with_credentials_is_refused_and_they_are_not_repeated(location, bare):
@@ -501,7 +503,7 @@ def test_a_second_build_of_a_wheel_waits_for_the_first(monkeypatch):
 
     monkeypatch.setattr(worker, "run_build", run_build)
     monkeypatch.setattr(worker, "_AGAIN", 0.0)
-    assert worker._build(None, None, None, heard.append) == "made"
+    assert worker._build(None, None, None, heard.append) == "made"  # type: ignore[arg-type]
     assert [note.text for note in heard] == ["waiting: Another one works on it."]
 
 
@@ -516,5 +518,5 @@ def test_who_comes_later_is_told_and_so_is_who_offers_nothing(tmp_path):
         run._greet(new, now)
     assert [note.text for note in heard] == [
         "worker tcp://a:1 has come",
-        "worker tcp://b:2 takes no part: it has another wheelsmith, or none",
+        "worker tcp://b:2 takes no part so far: it has another wheelsmith or none, or is slow",
     ]

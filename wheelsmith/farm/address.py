@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 _SCHEMES = ("tcp", "tls")
-_SECRET = re.compile(r"pass|secret|token|credential|signature|(?:^|[_-])key", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|credential|signature|^sig$|^auth|(?:^|[_-])key", re.IGNORECASE)
 _AGAIN = 0.5  # seconds between two tries to reach it
 _HANDSHAKE = 10.0  # seconds that a scheduler may take to say what it is, once it is reached
 
@@ -66,12 +66,14 @@ def refuse_secret(what: str, location: str | None, instead: str) -> None:
     if not location or "://" not in location:
         return
     parts = _split(location, what)
-    named = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if _SECRET.search(name)]
+    told = (*parse_qsl(parts.query, keep_blank_values=True), *parse_qsl(parts.fragment, keep_blank_values=True))
+    named = [name for name, _ in told if _SECRET.search(name)]
     if parts.password or named or (parts.username and parts.scheme.startswith("http")):
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="" if named else parts.query).geturl()
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        bare = bare._replace(query="", fragment="") if named else bare
         raise UsageError(
             f"The location of the {what} has credentials in it, which would travel in every task.",
-            f"Give {bare} or nothing here; {instead}.",
+            f"Give {bare.geturl()} or nothing here; {instead}.",
         )
 
 

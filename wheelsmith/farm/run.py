@@ -354,7 +354,7 @@ class FarmRun:
             self._conduct.listener(Note("farm", f"worker {address} has come"))
         empty = {address for address, has in now.items() if "build" not in has}
         for address in (empty & self._empty) - self._told:  # seen before, so it has had time to say what it has
-            text = f"worker {address} takes no part: it has another wheelsmith, or none"
+            text = f"worker {address} takes no part so far: it has another wheelsmith or none, or is slow"
             self._conduct.listener(Note("farm", text, warning=True))
         self._told |= empty & self._empty
         self._empty = empty
