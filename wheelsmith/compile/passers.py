@@ -25,8 +25,10 @@ _OPTION = re.compile(r"(?:nvcc fatal *: .*|: (?:fatal )?error: \w+ .*)(?:[Oo]pti
 
 def with_passer(found: Explanation, plan: Plan) -> Explanation:
     """Where a compiler refuses an option, the remedy names who passes it."""
+    if found.id not in (_UNKNOWN, *_OTHERS):
+        return found
     option = _OPTION.search(found.message) or _OPTION.search(found.excerpt)
-    if found.id not in (_UNKNOWN, *_OTHERS) or option is None:
+    if option is None:
         return found
     places = tuple(_places(plan, option[1]))
     remedy = "The recipe does not pass it, the package's own build does: take it out with a [[patch]] in the recipe"
