@@ -234,6 +234,7 @@ POISONS = {
     "two names": (_poison("Name: other\n"), "doubled 'name'"),
     "NUL": (_poison("Summary: a\0b\n"), "control character in 'Summary'"),
     "requirement": (_poison("Requires-Dist: a >=\n"), "unreadable Requires-Dist"),
+    "marker": (_poison("Requires-Dist: a; sys_platform ~= 'linux'\n"), "unreadable Requires-Dist"),
     "requires-python": (_poison("Requires-Python: >=three\n"), "unreadable Requires-Python"),
     "extra": (_poison("Provides-Extra: a b/c\n"), "unreadable Provides-Extra"),
     "metadata version": (_poison(METADATA=b"Metadata-Version: 9.0\nName: pkg\nVersion: 1.0\n"), "nobody knows"),

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -218,7 +217,7 @@ def _needed(
         try:
             requirement = Requirement(text)
             holds = requirement.marker is None or any(requirement.marker.evaluate(choice) for choice in choices)
-        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+        except ValueError:  # InvalidRequirement, and what comparing may raise
             missing.append(f"{redact(text)} (no valid requirement)")
             continue
         if holds:

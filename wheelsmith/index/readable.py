@@ -12,6 +12,7 @@ import email
 import re
 from typing import TYPE_CHECKING
 
+from packaging.markers import UndefinedComparison
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -62,8 +63,9 @@ def read_fields(metadata: bytes, filename: str) -> RawMetadata:
         raise _broken(filename, f"an unreadable Requires-Python: {error}") from error
     for line in raw.get("requires_dist", []):
         try:
-            Requirement(line)
-        except InvalidRequirement as error:
+            if (marker := Requirement(line).marker) is not None:
+                marker.evaluate({"extra": ""})
+        except (InvalidRequirement, UndefinedComparison) as error:
             raise _broken(filename, f"an unreadable Requires-Dist: {error}") from error
     return raw
 

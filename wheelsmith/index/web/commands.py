@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from packaging.markers import default_environment
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
@@ -62,9 +62,9 @@ def commands_for(
     for text in requires:
         try:
             requirement = Requirement(text)
-        except InvalidRequirement:
+            applies = _applies(requirement, environments)
+        except ValueError:  # InvalidRequirement, and what comparing may raise
             continue
-        applies = _applies(requirement, environments)
         if canonicalize_name(requirement.name) in owned or not any(applies):
             continue
         if requirement.url is not None and urlsplit(requirement.url).scheme.lower() not in {"http", "https"}:
