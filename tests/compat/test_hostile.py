@@ -219,6 +219,8 @@ def test_the_headline_says_what_was_found(tmp_path, honest):
     verdict, _ = hold(tmp_path, {"t/a.so": ptx, "t/b.so": honest}, [LibraryRule("t/a.so", "jit")])
     assert verdict.violations == ()
     assert verdict.headline == ("machine code for sm_86; runs on sm_120 after the driver has compiled PTX of t/a.so")
+    verdict, _ = hold(tmp_path, {"t/{0}{}.so": ptx}, [LibraryRule("t/*", "jit")])
+    assert verdict.headline.endswith("compiled PTX of t/{0}{}.so")
     plain = shared_object()
     verdict, _ = hold(tmp_path, {"t/c.so": plain}, [LibraryRule("t/c.so", "none")])
     assert (verdict.violations, verdict.headline) == ((), "holds no GPU code")

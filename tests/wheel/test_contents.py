@@ -135,7 +135,10 @@ def test_two_cubins_in_a_row_are_two_units():
         (b"\x7fELF\x02\x01" + bytes(12) + b"\xe0\0", "code for AMD GPUs"),
         (FATBIN[:-1], "what begins like a fatbin or a cubin at offset 0 and at 1 other places cannot be read"),
         (b"head" + CUBIN[:-1], "what begins like a fatbin or a cubin at offset 4 cannot be read"),
-        (CUBIN.replace(b"\x7fELF\x02\x01\x01\x41", b"\x7fELF\x02\x01\x01\x42"), "a cubin at offset 0 cannot be read"),
+        (
+            CUBIN.replace(b"\x7fELF\x02\x01\x01\x41", b"\x7fELF\x02\x01\x01\x42"),
+            "what begins like a fatbin or a cubin at offset 0 cannot be read",
+        ),
         (b"__CLANG_OFFLOAD_BUNDLE__" + bytes(9), "ROCm"),
     ],
 )
@@ -270,3 +273,13 @@ def test_text_that_begins_as_ptx_again_and_again_is_passed_once():
         started = time.process_time()
         assert len(contents(b"text " + text)[1]) == told
         assert time.process_time() - started < 5
+
+
+def test_a_cubin_in_a_program_that_says_no_arch_is_not_judged():
+    """As in a file of data: else it was code for sm_00, which no GPU misses."""
+    of_nothing = CUBIN.replace(b"\x7fELF\x02\x01\x01\x41", b"\x7fELF\x02\x01\x01\x42")
+    library = shared_object(FATBIN)
+    items, unjudged = contents(library + of_nothing, "t/a.so")
+    assert items == [("t/a.so", "shared", [("sass", Arch(8, 6), ("k",))])]
+    reason = f"what begins like a fatbin or a cubin at offset {len(library)} cannot be read"
+    assert unjudged == [("t/a.so", reason)]

@@ -89,7 +89,8 @@ def scan(file: Window, skip: Sequence[tuple[int, int]] = (), *, first_unit: int 
                 unread.append(offset)
             else:
                 code += reader.found
-    return Found(tuple(code), tuple(unread))
+    unread += [item.offset for item in code if not item.arch.major]  # a cubin that does not say for what GPU it is
+    return Found(tuple(item for item in code if item.arch.major), tuple(sorted(unread)))
 
 
 def read_ptx_file(file: Window) -> DeviceCode | None:

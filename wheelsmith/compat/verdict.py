@@ -156,7 +156,7 @@ def headline(rows: Sequence[Row]) -> str:
         elif aside := sum(row.allowed for row in coded):
             says = f"machine code for {{}}, but for {aside} translation units that the contract leaves to other GPUs"
         groups.setdefault(says, []).append(arch.sm)
-    return "; ".join(says.format(", ".join(names)) for says, names in groups.items())
+    return "; ".join(says.replace("{}", ", ".join(names), 1) for says, names in groups.items())
 
 
 def enforce_present(names: Sequence[str], limits: Limits) -> None:

@@ -160,14 +160,11 @@ def _found(path: str, file: Window) -> Contents:
     """GPU code in a file of data."""
     ptx = read_ptx_file(file)
     found = Found((ptx,)) if ptx else scan(file)
-    unknown = tuple(code.offset for code in found.code if not code.arch.major)
     unjudged = [
         *_unread(path, "what begins like a fatbin or a cubin", found.unread),
-        *_unread(path, "a cubin", unknown),
         *_unread(path, "GPU code that text spells", () if ptx else spelled(file)),
     ]
-    code = tuple(code for code in found.code if code.arch.major)
-    items = (Item(path, file.size, data_facts(code)),) if code else ()
+    items = (Item(path, file.size, data_facts(found.code)),) if found.code else ()
     return Contents(items, tuple(unjudged))
 
 
