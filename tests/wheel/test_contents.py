@@ -283,3 +283,11 @@ def test_a_cubin_in_a_program_that_says_no_arch_is_not_judged():
     assert items == [("t/a.so", "shared", [("sass", Arch(8, 6), ("k",))])]
     reason = f"what begins like a fatbin or a cubin at offset {len(library)} cannot be read"
     assert unjudged == [("t/a.so", reason)]
+
+
+@pytest.mark.parametrize("behind", ["41c78424c0020000", "41c7442478000080", "c745780000803f48"])
+def test_the_magic_number_in_an_instruction_is_no_fatbin(behind):
+    """What follows it in cuDNN's engines, in CuTe DSL and in fatbinary itself, which make fatbins."""
+    code = bytes.fromhex("c70050ed55ba01001000" + behind)
+    assert contents(shared_object() + code + bytes(64), "t/a.so")[1] == []
+    assert contents(shared_object() + FATBIN[:-1], "t/a.so")[1] != []

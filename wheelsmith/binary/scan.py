@@ -30,6 +30,7 @@ _BLOCK = 1 << 20
 _OVERLAP = 256
 _PTX = b".version"
 _FATBIN = struct.pack("<IHH", FATBIN_MAGIC, 1, 16)  # magic, version 1, a header of 16 bytes
+_MAX_FATBIN = 1 << 36  # bytes that a header may declare: compilers keep the magic number in instructions, too
 _MAX_FOUND = 200_000
 _MAX_PTX = 64 << 20
 _MAX_STRING = 4 << 20
@@ -140,6 +141,11 @@ def _candidates(file: Window, skip: Sequence[tuple[int, int]], magics: Sequence[
         position = max(position, start + size)
 
 
+def _is_fatbin(block: bytes, place: int) -> bool:
+    """Whether a header begins there whose size some file can have."""
+    return block.startswith(_FATBIN, place) and int.from_bytes(block[place + 8 : place + 16], "little") < _MAX_FATBIN
+
+
 def _candidates_in(file: Window, start: int, end: int, magics: Sequence[bytes]) -> Iterator[int]:
     while start < end:
         block = file.read(start, min(_BLOCK + _OVERLAP, file.size - start, end - start + _OVERLAP))
@@ -147,7 +153,7 @@ def _candidates_in(file: Window, start: int, end: int, magics: Sequence[bytes]) 
         for place in sorted(places):
             if place < _BLOCK and start + place < end:
                 offset = start + place
-                seen = block.startswith(_FATBIN, place) or is_cubin(block[place : place + 20])
+                seen = _is_fatbin(block, place) or is_cubin(block[place : place + 20])
                 if seen or ptx_begins(block, place):
                     yield offset
         start += _BLOCK
