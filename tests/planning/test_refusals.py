@@ -84,6 +84,7 @@ def test_a_torch_that_is_no_version(capsys, torch):
     [
         ("to y", 2, "as in vllm==0.15.1"),
         ("toy @ file:///x", 2, "recipes new 'file:///x'"),
+        ("toy; sys_platform ~= 'linux'", 2, "is not a requirement (PEP 508)"),
         ("toy; python_version < '3'", 14, "pip would install nothing"),
         ("toy==1.0+cu128", 14, "--cuda 13.0"),
         ("toy==1.0+mine", 14, "--local mine"),

@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
+
+from wheelsmith.recipe.texts import requirement
 
 FLAW_REMEDY = (
     "A lock holds lines such as `name==1.2 --hash=sha256:…` alone; which index serves them, the user of wheelsmith says"
@@ -53,7 +55,7 @@ def _wrong(entry: str) -> str:
     if text.startswith("-"):
         return f"{shown} is an option"
     try:
-        parsed = Requirement(text)
+        parsed = requirement(text)
     except InvalidRequirement:
         return f"{shown} is no requirement"
     pins = [(item.operator, item.version) for item in parsed.specifier]

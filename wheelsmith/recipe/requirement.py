@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 
 from packaging.markers import Marker
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import UsageError
+from wheelsmith.recipe.texts import requirement
 
 _EXAMPLE = "Write it as in vllm==0.15.1."
 _VERSION_AFTER = re.compile(
@@ -53,7 +54,7 @@ def read_requirement(text: str) -> Wanted:
     if place := _as_place(typed):
         raise place
     try:
-        parsed = Requirement(typed)
+        parsed = requirement(typed)
     except InvalidRequirement as error:
         meant = with_version(typed)
         raise UsageError(

@@ -14,6 +14,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from msgspec import Meta
+from packaging.markers import UndefinedComparison
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -38,6 +39,21 @@ class Specifier(Text):
         return text
 
 
+def requirement(text: str) -> Requirement:
+    """Read a requirement (PEP 508) whose marker can be asked.
+
+    Raises:
+        InvalidRequirement: it is none, or its marker compares what has no order, as in `sys_platform ~= "linux"`.
+    """
+    parsed = Requirement(text)
+    if parsed.marker is not None:
+        try:
+            parsed.marker.evaluate({"extra": ""})
+        except UndefinedComparison as error:
+            raise InvalidRequirement(str(error)) from error
+    return parsed
+
+
 class RequirementText(Text):
     """requirement (PEP 508)"""
 
@@ -45,7 +61,7 @@ class RequirementText(Text):
     def checked(text: str) -> str:
         """As it is written."""
         try:
-            Requirement(text)
+            requirement(text)
         except InvalidRequirement as error:
             raise ValueError(f"not a requirement (PEP 508): {text!r}") from error
         return text
