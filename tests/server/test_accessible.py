@@ -110,7 +110,7 @@ async def _visit(url: str, folder: Path) -> None:
 
     async with browsing(folder / "profile") as tab:
         home = await look(tab, "")
-        assert names(home, "link") == ["Skip to the content", "simple/", "leaf", "gpu"]  # newest first
+        assert names(home, "link") == ["Skip to the content", "simple/", "gpu", "leaf"]  # of one publication: by name
         assert names(home, "searchbox")[0].startswith("Search a name")
         await tab.run("q.value = 'lea'; q.dispatchEvent(new Event('input'))")
         assert names(await tab.tree(), "link")[2:] == ["leaf"]
