@@ -12,12 +12,12 @@ import email
 import re
 from typing import TYPE_CHECKING
 
-from packaging.markers import UndefinedComparison
 from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from wheelsmith.errors import InvalidWheelError
+from wheelsmith.pep508 import requirement
 
 if TYPE_CHECKING:
     from wheelsmith.wheel.archive import Archive
@@ -63,9 +63,8 @@ def read_fields(metadata: bytes, filename: str) -> RawMetadata:
         raise _broken(filename, f"an unreadable Requires-Python: {error}") from error
     for line in raw.get("requires_dist", []):
         try:
-            if (marker := Requirement(line).marker) is not None:
-                marker.evaluate({"extra": ""})
-        except (InvalidRequirement, UndefinedComparison) as error:
+            requirement(line)
+        except InvalidRequirement as error:
             raise _broken(filename, f"an unreadable Requires-Dist: {error}") from error
     return raw
 

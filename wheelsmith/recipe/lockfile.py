@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from packaging.requirements import InvalidRequirement
 
-from wheelsmith.recipe.texts import requirement
+from wheelsmith.pep508 import requirement
 
 FLAW_REMEDY = (
     "A lock holds lines such as `name==1.2 --hash=sha256:…` alone; which index serves them, the user of wheelsmith says"

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import UsageError
-from wheelsmith.recipe.texts import requirement
+from wheelsmith.pep508 import requirement
 
 _EXAMPLE = "Write it as in vllm==0.15.1."
 _VERSION_AFTER = re.compile(

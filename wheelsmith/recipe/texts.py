@@ -14,13 +14,13 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from msgspec import Meta
-from packaging.markers import UndefinedComparison
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from wheelsmith.errors import UnknownGpuError
 from wheelsmith.gpu.arch import Arch, ArchSet
+from wheelsmith.pep508 import requirement
 from wheelsmith.schema import Text, matching
 
 _OLDEST_GLIBC = 5  # PEP 600: manylinux_2_5, once called manylinux1
@@ -37,21 +37,6 @@ class Specifier(Text):
         except InvalidSpecifier as error:
             raise ValueError(f"not a version specifier (PEP 440): {text!r}") from error
         return text
-
-
-def requirement(text: str) -> Requirement:
-    """Read a requirement (PEP 508) whose marker can be asked.
-
-    Raises:
-        InvalidRequirement: it is none, or its marker compares what has no order, as in `sys_platform ~= "linux"`.
-    """
-    parsed = Requirement(text)
-    if parsed.marker is not None:
-        try:
-            parsed.marker.evaluate({"extra": ""})
-        except UndefinedComparison as error:
-            raise InvalidRequirement(str(error)) from error
-    return parsed
 
 
 class RequirementText(Text):

@@ -47,8 +47,7 @@ _UNREADABLE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # of zip files: encrypted, or (NotImplementedError) compressed in another way
 )
 
 
@@ -136,7 +135,8 @@ def _unreadable(archive: Path, what: str, error: Exception, *, pinned: bool) -> 
         head = file.read(512)
     kind = next((kind for start, kind in _KINDS.items() if head.startswith(start)), "")
     kind = kind or ("a tar archive" if head[257:262] == b"ustar" else "")
-    other = isinstance(error, (NotImplementedError, RuntimeError)) or str(error) == "invalid header"
+    # tarfile calls so what unpacks well and is no tar archive; a damaged one has other words.
+    other = isinstance(error, RuntimeError) or str(error) == "invalid header"
     if not kind or other:
         return SourceError(
             f"The {what} cannot be unpacked: {error}.", "Supported are .tar, .tar.gz, .tar.bz2, .tar.xz and .zip."
